@@ -1,0 +1,220 @@
+//! The `where` of a counter: which sessions it counts. A fixed set of tests per field, no expression language.
+//!
+//! ```toml
+//! where = { EventResult = "Failure", DstPortNumber = [139, "5800-5810"], SrcIpAddr = { not = "10.0.0.0/8" } }
+//! ```
+//! A value, or a list of which one must fit: a word or text for text fields (exact), a number or `"from-to"` range for
+//! ports and numbers, an address or CIDR network for addresses, true or false for `blocked`. `{ not = ... }` turns it
+//! round (a field without a value fits then), `{ differs = "DstIpAddr" }` wants another value than that field has.
+
+use crate::plan::{Problems, Table, kind_of};
+use crate::profile::Wanted;
+use crate::session::{Field, Kind, Session};
+use crate::value::ip::Networks;
+use serde_json::Value as Json;
+use std::ops::RangeInclusive;
+
+/// The tests of one `where`; a session passes when it passes all.
+#[derive(Debug, Default)]
+pub struct Condition {
+    tests: Vec<(Subject, Test)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Field(Field),
+    /// Whether the device stopped the session.
+    Blocked,
+}
+
+#[derive(Debug)]
+enum Test {
+    Texts(Vec<Box<str>>),
+    Numbers(Vec<RangeInclusive<u64>>),
+    Within(Networks),
+    Flag(bool),
+    Differs(Field),
+    Not(Box<Test>),
+}
+
+impl Condition {
+    /// Reads a `where` table.
+    pub fn read(value: &Json, path: String, problems: &mut Problems) -> Self {
+        let Some(table) = Table::of(value, path, problems) else { return Self::default() };
+        let mut tests = Vec::new();
+        for (name, value, path) in table.entries() {
+            let subject = match Field::named(name) {
+                Some(field) => Subject::Field(field),
+                None if name == "blocked" => Subject::Blocked,
+                None => {
+                    problems.add(path, format!("{name} is no ASIM field"));
+                    continue;
+                }
+            };
+            tests.extend(test(subject, value, &path, problems).map(|test| (subject, test)));
+        }
+        Self { tests }
+    }
+
+    /// Adds what the tests look at.
+    pub fn wants(&self, wanted: &mut Wanted) {
+        for (subject, test) in &self.tests {
+            match subject {
+                Subject::Field(field) => wanted.fields.insert(*field),
+                Subject::Blocked => wanted.blocked = true,
+            }
+            if let Test::Differs(other) = test {
+                wanted.fields.insert(*other);
+            }
+        }
+    }
+
+    /// Whether the session passes.
+    pub fn fits(&self, session: &Session<'_>) -> bool {
+        self.tests.iter().all(|(subject, test)| fits(*subject, test, session))
+    }
+}
+
+fn fits(subject: Subject, test: &Test, session: &Session<'_>) -> bool {
+    let field = match (subject, test) {
+        (_, Test::Not(inner)) => return !fits(subject, inner, session),
+        (Subject::Blocked, Test::Flag(flag)) => return session.is_blocked() == *flag,
+        (Subject::Blocked, _) => return false,
+        (Subject::Field(field), _) => field,
+    };
+    match test {
+        Test::Texts(texts) => match field.kind() {
+            Kind::Word(_) => texts.iter().any(|text| **text == *session.word(field)),
+            _ => session.get(field).is_some_and(|value| {
+                let held = value.bytes();
+                texts.iter().any(|text| text.as_bytes() == &*held)
+            }),
+        },
+        Test::Numbers(ranges) => session.number(field).is_some_and(|n| ranges.iter().any(|range| range.contains(&n))),
+        Test::Within(networks) => session.address(field).is_some_and(|ip| networks.contains(ip)),
+        Test::Differs(other) => match (session.get(field), session.get(*other)) {
+            (Some(one), Some(two)) => one.bytes() != two.bytes(),
+            (one, two) => one.is_some() != two.is_some(),
+        },
+        Test::Flag(_) | Test::Not(_) => false,
+    }
+}
+
+fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> Option<Test> {
+    if value.is_object() {
+        let mut table = Table::of(value, path, problems)?;
+        let differs = table.text("differs", problems).map(ToOwned::to_owned);
+        let not = table.get("not").and_then(|inner| test(subject, inner, &format!("{path}.not"), problems));
+        table.finish(problems);
+        return match (differs, not) {
+            (Some(name), None) => {
+                let other = Field::named(&name);
+                if other.is_none() {
+                    problems.add(path, format!("{name} is no ASIM field"));
+                }
+                other.map(Test::Differs)
+            }
+            (None, Some(inner)) => Some(Test::Not(Box::new(inner))),
+            _ => {
+                problems.add(path, "expected one of not and differs");
+                None
+            }
+        };
+    }
+    let one = [value.clone()];
+    let items: &[Json] = value.as_array().map_or(&one, Vec::as_slice);
+    let made = match subject {
+        Subject::Blocked => value.as_bool().map(Test::Flag),
+        Subject::Field(field) => match field.kind() {
+            Kind::Address => {
+                let texts: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
+                texts.and_then(|texts| Networks::parse(texts).ok()).map(Test::Within)
+            }
+            Kind::Port | Kind::Number => items.iter().map(range).collect::<Option<_>>().map(Test::Numbers),
+            Kind::Word(legal) => {
+                let word = |item: &Json| item.as_str().filter(|word| legal.contains(word)).map(Into::into);
+                items.iter().map(word).collect::<Option<_>>().map(Test::Texts)
+            }
+            Kind::Text | Kind::Protocol => {
+                items.iter().map(|item| item.as_str().map(Into::into)).collect::<Option<_>>().map(Test::Texts)
+            }
+        },
+    };
+    if made.is_none() {
+        let name = if let Subject::Field(field) = subject { field.name() } else { "blocked" };
+        let shown = if value.is_array() { "this list" } else { kind_of(value) };
+        problems.add(path, format!("{name} can't be compared with {shown} ({value})"));
+    }
+    made
+}
+
+/// A number, or `"from-to"`.
+fn range(value: &Json) -> Option<RangeInclusive<u64>> {
+    if let Some(number) = value.as_u64() {
+        return Some(number..=number);
+    }
+    let (from, to) = value.as_str()?.split_once('-')?;
+    let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+    (from <= to).then_some(from..=to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Value;
+    use crate::value::ip;
+    use serde_json::json;
+
+    fn passes(condition: &Json) -> bool {
+        let mut problems = Problems::default();
+        let condition = Condition::read(condition, "where".into(), &mut problems);
+        assert_eq!(Vec::<crate::plan::Problem>::new(), problems.0);
+        let mut session = Session::default();
+        session.set(Field::SrcIpAddr, Value::Address(ip::parse(b"192.0.2.1").unwrap()));
+        session.set(Field::DstIpAddr, Value::Address(ip::parse(b"10.0.0.1").unwrap()));
+        session.set(Field::DstPortNumber, Value::Number(445));
+        session.set(Field::EventResult, Value::Word("Failure"));
+        session.set(Field::DvcAction, Value::Word("Drop ICMP"));
+        condition.fits(&session)
+    }
+
+    #[test]
+    fn each_test_fits_what_it_says() {
+        for yes in [
+            json!({}),
+            json!({"EventResult": "Failure", "DstPortNumber": 445}),
+            json!({"EventResult": ["Success", "Failure"]}),
+            json!({"DstPortNumber": [139, "440-450"]}),
+            json!({"SrcIpAddr": "192.0.2.0/24"}),
+            json!({"SrcIpAddr": {"not": ["10.0.0.0/8", "172.16.0.0/12"]}}),
+            json!({"SrcIpAddr": {"differs": "DstIpAddr"}}),
+            json!({"SrcHostname": {"not": "scanner"}}),
+            json!({"blocked": true}),
+        ] {
+            assert!(passes(&yes), "{yes}");
+        }
+        for no in [
+            json!({"EventResult": "Success"}),
+            json!({"DvcAction": "Drop"}),
+            json!({"DstPortNumber": 44}),
+            json!({"SrcIpAddr": "10.0.0.0/8"}),
+            json!({"SrcPortNumber": "0-65535"}),
+            json!({"SrcIpAddr": {"not": "192.0.2.1"}}),
+            json!({"blocked": false}),
+        ] {
+            assert!(!passes(&no), "{no}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_field_can_never_be() {
+        let wrong = json!({"EventResult": "Failed", "DstPortNumber": "high", "SrcIpAddr": "gateway", "Source": "x",
+                           "DvcAction": {"equals": "Deny"}, "blocked": "yes"});
+        let mut problems = Problems::default();
+        Condition::read(&wrong, "where".into(), &mut problems);
+        let paths: std::collections::BTreeSet<&str> = problems.0.iter().map(|p| p.path.as_str()).collect();
+        for name in ["EventResult", "DstPortNumber", "SrcIpAddr", "Source", "DvcAction", "blocked"] {
+            assert!(paths.contains(format!("where.{name}").as_str()), "{name}: {paths:?}");
+        }
+    }
+}

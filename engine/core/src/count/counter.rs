@@ -1,0 +1,377 @@
+//! One counter: its definition, its watches, and the ring of its slots.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use super::batch::{CounterRows, Departed, Quota, Row};
+use super::key::Key;
+use super::slot::{Slot, Standing};
+use super::window::{self, Backlog, Closed, Judgement, Level, Watch};
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Whether a key is pinned: never evicted.
+pub type Pinned = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// What a counter counts and in which bounds.
+pub struct Definition {
+    /// Name of the counter.
+    pub name: String,
+    /// Equal for two definitions that count the same; made by the caller.
+    pub fingerprint: String,
+    /// Length of a slot, seconds; 0 is read as 1. Slots are aligned to 1970.
+    pub slot_s: u64,
+    /// Most keys that a slot holds; 0 is read as 1.
+    pub capacity: usize,
+    /// Keys that are never evicted: half the capacity of them at most, the others are ordinary ones. A pure function
+    /// of the key's bytes. `None`: no key.
+    pub pinned: Option<Pinned>,
+}
+
+/// A counter's definition and what is watched on it.
+pub type Spec = (Definition, Vec<Watch>);
+
+/// A watch, and its windows that were closed since they were last handed over.
+struct Watched {
+    rule: Arc<str>,
+    window_slots: u64,
+    level: Level,
+    backlog: Backlog,
+}
+
+/// The rows of a counter that a new plan no longer has, until they are handed over.
+pub(super) struct Retired {
+    pub(super) name: String,
+    pub(super) fingerprint: String,
+    pub(super) slot_s: u64,
+    pub(super) departed: Departed,
+}
+
+pub(super) struct Counter {
+    definition: Definition,
+    watched: Vec<Watched>,
+    /// Slots that are kept, the current one included: the longest window and one to spare.
+    ring: u64,
+    slot_ns: u64,
+    /// Until time starts this one has no index, and `past` holds what was restored, wherever it lies.
+    started: bool,
+    current: Slot,
+    /// Earlier slots that hold anything, oldest first.
+    past: VecDeque<Slot>,
+    departed: Departed,
+    evicted: u64,
+}
+
+impl Counter {
+    pub(super) fn new((mut definition, specified): Spec) -> Self {
+        definition.slot_s = definition.slot_s.max(1);
+        definition.capacity = definition.capacity.max(1);
+        let longest = specified.iter().map(|watch| watch.window_slots).max().unwrap_or(1).max(1);
+        let ring = longest.saturating_add(1);
+        let watched = specified
+            .into_iter()
+            .map(|watch| Watched {
+                rule: watch.rule.into(),
+                window_slots: u64::try_from(watch.window_slots).unwrap_or(u64::MAX).max(1),
+                level: watch.level,
+                backlog: Backlog::new(ring.saturating_mul(2), definition.capacity),
+            })
+            .collect();
+        Self {
+            slot_ns: definition.slot_s.saturating_mul(NS_PER_S),
+            ring: u64::try_from(ring).unwrap_or(u64::MAX),
+            started: false,
+            current: Slot::new(0, definition.capacity),
+            past: VecDeque::new(),
+            departed: Departed::new(definition.capacity),
+            evicted: 0,
+            definition,
+            watched,
+        }
+    }
+
+    pub(super) fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Whether the other counts the same in slots of the same length.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let (a, b) = (&self.definition, &other.definition);
+        a.name == b.name && a.fingerprint == b.fingerprint && a.slot_s == b.slot_s
+    }
+
+    /// Keys and rows in memory.
+    pub(super) fn held(&self) -> usize {
+        self.slots().map(Slot::len).fold(self.departed.len(), usize::saturating_add)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.past.iter().chain([&self.current])
+    }
+
+    fn slot_start_s(&self, index: u64) -> u64 {
+        index.saturating_mul(self.definition.slot_s)
+    }
+
+    /// The time of a slot's end, ns since 1970 UTC.
+    fn slot_end_ns(&self, index: u64) -> u64 {
+        index.saturating_add(1).saturating_mul(self.slot_ns)
+    }
+
+    fn standing(&self, key: &[u8]) -> Standing {
+        standing(&self.definition, &self.watched, key)
+    }
+
+    /// Goes to the slot that holds `now_ns`, judging each window that ends on the way.
+    ///
+    /// Returns when the slot ends, ns.
+    pub(super) fn advance(&mut self, now_ns: u64) -> u64 {
+        let index = now_ns.checked_div(self.slot_ns).unwrap_or(0);
+        if !self.started {
+            self.start(index);
+        } else if index > self.current.index {
+            self.roll(index);
+        }
+        self.slot_end_ns(self.current.index)
+    }
+
+    /// Time starts: what was restored finds its place in the ring, or falls out of it.
+    ///
+    /// The boundaries that passed while nothing ran are not judged: the last judgement before that had the same slots.
+    fn start(&mut self, index: u64) {
+        self.started = true;
+        self.current.index = index;
+        for mut slot in mem::take(&mut self.past) {
+            if slot.index == index {
+                // Nothing should have been counted before; if it was, the totals stay right.
+                let (count, messages) = self.current.pending_total();
+                slot.add_other(count, messages);
+                self.current = slot;
+            } else if slot.index < index && slot.index.saturating_add(self.ring) > index {
+                self.past.push_back(slot);
+            }
+        }
+    }
+
+    /// Ends the current slot and opens a later one.
+    ///
+    /// However far time jumped, boundaries are judged only until the first at which every window is empty, which tells
+    /// the rules that nothing is above its level any more: as many as there are slots in the ring at most.
+    fn roll(&mut self, to: u64) {
+        let from = self.current.index;
+        let newest = self.slots().filter(|slot| slot.has_keys()).map(|slot| slot.index).max();
+        let empty_from = newest.map_or(from, |index| index.saturating_add(self.ring).saturating_sub(1));
+        let last = to.saturating_sub(1).min(empty_from.max(from));
+        for end in from..=last {
+            let end_ns = self.slot_end_ns(end);
+            for watch in 0..self.watched.len() {
+                let Some((start, keys)) = self.judge(watch, end) else { continue };
+                let start_ns = start.saturating_mul(self.slot_ns);
+                if let Some(watched) = self.watched.get_mut(watch) {
+                    watched.backlog.push(Closed { start_ns, end_ns, keys });
+                }
+            }
+        }
+        let ended = mem::replace(&mut self.current, Slot::new(to, self.definition.capacity));
+        if !ended.is_empty() {
+            self.past.push_back(ended);
+        }
+        self.shed();
+    }
+
+    /// The first slot and the keys above their level of the window that ends with the slot `end`.
+    fn judge(&self, watch: usize, end: u64) -> Option<(u64, Vec<window::OverKey>)> {
+        let watched = self.watched.get(watch)?;
+        let start = end.saturating_add(1).saturating_sub(watched.window_slots);
+        let slots: Vec<&Slot> = self.slots().filter(|slot| (start..=end).contains(&slot.index)).collect();
+        Some((start, window::judge(&slots, &watched.level)))
+    }
+
+    /// Ends every slot as it is and goes on with an empty one at `now_ns`; returns when that ends, ns.
+    pub(super) fn restart(&mut self, now_ns: u64) -> u64 {
+        let index = now_ns.checked_div(self.slot_ns).unwrap_or(0);
+        let ended = mem::replace(&mut self.current, Slot::new(index, self.definition.capacity));
+        self.past.push_back(ended);
+        for slot in mem::take(&mut self.past) {
+            let slot_start_s = self.slot_start_s(slot.index);
+            slot.depart(slot_start_s, &mut self.departed);
+        }
+        self.started = true;
+        self.slot_end_ns(index)
+    }
+
+    /// Lets go of the slots that are not in the ring any more.
+    fn shed(&mut self) {
+        while self.past.front().is_some_and(|slot| slot.index.saturating_add(self.ring) <= self.current.index) {
+            let Some(slot) = self.past.pop_front() else { break };
+            let slot_start_s = self.slot_start_s(slot.index);
+            slot.depart(slot_start_s, &mut self.departed);
+        }
+    }
+
+    /// Counts a message.
+    #[inline]
+    pub(super) fn add(&mut self, hash: u64, key: &[u8], weight: u64) {
+        if !self.current.count(hash, key, weight) {
+            self.enter(hash, key, weight);
+        }
+    }
+
+    #[inline(never)]
+    fn enter(&mut self, hash: u64, key: &[u8], weight: u64) {
+        if key.is_empty() {
+            self.current.add_other(weight, 1);
+            return;
+        }
+        let standing = self.standing(key);
+        let evicted = self.current.enter(hash, key, weight, standing);
+        self.evicted = self.evicted.saturating_add(u64::from(evicted));
+    }
+
+    /// Takes a row back from the store, with sums in place of increments; `false` if there is no place for it.
+    pub(super) fn restore(&mut self, hash: u64, row: &Row) -> bool {
+        let index = row.slot_start_s.checked_div(self.definition.slot_s).unwrap_or(0);
+        let in_ring = index <= self.current.index && index.saturating_add(self.ring) > self.current.index;
+        if self.started && !in_ring {
+            return false;
+        }
+        if row.key.is_empty() {
+            // Nothing is kept of it but what is pending, and this is not.
+            return true;
+        }
+        let standing = self.standing(&row.key);
+        let slot = if self.started && index == self.current.index {
+            Some(&mut self.current)
+        } else {
+            let place = match self.past.binary_search_by_key(&index, |slot| slot.index) {
+                Ok(place) => place,
+                Err(place) => {
+                    self.past.insert(place, Slot::new(index, self.definition.capacity));
+                    place
+                }
+            };
+            self.past.get_mut(place)
+        };
+        slot.is_some_and(|slot| slot.restore(hash, row, standing))
+    }
+
+    /// Hands over the closed windows, and how the open ones stand.
+    pub(super) fn judgements(&mut self, counter: usize, now_ns: u64, into: &mut Vec<Judgement>) {
+        let end = self.current.index;
+        for watch in 0..self.watched.len() {
+            let Some((start, open)) = self.judge(watch, end) else { continue };
+            let start_ns = start.saturating_mul(self.slot_ns);
+            let Some(watched) = self.watched.get_mut(watch) else { continue };
+            let rule = &watched.rule;
+            into.extend(watched.backlog.take().into_iter().map(|closed| Judgement {
+                counter,
+                watch,
+                rule: Arc::clone(rule),
+                start_ns: closed.start_ns,
+                end_ns: closed.end_ns,
+                closed: true,
+                keys: closed.keys,
+            }));
+            let rule = Arc::clone(rule);
+            into.push(Judgement { counter, watch, rule, start_ns, end_ns: now_ns, closed: false, keys: open });
+        }
+    }
+
+    /// Evictions since the last call.
+    pub(super) fn take_evicted(&mut self) -> u64 {
+        mem::take(&mut self.evicted)
+    }
+
+    /// How many rows are pending.
+    pub(super) fn pending_rows(&self) -> usize {
+        self.slots().map(Slot::pending_rows).fold(self.departed.len(), usize::saturating_add)
+    }
+
+    /// The pending counts, one per row.
+    pub(super) fn pending(&self) -> impl Iterator<Item = u64> {
+        self.departed.pending().chain(self.slots().flat_map(Slot::pending))
+    }
+
+    /// The pending rows that the quota takes; they no longer are pending then.
+    pub(super) fn collect(&mut self, quota: &mut Quota) -> Option<CounterRows> {
+        let slot_s = self.definition.slot_s;
+        let mut rows = Vec::new();
+        self.departed.collect(quota, &mut rows);
+        for slot in self.past.iter_mut().chain([&mut self.current]) {
+            slot.collect(slot.index.saturating_mul(slot_s), quota, &mut rows);
+        }
+        let Definition { name, fingerprint, .. } = &self.definition;
+        let (counter, fingerprint) = (name.clone(), fingerprint.clone());
+        (!rows.is_empty()).then_some(CounterRows { counter, fingerprint, slot_s, rows })
+    }
+
+    /// Takes over what an equal counter of the earlier plan holds.
+    pub(super) fn adopt(&mut self, earlier: Self) {
+        self.started = earlier.started;
+        self.current = earlier.current;
+        self.past = earlier.past;
+        self.evicted = earlier.evicted;
+        self.departed.absorb(earlier.departed);
+        for before in earlier.watched {
+            let same = |now: &&mut Watched| now.rule == before.rule && now.window_slots == before.window_slots;
+            if let Some(now) = self.watched.iter_mut().find(same) {
+                now.backlog.adopt(before.backlog);
+            }
+        }
+        let (definition, watched) = (&self.definition, &self.watched);
+        for slot in self.past.iter_mut().chain([&mut self.current]) {
+            slot.reassess(|key| standing(definition, watched, key));
+        }
+        if self.started {
+            self.shed();
+        }
+    }
+
+    /// Takes over the rows that an equal counter of an earlier plan left.
+    pub(super) fn adopt_rows(&mut self, retired: Retired) -> Result<(), Retired> {
+        let Definition { name, fingerprint, slot_s, .. } = &self.definition;
+        if (name, fingerprint, slot_s) != (&retired.name, &retired.fingerprint, &retired.slot_s) {
+            return Err(retired);
+        }
+        self.departed.absorb(retired.departed);
+        Ok(())
+    }
+
+    /// Ends the counter: only its pending rows are left.
+    pub(super) fn retire(mut self) -> Retired {
+        let slot_s = self.definition.slot_s;
+        for slot in self.past.into_iter().chain([self.current]) {
+            let slot_start_s = slot.index.saturating_mul(slot_s);
+            slot.depart(slot_start_s, &mut self.departed);
+        }
+        let Definition { name, fingerprint, .. } = self.definition;
+        Retired { name, fingerprint, slot_s, departed: self.departed }
+    }
+}
+
+impl Retired {
+    /// As [`Counter::collect`].
+    pub(super) fn collect(&mut self, quota: &mut Quota) -> Option<CounterRows> {
+        let mut rows = Vec::new();
+        self.departed.collect(quota, &mut rows);
+        let (counter, fingerprint) = (self.name.clone(), self.fingerprint.clone());
+        (!rows.is_empty()).then_some(CounterRows { counter, fingerprint, slot_s: self.slot_s, rows })
+    }
+}
+
+/// The lowest alarm level of all watches, and whether the key is pinned.
+fn standing(definition: &Definition, watched: &[Watched], key: &[u8]) -> Standing {
+    let levels = watched.iter().filter_map(|watched| {
+        let slots = usize::try_from(watched.window_slots).unwrap_or(usize::MAX);
+        (watched.level)(key).map(|level| window::alarm_level(level, slots))
+    });
+    let alarm_at = levels.min().unwrap_or(u64::MAX);
+    let pinned = definition.pinned.as_ref().is_some_and(|pinned| pinned(key));
+    Standing { alarm_at, pinned }
+}
+
+/// A row as the store holds it: sums, not increments.
+pub(super) fn stored_row(slot_start_s: u64, key: &[u8], count: u64, messages: u64, error: u64) -> Row {
+    Row { slot_start_s, key: Key::new(key), count, messages, error }
+}

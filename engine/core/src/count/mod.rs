@@ -1,0 +1,278 @@
+//! Bounded windowed counters: sums per key and slot, what changed since the last batch, and which windows are over.
+//!
+//! A counter holds a ring of slots; each slot is a summary of bounded size (see `slot.rs`). Once per tick the caller
+//! takes [`Changes`]: a numbered batch of increments for the store, and for each rule the keys whose window is above
+//! the rule's level.
+//!
+//! # Be advised
+//!
+//! * There is no clock: time is what the caller passes, and it never goes back. A time before the current slot counts
+//!   into the current slot.
+//! * A slot boundary is judged when time passes it, before anything is counted into the next slot, whoever tells the
+//!   time. So a burst in the last moment of a slot is judged even if the tick comes later.
+//! * Increments belong to a batch from the call that made it until it is acknowledged; judgements never do: they are
+//!   made afresh by each call.
+//! * Keys come from the wire. The hash is seeded at random for each [`Counters`], so nobody outside can make keys that
+//!   collide; the bounds on memory hold for any keys.
+//!
+//! To add something to a place in a slot, touch `Hot` or `Cold`, `enter`, `restore` and `reassess` in `slot.rs`.
+
+mod batch;
+mod counter;
+mod key;
+mod slot;
+mod window;
+
+use std::hash::{BuildHasher, Hasher};
+use std::mem;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+
+pub use batch::{CounterRows, Row};
+pub use counter::{Definition, Pinned, Spec};
+pub use key::{INLINE_BYTES, Key};
+pub use window::{Judgement, Level, OverKey, Watch};
+
+use batch::Quota;
+use counter::{Counter, Retired};
+
+/// What [`Counters::changes`] hands over.
+#[derive(Debug)]
+pub struct Changes {
+    /// Number of the batch; for [`Counters::ack`].
+    pub seq: u64,
+    /// The time these are told for, ns since 1970 UTC: never before that of an earlier call.
+    pub now_ns: u64,
+    /// The rows were handed over before, under the same number, and not acknowledged.
+    pub repeated: bool,
+    /// The rows of the batch, by counter; counters without any are left out. At most `rows_per_batch` rows together.
+    pub rows: Arc<[CounterRows]>,
+    /// How each watch stands, in the order of time: the windows closed since the last call, and the open one of every
+    /// watch.
+    pub judgements: Vec<Judgement>,
+    /// Keys that lost their place since the last call, per counter of the plan.
+    pub evicted: Vec<u64>,
+    /// Rows that wait for a later batch.
+    pub carried: usize,
+}
+
+/// A set of counters, by position in the plan.
+///
+/// # Limits
+///
+/// Per counter: `capacity` keys in each of the ring's slots, as many pending rows of slots that have left it (see
+/// `batch.rs` for what happens to more) and the same of folded ones; closed windows of twice the ring (see `window.rs`).
+/// Together: one batch of `rows_per_batch` rows.
+pub struct Counters {
+    plan: Vec<Counter>,
+    /// Counters that a new plan no longer has, while rows of them are pending.
+    retired: Vec<Retired>,
+    hasher: RandomState,
+    rows_per_batch: usize,
+    /// The batch that was handed over and not acknowledged.
+    outstanding: Option<Arc<[CounterRows]>>,
+    /// Its number, or else the next one.
+    seq: u64,
+    started: bool,
+    now_ns: u64,
+    /// The first slot boundary to come of any counter.
+    boundary_ns: u64,
+}
+
+impl Counters {
+    /// Empty counters.
+    ///
+    /// `rows_per_batch` is the most rows of a batch, over all counters (0 is read as 1); `first_seq` the number of the
+    /// first batch.
+    pub fn new(specs: Vec<Spec>, rows_per_batch: usize, first_seq: u64) -> Self {
+        Self {
+            plan: specs.into_iter().map(Counter::new).collect(),
+            retired: Vec::new(),
+            hasher: RandomState::default(),
+            rows_per_batch: rows_per_batch.max(1),
+            outstanding: None,
+            seq: first_seq,
+            started: false,
+            now_ns: 0,
+            boundary_ns: 0,
+        }
+    }
+
+    /// How many counters the plan has.
+    pub fn len(&self) -> usize {
+        self.plan.len()
+    }
+
+    /// Whether the plan has no counter.
+    pub fn is_empty(&self) -> bool {
+        self.plan.is_empty()
+    }
+
+    /// The definition of a counter.
+    pub fn definition(&self, counter: usize) -> Option<&Definition> {
+        self.plan.get(counter).map(Counter::definition)
+    }
+
+    /// How many keys, over all slots, and waiting rows a counter holds in memory; 0 for an unknown one.
+    pub fn held(&self, counter: usize) -> usize {
+        self.plan.get(counter).map_or(0, Counter::held)
+    }
+
+    /// Tells the time, ns since 1970 UTC: called once per received batch, before its messages are counted.
+    ///
+    /// Passing a slot boundary judges the windows that end there. Costs one compare otherwise.
+    pub fn advance(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        if self.started && self.now_ns < self.boundary_ns {
+            return;
+        }
+        self.started = true;
+        let now_ns = self.now_ns;
+        let boundaries = self.plan.iter_mut().map(|counter| counter.advance(now_ns));
+        self.boundary_ns = boundaries.min().unwrap_or(u64::MAX);
+    }
+
+    /// Starts the time anew, also at an earlier one: the wall clock was stepped, so windows across the step mean nothing.
+    ///
+    /// Every open slot ends as it is; what is pending of it is still handed over.
+    pub fn restart(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        let boundaries = self.plan.iter_mut().map(|counter| counter.restart(now_ns));
+        self.boundary_ns = boundaries.min().unwrap_or(u64::MAX);
+    }
+
+    /// Counts a message: adds `weight` to the key's sum in the current slot.
+    ///
+    /// A known key costs one hash and one probe, and no allocation. An unknown counter is ignored. The empty key is
+    /// reserved: its messages go straight to the row without a key, and are not judged.
+    #[inline]
+    pub fn add(&mut self, counter: usize, key: &[u8], weight: u64) {
+        let hash = self.hash(key);
+        if let Some(counter) = self.plan.get_mut(counter) {
+            counter.add(hash, key, weight);
+        }
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// Takes back what the store holds for a key and slot: sums, not increments. At start only, before the first
+    /// [`Counters::add`]; nothing of it is handed over again.
+    ///
+    /// Slots may come in any order. If there may be more keys than the capacity, those with the most messages should
+    /// come first: the largest stay in any case, but each that is displaced costs a search.
+    ///
+    /// Returns `false` if it was left out: the counter is unknown, the slot is outside the ring, or the slot is full
+    /// of larger keys. Before the first [`Counters::advance`] the ring is not known: then all slots are kept, and those
+    /// outside the ring are dropped by that call. The row with the empty key is accepted and not kept.
+    pub fn restore(
+        &mut self,
+        counter: usize,
+        slot_start_s: u64,
+        key: &[u8],
+        count: u64,
+        messages: u64,
+        error: u64,
+    ) -> bool {
+        let hash = self.hash(key);
+        let row = counter::stored_row(slot_start_s, key, count, messages, error);
+        self.plan.get_mut(counter).is_some_and(|counter| counter.restore(hash, &row))
+    }
+
+    /// The changes since the last call, at the time `now_ns` (which is told as by [`Counters::advance`]).
+    ///
+    /// If the last batch was not acknowledged, its rows are handed over again, and increments since then wait. A new
+    /// batch takes the pending rows with the largest counts, `rows_per_batch` of them; the rest is carried. Every
+    /// number that was added is in exactly one row of one batch.
+    pub fn changes(&mut self, now_ns: u64) -> Changes {
+        self.advance(now_ns);
+        let mut judgements = Vec::new();
+        for (number, counter) in self.plan.iter_mut().enumerate() {
+            counter.judgements(number, self.now_ns, &mut judgements);
+        }
+        // Stable: each watch's windows are in the order of time already, and the open one comes last.
+        judgements.sort_by_key(|judgement| (judgement.end_ns, !judgement.closed));
+        let evicted = self.plan.iter_mut().map(Counter::take_evicted).collect();
+        let repeated = self.outstanding.is_some();
+        let rows = match &self.outstanding {
+            Some(rows) => Arc::clone(rows),
+            None => self.collect(),
+        };
+        self.outstanding = Some(Arc::clone(&rows));
+        let carried = self.pending_rows();
+        Changes { seq: self.seq, now_ns: self.now_ns, repeated, rows, judgements, evicted, carried }
+    }
+
+    /// Tells that a batch is committed; the next [`Counters::changes`] makes a new one.
+    ///
+    /// Returns `false`, and does nothing, if `seq` is not the number of the outstanding batch.
+    pub fn ack(&mut self, seq: u64) -> bool {
+        let right = seq == self.seq && self.outstanding.is_some();
+        if right {
+            self.outstanding = None;
+            self.seq = self.seq.wrapping_add(1);
+        }
+        right
+    }
+
+    /// A new plan.
+    ///
+    /// Counters with equal name, fingerprint and slot length keep their contents: a longer ring grows (its earlier
+    /// slots are missing until they have passed), a shorter one hands over the slots it loses, and a changed capacity
+    /// applies from the next slot on. Watches are replaced, and the keys held are seen in their light at once; closed
+    /// windows not handed over stay with a rule of the same name and window, as they were judged. What is pending of
+    /// counters that the plan no longer has is still handed over, under its own name and fingerprint, and so is the
+    /// outstanding batch.
+    ///
+    /// # Limits
+    ///
+    /// A counter that is gone holds at most twice its capacity of rows until they are handed over.
+    pub fn replan(&mut self, specs: Vec<Spec>) {
+        let mut earlier = mem::take(&mut self.plan);
+        let mut retired = mem::take(&mut self.retired);
+        for spec in specs {
+            let mut counter = Counter::new(spec);
+            if let Some(place) = earlier.iter().position(|earlier| earlier.is_same(&counter)) {
+                counter.adopt(earlier.swap_remove(place));
+            } else if self.started {
+                counter.advance(self.now_ns);
+            }
+            retired = retired.into_iter().filter_map(|retired| counter.adopt_rows(retired).err()).collect();
+            self.plan.push(counter);
+        }
+        retired.extend(earlier.into_iter().map(Counter::retire));
+        retired.retain(|retired| retired.departed.len() > 0);
+        self.retired = retired;
+        // Slots of new lengths have other boundaries.
+        self.boundary_ns = 0;
+    }
+
+    fn pending_rows(&self) -> usize {
+        let retired = self.retired.iter().map(|retired| retired.departed.len());
+        self.plan.iter().map(Counter::pending_rows).chain(retired).fold(0, usize::saturating_add)
+    }
+
+    /// Makes the rows of a new batch.
+    fn collect(&mut self) -> Arc<[CounterRows]> {
+        let mut quota = if self.pending_rows() <= self.rows_per_batch {
+            Quota::all()
+        } else {
+            let retired = self.retired.iter().flat_map(|retired| retired.departed.pending());
+            let mut counts: Vec<u64> = self.plan.iter().flat_map(Counter::pending).chain(retired).collect();
+            Quota::largest(&mut counts, self.rows_per_batch)
+        };
+        let mut rows: Vec<CounterRows> =
+            self.plan.iter_mut().filter_map(|counter| counter.collect(&mut quota)).collect();
+        rows.extend(self.retired.iter_mut().filter_map(|retired| retired.collect(&mut quota)));
+        self.retired.retain(|retired| retired.departed.len() > 0);
+        rows.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

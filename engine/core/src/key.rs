@@ -1,0 +1,162 @@
+//! A counter's key: the site and the values of its `group_by` fields in few bytes, and back.
+//!
+//! Site number (2 bytes, big endian), then per field: an address as 4 or 6 and its bytes, a port in 2 bytes, a number in
+//! 8, a text as its length in one byte and the text. A key is unambiguous: two different value lists never give equal
+//! bytes. The empty key is the row of all that was counted under evicted keys.
+
+use crate::session::{Field, Kind, Session, Value};
+use crate::value::ip::Ip;
+
+/// Longest text in a key, in bytes; a longer one is cut, since a key must stay small whatever the wire says.
+pub const TEXT_BYTES: usize = 255;
+
+/// One value of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Text, also that of an address.
+    Text(String),
+    /// A port or a number.
+    Number(u64),
+}
+
+/// Writes the session's key; false where a field that must be there (an address or a port) is not.
+pub fn encode(site: u16, group_by: &[Field], session: &Session<'_>, key: &mut Vec<u8>) -> bool {
+    key.clear();
+    key.extend_from_slice(&site.to_be_bytes());
+    for field in group_by {
+        match (field.kind(), session.get(*field)) {
+            (Kind::Address, Some(Value::Address(Ip::V4(bytes)))) => {
+                key.push(4);
+                key.extend_from_slice(bytes);
+            }
+            (Kind::Address, Some(Value::Address(Ip::V6(bytes)))) => {
+                key.push(6);
+                key.extend_from_slice(bytes);
+            }
+            (Kind::Port, Some(Value::Number(port))) => {
+                key.extend_from_slice(&u16::try_from(*port).unwrap_or(u16::MAX).to_be_bytes());
+            }
+            (Kind::Number, value) => {
+                let number = if let Some(Value::Number(number)) = value { *number } else { 0 };
+                key.extend_from_slice(&number.to_be_bytes());
+            }
+            (Kind::Address | Kind::Port, _) => return false,
+            (Kind::Text | Kind::Protocol | Kind::Word(_), None) => key.push(0),
+            (_, Some(Value::Word(word))) => push_text(word.as_bytes(), key),
+            (_, Some(value)) => push_text(&value.bytes(), key),
+        }
+    }
+    true
+}
+
+fn push_text(text: &[u8], key: &mut Vec<u8>) {
+    let text = text.get(..TEXT_BYTES).unwrap_or(text);
+    key.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    key.extend_from_slice(text);
+}
+
+/// Writes the key of values that were read from the store; None where they don't fit the fields.
+pub fn encode_parts(site: u16, group_by: &[Field], parts: &[Part]) -> Option<Vec<u8>> {
+    if group_by.len() != parts.len() {
+        return None;
+    }
+    let mut session = Session::default();
+    for (field, part) in group_by.iter().zip(parts) {
+        match (field.kind(), part) {
+            (Kind::Address, Part::Text(text)) => {
+                session.set(*field, Value::Address(crate::value::ip::parse(text.as_bytes())?));
+            }
+            (Kind::Port | Kind::Number, Part::Number(number)) => session.set(*field, Value::Number(*number)),
+            (Kind::Text | Kind::Protocol | Kind::Word(_), Part::Text(text)) => session.set(*field, Value::Word(text)),
+            _ => return None,
+        }
+    }
+    let mut key = Vec::new();
+    encode(site, group_by, &session, &mut key).then_some(key)
+}
+
+/// The site and the values of a key; None for bytes that are none.
+pub fn decode(group_by: &[Field], key: &[u8]) -> Option<(u16, Vec<Part>)> {
+    let (site, mut rest) = take::<2>(key)?;
+    let mut parts = Vec::with_capacity(group_by.len());
+    for field in group_by {
+        let part = match field.kind() {
+            Kind::Address => {
+                let (version, after) = take::<1>(rest)?;
+                let ip = if version == [4] {
+                    let (bytes, after) = take::<4>(after)?;
+                    rest = after;
+                    Ip::V4(bytes)
+                } else {
+                    let (bytes, after) = take::<16>(after)?;
+                    rest = after;
+                    Ip::V6(bytes)
+                };
+                Part::Text(ip.to_string())
+            }
+            Kind::Port => {
+                let (bytes, after) = take::<2>(rest)?;
+                rest = after;
+                Part::Number(u64::from(u16::from_be_bytes(bytes)))
+            }
+            Kind::Number => {
+                let (bytes, after) = take::<8>(rest)?;
+                rest = after;
+                Part::Number(u64::from_be_bytes(bytes))
+            }
+            Kind::Text | Kind::Protocol | Kind::Word(_) => {
+                let (length, after) = take::<1>(rest)?;
+                let (text, after) = after.split_at_checked(usize::from(length[0]))?;
+                rest = after;
+                Part::Text(String::from_utf8_lossy(text).into_owned())
+            }
+        };
+        parts.push(part);
+    }
+    rest.is_empty().then_some((u16::from_be_bytes(site), parts))
+}
+
+fn take<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    Some((*first, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::ip;
+
+    const FIELDS: [Field; 4] = [Field::SrcIpAddr, Field::DstPortNumber, Field::DvcAction, Field::EventCount];
+
+    #[test]
+    fn a_key_gives_its_values_back() {
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let mut session = Session::default();
+            session.set(Field::SrcIpAddr, Value::Address(ip::parse(address.as_bytes()).unwrap()));
+            session.set(Field::DstPortNumber, Value::Number(443));
+            session.set(Field::DvcAction, Value::Word("Drop ICMP"));
+            let mut key = Vec::new();
+
+            assert!(encode(7, &FIELDS, &session, &mut key));
+
+            let parts =
+                vec![Part::Text(address.into()), Part::Number(443), Part::Text("Drop ICMP".into()), Part::Number(0)];
+            assert_eq!(Some((7, parts.clone())), decode(&FIELDS, &key));
+            assert_eq!(Some(key), encode_parts(7, &FIELDS, &parts));
+        }
+    }
+
+    #[test]
+    fn a_session_without_the_address_or_port_has_no_key() {
+        let mut session = Session::default();
+        session.set(Field::DstPortNumber, Value::Number(443));
+        assert!(!encode(0, &FIELDS, &session, &mut Vec::new()));
+    }
+
+    #[test]
+    fn foreign_bytes_are_no_key() {
+        for bytes in [&b""[..], b"\0", b"\0\0\x04\x01", b"\0\0\x04\x01\x02\x03\x04\0\x50\xffabc"] {
+            assert_eq!(None, decode(&FIELDS, bytes));
+        }
+    }
+}

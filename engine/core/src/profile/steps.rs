@@ -1,0 +1,326 @@
+//! What is done with the inputs of one kind of message: fields, constants, maps, in that order.
+
+use super::words::Words;
+use super::{Wanted, input, source_input, spec};
+use crate::session::{Case, Counts, Field, Session, Value, convert, number};
+use crate::value::ip::Networks;
+use crate::value::{Escape, Raw};
+use spec::{Assign, Constant, Effect, Source, Unit};
+
+/// The wanted fields and all that they depend on in this profile.
+pub fn needed(spec: &spec::Profile, mut wanted: Wanted) -> Wanted {
+    let fields = &mut wanted.fields;
+    // Without any address there is no session, whatever is wanted.
+    fields.insert(Field::SrcIpAddr);
+    fields.insert(Field::DstIpAddr);
+    // The result follows from the action where the product has no word of its own for it, and decides what counts.
+    fields.insert(Field::EventResult);
+    fields.insert(Field::DvcAction);
+    fields.insert(Field::EventCount);
+    let maps = || spec.maps.iter().chain(spec.messages.iter().flat_map(|message| &message.maps));
+    for (field, _, _) in crate::session::FIELDS {
+        // The ends may be exchanged: then the other end's value is the wanted one.
+        if let Some(partner) = field.partner().filter(|_| fields.contains(*field)) {
+            fields.insert(partner);
+        }
+    }
+    loop {
+        let before = wanted;
+        for map in maps().filter(|map| matters(map, before)) {
+            if let Source::Field(field) = map.from {
+                wanted.fields.insert(field);
+            }
+            for (field, _) in map.when.iter().chain(&map.unless) {
+                wanted.fields.insert(*field);
+            }
+        }
+        if before == wanted {
+            return wanted;
+        }
+    }
+}
+
+/// Whether a map can change anything that is wanted.
+fn matters(map: &spec::Map, wanted: Wanted) -> bool {
+    let effects = map.to.iter().map(|(_, effect)| effect).chain(&map.other).chain(&map.absent);
+    effects.into_iter().any(|effect| {
+        effect.swap
+            || effect.counts.is_some()
+            || effect.session.is_some()
+            || (wanted.blocked && effect.blocked.is_some())
+            || effect.set.iter().any(|(field, _)| wanted.fields.contains(*field))
+    })
+}
+
+/// Everything done for one kind of message.
+pub struct Steps {
+    assigns: Vec<(Assign, Vec<usize>)>,
+    set: Vec<(Field, Constant)>,
+    maps: Vec<Map>,
+    counts: Counts,
+    orient: bool,
+}
+
+struct Map {
+    from: Result<usize, Field>,
+    when: Vec<(Field, Vec<String>)>,
+    unless: Vec<(Field, Vec<String>)>,
+    words: Words,
+    effects: Vec<Effect>,
+    other: Option<Effect>,
+    absent: Option<Effect>,
+}
+
+impl Steps {
+    /// The steps for a message; the inputs they need are added to `inputs`.
+    pub fn new(spec: &spec::Profile, message: &spec::Message, wanted: Wanted, inputs: &mut Vec<String>) -> Self {
+        let mut assigns: Vec<Assign> = message.fields.clone();
+        let is_set = |assigns: &[Assign], field: Field| assigns.iter().any(|assign| assign.field == field);
+        for assign in &spec.fields {
+            if !is_set(&assigns, assign.field) {
+                assigns.push(assign.clone());
+            }
+        }
+        for name in
+            spec.prefix.iter().chain(&message.templates).flat_map(super::super::value::template::Template::holes)
+        {
+            if let Some(field) = Field::named(name).filter(|field| !is_set(&assigns, *field)) {
+                assigns.push(Assign {
+                    field,
+                    from: vec![name.clone()],
+                    unit: None,
+                    none: Vec::new(),
+                    after: String::new(),
+                    before: String::new(),
+                    case: Case::AsIs,
+                });
+            }
+        }
+        assigns.retain(|assign| wanted.fields.contains(assign.field));
+        let mut set: Vec<(Field, Constant)> = spec.set.iter().chain(&message.set).cloned().collect();
+        set.retain(|(field, _)| wanted.fields.contains(*field));
+        let maps = spec.maps.iter().chain(&message.maps).filter(|map| matters(map, wanted));
+        Self {
+            assigns: assigns
+                .into_iter()
+                .map(|assign| {
+                    let places = assign.from.iter().map(|name| input(inputs, name)).collect();
+                    (assign, places)
+                })
+                .collect(),
+            set,
+            maps: maps.map(|map| Map::new(map, wanted, inputs)).collect(),
+            counts: message.counts,
+            orient: message.orient,
+        }
+    }
+
+    /// Fills the session from the inputs.
+    pub fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>, internal: &Networks) {
+        session.counts = self.counts;
+        for (assign, places) in &self.assigns {
+            let found = places.iter().find_map(|place| value(assign, raws.get(*place).copied().flatten()?));
+            if let Some(value) = found {
+                session.set(assign.field, value);
+            }
+        }
+        for (field, constant) in &self.set {
+            session.set(*field, constant_value(constant));
+        }
+        for map in &self.maps {
+            map.run(raws, session);
+        }
+        if self.orient {
+            session.orient(internal);
+        }
+    }
+}
+
+fn constant_value(constant: &Constant) -> Value<'_> {
+    match constant {
+        Constant::Word(word) => Value::Word(word),
+        Constant::Number(number) => Value::Number(*number),
+    }
+}
+
+impl Map {
+    fn new(map: &spec::Map, wanted: Wanted, inputs: &mut Vec<String>) -> Self {
+        let lean = |effect: &Effect| {
+            let mut effect = effect.clone();
+            effect.set.retain(|(field, _)| wanted.fields.contains(*field));
+            effect
+        };
+        let from = match &map.from {
+            Source::Field(field) => Err(*field),
+            source @ Source::Input(_) => Ok(input(inputs, source_input(source).unwrap_or(""))),
+        };
+        Self {
+            from,
+            when: map.when.clone(),
+            unless: map.unless.clone(),
+            words: Words::new(map.to.iter().map(|(word, _)| word.as_str())),
+            effects: map.to.iter().map(|(_, effect)| lean(effect)).collect(),
+            other: map.other.as_ref().map(lean),
+            absent: map.absent.as_ref().map(lean),
+        }
+    }
+
+    fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>) {
+        let holds = |(field, values): &(Field, Vec<String>)| {
+            let held = session.get(*field).map_or(std::borrow::Cow::Borrowed(&b""[..]), Value::bytes);
+            values.iter().any(|value| value.as_bytes() == &*held)
+        };
+        if !self.when.iter().all(holds) || self.unless.iter().any(holds) {
+            return;
+        }
+        let effect = match self.from {
+            Ok(place) => match raws.get(place).copied().flatten() {
+                // The words of a profile hold nothing that a format escapes, so the raw bytes are compared.
+                Some(raw) => self.effect(raw.bytes.trim_ascii()),
+                None => self.absent.as_ref(),
+            },
+            Err(field) => match session.get(field) {
+                Some(value) => self.effect(value.bytes().trim_ascii()),
+                None => self.absent.as_ref(),
+            },
+        };
+        if let Some(effect) = effect {
+            apply(effect, session);
+        }
+    }
+
+    fn effect(&self, word: &[u8]) -> Option<&Effect> {
+        if word.is_empty() {
+            return self.absent.as_ref();
+        }
+        self.words.find(word).and_then(|number| self.effects.get(number)).or(self.other.as_ref())
+    }
+}
+
+fn apply<'m>(effect: &'m Effect, session: &mut Session<'m>) {
+    for (field, constant) in &effect.set {
+        session.set(*field, constant_value(constant));
+    }
+    if effect.swap {
+        session.swap();
+    }
+    if effect.blocked.is_some() {
+        session.blocked = effect.blocked;
+    }
+    if let Some(counts) = effect.counts {
+        session.counts = counts;
+    }
+    if let Some(is_session) = effect.session {
+        session.is_session = is_session;
+    }
+}
+
+/// A field's value from its raw text: cut, compared with the texts that mean nothing, converted.
+fn value<'m>(assign: &Assign, raw: Raw<'m>) -> Option<Value<'m>> {
+    let raw = cut(assign, raw)?;
+    let text = raw.bytes.trim_ascii();
+    if assign.none.iter().any(|none| none.as_bytes().eq_ignore_ascii_case(text)) {
+        return None;
+    }
+    match assign.unit {
+        None => convert(assign.field.kind(), raw, assign.case),
+        Some(unit) => millis(text, unit).map(Value::Number),
+    }
+}
+
+fn cut<'m>(assign: &Assign, raw: Raw<'m>) -> Option<Raw<'m>> {
+    let mut bytes = raw.bytes;
+    if !assign.after.is_empty() {
+        let (_, end) = find(bytes, assign.after.as_bytes(), raw.escape)?;
+        bytes = bytes.get(end..)?;
+    }
+    if !assign.before.is_empty()
+        && let Some((start, _)) = find(bytes, assign.before.as_bytes(), raw.escape)
+    {
+        bytes = bytes.get(..start)?;
+    }
+    Some(Raw { bytes, escape: raw.escape })
+}
+
+/// Where `needle` first stands in `text`, passing over the backslashes of the format's escapes.
+fn find(text: &[u8], needle: &[u8], escape: Escape) -> Option<(usize, usize)> {
+    (0..text.len()).find_map(|start| {
+        let mut rest = text.get(start..)?.iter().enumerate();
+        let mut end = start;
+        for wanted in needle {
+            let (mut at, mut byte) = rest.next()?;
+            if *byte == b'\\' && escape != Escape::None && *wanted != b'\\' {
+                (at, byte) = rest.next()?;
+            }
+            if byte != wanted {
+                return None;
+            }
+            end = start.saturating_add(at).saturating_add(1);
+        }
+        Some((start, end))
+    })
+}
+
+/// A duration in ms; saturates. None where the text is no duration.
+fn millis(text: &[u8], unit: Unit) -> Option<u64> {
+    match unit {
+        Unit::Seconds => {
+            let mut parts = text.splitn(2, |byte| *byte == b'.');
+            let whole = number(parts.next()?)?.saturating_mul(1000);
+            let fraction = parts.next().unwrap_or(b"").iter().chain(b"000").take(3);
+            let thousandths = fraction.copied().try_fold(0_u64, |sum, byte| {
+                byte.is_ascii_digit().then(|| sum.saturating_mul(10).saturating_add(u64::from(byte & 0x0f)))
+            })?;
+            Some(whole.saturating_add(thousandths))
+        }
+        Unit::Micros => number(text)?.checked_div(1000),
+        Unit::Nanos => number(text)?.checked_div(1_000_000),
+        Unit::Clock => {
+            let mut parts = 0_u8;
+            let seconds = text.split(|byte| *byte == b':').try_fold(0_u64, |sum, part| {
+                parts = parts.saturating_add(1);
+                Some(sum.saturating_mul(60).saturating_add(number(part)?))
+            })?;
+            (parts == 3).then(|| seconds.saturating_mul(1000))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::plain;
+
+    #[test]
+    fn durations_become_milliseconds() {
+        for (text, unit, want) in [
+            ("12", Unit::Seconds, Some(12_000)),
+            ("0.25", Unit::Seconds, Some(250)),
+            ("1.23456", Unit::Seconds, Some(1_234)),
+            ("1.x", Unit::Seconds, None),
+            ("1:02:03", Unit::Clock, Some(3_723_000)),
+            ("02:03", Unit::Clock, None),
+            ("1500", Unit::Micros, Some(1)),
+            ("99999999999999999999", Unit::Seconds, Some(u64::MAX)),
+        ] {
+            assert_eq!(want, millis(text.as_bytes(), unit), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cut_passes_over_escapes() {
+        let assign = Assign {
+            field: Field::DvcHostname,
+            from: Vec::new(),
+            unit: None,
+            none: Vec::new(),
+            after: "CN=".into(),
+            before: ",".into(),
+            case: Case::AsIs,
+        };
+        let shown = |raw| value(&assign, raw).map(|v| v.bytes().into_owned());
+        assert_eq!(Some(b"gw-1".to_vec()), shown(Raw { bytes: br"CN\=gw-1,O\=m", escape: Escape::CefExtension }));
+        assert_eq!(Some(b"gw-1".to_vec()), shown(plain(b"CN=gw-1")));
+        assert_eq!(None, shown(plain(b"O=m")));
+    }
+}

@@ -1,0 +1,105 @@
+//! Looking up a short word of a message (a key, an id, an action) among the ones that a profile names.
+//!
+//! This runs for every key of every key=value message, mostly for keys that nobody wants: so a miss must cost a hash and
+//! one look. Letter case (ASCII) is ignored.
+
+/// A fixed set of words, each with its number in the order given.
+#[derive(Debug, Default)]
+pub struct Words {
+    words: Vec<Box<[u8]>>,
+    /// Open addressing, a power of two long, at most a quarter full; [`EMPTY`] ends a probe.
+    table: Vec<u16>,
+}
+
+const EMPTY: u16 = u16::MAX;
+
+impl Words {
+    /// The set of `words`; the first of two equal ones is found.
+    ///
+    /// # Limits
+    /// 65,534 words; more are not found.
+    pub fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let words: Vec<Box<[u8]>> = words.into_iter().map(|w| w.as_bytes().into()).collect();
+        let size = words.len().saturating_mul(4).next_power_of_two().max(8);
+        let mut set = Self { words: Vec::new(), table: vec![EMPTY; size] };
+        for word in words {
+            let number = u16::try_from(set.words.len()).unwrap_or(EMPTY);
+            if number != EMPTY && set.find(&word).is_none() {
+                let mut place = set.first_place(&word);
+                while set.table.get(place).is_some_and(|taken| *taken != EMPTY) {
+                    place = set.next_place(place);
+                }
+                if let Some(free) = set.table.get_mut(place) {
+                    *free = number;
+                }
+            }
+            set.words.push(word);
+        }
+        set
+    }
+
+    /// The number of a word.
+    pub fn find(&self, word: &[u8]) -> Option<usize> {
+        let mut place = self.first_place(word);
+        loop {
+            let number = *self.table.get(place)?;
+            if number == EMPTY {
+                return None;
+            }
+            let number = usize::from(number);
+            if self.words.get(number).is_some_and(|known| known.eq_ignore_ascii_case(word)) {
+                return Some(number);
+            }
+            place = self.next_place(place);
+        }
+    }
+
+    fn first_place(&self, word: &[u8]) -> usize {
+        let hash = fold(word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The table is small: the upper half of a multiplicative hash is the well mixed one.
+        usize::try_from(hash >> 32).unwrap_or(0) & self.table.len().wrapping_sub(1)
+    }
+
+    fn next_place(&self, place: usize) -> usize {
+        place.wrapping_add(1) & self.table.len().wrapping_sub(1)
+    }
+}
+
+/// First bytes, last bytes and length in one number, without letter case.
+fn fold(word: &[u8]) -> u64 {
+    // Sets the bit by which ASCII letters differ in case; that other bytes change too does no harm in a hash.
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let mixed = if let (Some(first), Some(last)) = (word.first_chunk::<8>(), word.last_chunk::<8>()) {
+        (u64::from_le_bytes(*first) | LOWER) ^ (u64::from_le_bytes(*last) | LOWER).rotate_left(21)
+    } else if let (Some(first), Some(last)) = (word.first_chunk::<4>(), word.last_chunk::<4>()) {
+        (u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32) | LOWER
+    } else {
+        word.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) | LOWER
+    };
+    mixed ^ (word.len() as u64).wrapping_mul(0x0100_0193)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_words_of_any_length_without_case() {
+        let names = ["", "a", "src", "srcip", "srcport", "srcintfrole", "SentByte", "a-very-long-key-name-indeed"];
+        let words = Words::new(names);
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(Some(number), words.find(name.to_uppercase().as_bytes()), "{name}");
+            assert_eq!(Some(number), words.find(name.to_lowercase().as_bytes()), "{name}");
+            assert_eq!(None, words.find(format!("{name}x").as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn many_words_that_differ_in_the_middle_alone_are_told_apart() {
+        let names: Vec<String> = (0..500).map(|i| format!("prefix__{i:06}__suffix")).collect();
+        let words = Words::new(names.iter().map(String::as_str));
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(Some(number), words.find(name.as_bytes()));
+        }
+    }
+}

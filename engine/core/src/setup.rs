@@ -1,0 +1,251 @@
+//! A whole plan, read: what the engine is told to work with.
+
+use crate::condition::Condition;
+use crate::count;
+use crate::key::{self, Part};
+use crate::plan::{Problem, Problems, Table};
+use crate::profile::{Wanted, spec};
+use crate::session::{Field, FieldSet, Kind};
+use crate::value::ip::Networks;
+use serde_json::Value as Json;
+use std::collections::HashMap;
+
+/// Where messages come in.
+pub(crate) struct Listener {
+    pub(crate) site: u16,
+}
+
+/// A counter: what it counts, under which key, with what weight.
+pub(crate) struct Measure {
+    pub(crate) name: String,
+    pub(crate) fingerprint: String,
+    pub(crate) condition: Condition,
+    pub(crate) group_by: Vec<Field>,
+    pub(crate) by_event_count: bool,
+    pub(crate) without_key: u64,
+}
+
+/// How much of anything the engine holds; each with its reason in the configuration's documentation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) message_bytes: usize,
+    pub(crate) unfinished_bytes: usize,
+    pub(crate) rows_per_batch: usize,
+    pub(crate) event_count: u64,
+}
+
+/// A plan, read.
+pub(crate) struct Plan {
+    pub(crate) specs: Vec<spec::Profile>,
+    pub(crate) wanted: Wanted,
+    pub(crate) internal: Networks,
+    pub(crate) bounds: Bounds,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) sites: Vec<String>,
+    pub(crate) measures: Vec<Measure>,
+    pub(crate) counters: Vec<(count::Definition, Vec<count::Watch>)>,
+}
+
+impl Plan {
+    /// Reads a plan; `sites` are those that have a number already.
+    pub(crate) fn read(plan: &Json, mut sites: Vec<String>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let Some(mut table) = Table::of(plan, "", &mut problems) else { return Err(problems.0) };
+        let mut specs: Vec<spec::Profile> = Vec::new();
+        for (value, path) in table.list("profiles", &mut problems) {
+            let Some(profile) = spec::Profile::read(value, &path, &mut problems) else { continue };
+            if specs.iter().any(|known| known.name == profile.name) {
+                problems.add(path, format!("two profiles are named {:?}", profile.name));
+            }
+            specs.push(profile);
+        }
+        let internal_path = table.path("internal_networks");
+        let internal = Networks::parse(table.texts("internal_networks", false, &mut problems)).unwrap_or_else(
+            |(number, error)| {
+                problems.add(format!("{internal_path}[{number}]"), error.to_string());
+                Networks::default()
+            },
+        );
+        let mut listeners = Vec::new();
+        for (value, path) in table.list("listeners", &mut problems) {
+            let Some(mut listener) = Table::of(value, path, &mut problems) else { continue };
+            listener.required_text("name", &mut problems);
+            let site = listener.text("site", &mut problems).unwrap_or("");
+            if let Some(site) = site_number(&mut sites, site) {
+                listeners.push(Listener { site });
+            } else {
+                problems.add(listener.own_path(), "more than 65,536 sites");
+            }
+            listener.finish(&mut problems);
+        }
+        let bounds_path = table.path("bounds");
+        let bounds = if let Some(value) = table.get("bounds") {
+            Bounds::read(value, bounds_path, &mut problems)
+        } else {
+            problems.add("", "bounds is missing");
+            None
+        };
+        let mut wanted = Wanted { fields: FieldSet::default(), blocked: false };
+        let mut measures: Vec<Measure> = Vec::new();
+        let mut counters = Vec::new();
+        for (value, path) in table.list("counters", &mut problems) {
+            let Some((measure, definition, watches)) = read_counter(value, path.clone(), &mut problems) else {
+                continue;
+            };
+            if measures.iter().any(|known| known.name == measure.name) {
+                problems.add(path, format!("two counters are named {:?}", measure.name));
+            }
+            measure.condition.wants(&mut wanted);
+            for field in &measure.group_by {
+                wanted.fields.insert(*field);
+            }
+            measures.push(measure);
+            counters.push((definition, watches));
+        }
+        table.finish(&mut problems);
+        match bounds {
+            Some(bounds) if problems.0.is_empty() => {
+                Ok(Self { specs, wanted, internal, bounds, listeners, sites, measures, counters })
+            }
+            _ => Err(problems.0),
+        }
+    }
+}
+
+impl Bounds {
+    fn read(value: &Json, path: String, problems: &mut Problems) -> Option<Self> {
+        let mut table = Table::of(value, path, problems)?;
+        let mut bound = |key: &'static str| {
+            let number = table.number(key, problems);
+            if number.is_none_or(|n| n == 0) {
+                problems.add(table.path(key), "a whole number from 1 is needed");
+            }
+            number
+        };
+        let message_bytes = bound("message_bytes");
+        let unfinished_bytes = bound("unfinished_bytes");
+        let rows_per_batch = bound("rows_per_batch");
+        let event_count = bound("event_count");
+        table.finish(problems);
+        let size = |number: Option<u64>| usize::try_from(number?).ok();
+        Some(Self {
+            message_bytes: size(message_bytes)?,
+            unfinished_bytes: size(unfinished_bytes)?,
+            rows_per_batch: size(rows_per_batch)?,
+            event_count: event_count?,
+        })
+    }
+}
+
+/// The number of a site, a new one where it has none; None when there are no more numbers.
+pub(crate) fn site_number(sites: &mut Vec<String>, site: &str) -> Option<u16> {
+    let known = sites.iter().position(|name| name == site);
+    let number = known.unwrap_or_else(|| {
+        sites.push(site.to_owned());
+        sites.len().saturating_sub(1)
+    });
+    u16::try_from(number).ok()
+}
+
+type CounterPlan = (Measure, count::Definition, Vec<count::Watch>);
+
+fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<CounterPlan> {
+    let mut table = Table::of(value, path, problems)?;
+    let name = table.required_text("name", problems).to_owned();
+    let where_path = table.path("where");
+    let condition_json = table.get("where").cloned().unwrap_or_else(|| Json::Object(serde_json::Map::new()));
+    let condition = Condition::read(&condition_json, where_path, problems);
+    let group_path = table.path("group_by");
+    let group_by: Vec<Field> = table
+        .texts("group_by", false, problems)
+        .iter()
+        .filter_map(|name| {
+            let field = Field::named(name);
+            if field.is_none() {
+                problems.add(group_path.clone(), format!("{name} is no ASIM field"));
+            }
+            field
+        })
+        .collect();
+    if group_by.is_empty() {
+        problems.add(group_path, "at least one field is needed");
+    }
+    let slot_s = table.number("slot_s", problems).unwrap_or(0);
+    let capacity = table.number("capacity", problems).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    if slot_s == 0 || capacity == 0 {
+        problems.add(table.own_path(), "slot_s and capacity must be there and over 0");
+    }
+    let weight = table.text("weight", problems).unwrap_or("EventCount");
+    let by_event_count = match weight {
+        "EventCount" => true,
+        "records" => false,
+        other => {
+            problems.add(table.path("weight"), format!("unknown weight {other:?}; known: EventCount, records"));
+            true
+        }
+    };
+    let rules = table.list("rules", problems);
+    let watches = rules.into_iter().filter_map(|(item, path)| read_watch(item, path, &group_by, problems)).collect();
+    table.finish(problems);
+    let names: Vec<&str> = group_by.iter().map(|field| field.name()).collect();
+    let fingerprint = serde_json::json!([condition_json, names, weight]).to_string();
+    Some((
+        Measure {
+            name: name.clone(),
+            fingerprint: fingerprint.clone(),
+            condition,
+            group_by,
+            by_event_count,
+            without_key: 0,
+        },
+        count::Definition { name, fingerprint, slot_s, capacity, pinned: None },
+        watches,
+    ))
+}
+
+fn read_watch(value: &Json, path: String, group_by: &[Field], problems: &mut Problems) -> Option<count::Watch> {
+    let mut table = Table::of(value, path, problems)?;
+    let rule = table.required_text("name", problems).to_owned();
+    let window_slots = table.number("window_slots", problems).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    if window_slots == 0 {
+        problems.add(table.path("window_slots"), "a whole number from 1 is needed");
+    }
+    let level = table.number("level", problems);
+    let levels_path = table.path("levels");
+    let levels = table.get("levels").and_then(|value| {
+        let mut levels = Table::of(value, levels_path.clone(), problems)?;
+        let field = Field::named(levels.required_text("field", problems));
+        let place = field.and_then(|field| group_by.iter().position(|known| *known == field));
+        let values_path = levels.path("values");
+        let values = levels.get("values").and_then(|value| Table::of(value, values_path, problems))?;
+        let mut by_value: HashMap<Part, u64> = HashMap::new();
+        for (text, level, path) in values.entries() {
+            let numeric = field.is_some_and(|f| matches!(f.kind(), Kind::Port | Kind::Number));
+            let part = if numeric { text.parse().ok().map(Part::Number) } else { Some(Part::Text(text.to_owned())) };
+            match (part, level.as_u64()) {
+                (Some(part), Some(level)) => {
+                    by_value.insert(part, level);
+                }
+                _ => problems.add(path, "expected a level of each value of the field"),
+            }
+        }
+        levels.finish(problems);
+        if place.is_none() {
+            problems.add(levels_path, "field must be one of group_by");
+        }
+        Some((place?, by_value))
+    });
+    table.finish(problems);
+    let level: count::Level = match (level, levels) {
+        (Some(level), None) => Box::new(move |_| Some(level)),
+        (None, Some((place, by_value))) => {
+            let group_by = group_by.to_vec();
+            Box::new(move |key| by_value.get(key::decode(&group_by, key)?.1.get(place)?).copied())
+        }
+        _ => {
+            problems.add("counters", format!("rule {rule:?} needs either level or levels"));
+            return None;
+        }
+    };
+    Some(count::Watch { rule, window_slots, level })
+}
