@@ -1,0 +1,82 @@
+"""The compiled engine. Only ``collectord.engine`` imports it."""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+OUTCOMES: tuple[str, ...]
+"""Names of the outcomes, in the engine's order."""
+FIELDS: tuple[str, ...]
+"""Names of the ASIM fields that the engine knows."""
+BUILD: str
+"""``release`` or ``debug``."""
+
+class PlanError(ValueError):
+    """A plan is wrong; ``args[0]`` is a list of (dotted path, reason)."""
+
+@final
+class Engine:
+    """
+    Reads messages and counts them. Calls may come from any thread; each releases the GIL and waits for the others.
+
+    ``now_ns`` is wall time, ns since 1970 UTC: the engine has no clock. ``listener`` is the number of a listener in the
+    plan.
+    """
+
+    def __new__(cls, plan: str) -> Engine:
+        """
+        Args:
+            plan: JSON with ``profiles`` (their TOML without the samples), ``counters``, ``internal_networks``,
+                ``listeners`` and ``bounds``; ``collectord.engine.Plan`` makes it.
+
+        Raises:
+            PlanError: everything that is wrong in it.
+        """
+
+    def replan(self, plan: str) -> None:
+        """Take up another plan; counters of the same definition keep what they hold. Raises as the constructor."""
+
+    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+        """
+        Drain a datagram socket: parse and count what waits on ``fd``, at most ``budget`` datagrams.
+
+        Args:
+            woken: Datagrams of the same socket that the event loop has read already; they come first.
+
+        Returns:
+            Datagrams taken (those in ``woken`` included), and whether the socket was emptied.
+
+        Raises:
+            OSError: the socket can't be read.
+        """
+
+    def connect(self, listener: int) -> int:
+        """A stream starts; returns its number."""
+
+    def feed(self, stream: int, buffer: bytearray | memoryview, n: int, now_ns: int) -> int:
+        """The first ``n`` bytes of ``buffer`` are the stream's next; returns how many frames they ended."""
+
+    def disconnect(self, stream: int, now_ns: int) -> int:
+        """The stream ended: what was unfinished gets its outcome; returns how many frames that were."""
+
+    def changes(self, now_ns: int) -> dict[str, Any]:
+        """
+        What was counted since the last acknowledged batch, and each rule's windows as of ``now_ns``.
+
+        Returns:
+            ``seq``, ``now_ns``; ``rows``: per counter (slot, site, key columns..., EventCount, messages, error), the row
+            of evicted keys without key columns and with the site ``*``; ``ledger``: (listener, outcome, messages, bytes);
+            ``windows``: ``rule``, ``start_ns``, ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error);
+            ``evicted`` and ``without_key`` per counter; ``carried``.
+        """
+
+    def ack(self, seq: int) -> None:
+        """The batch ``seq`` is stored; until then its rows and ledger are handed over again."""
+
+    def restore(self, counter: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Give a counter its rows of the open slots back, before the first message; returns how many were of use."""
+
+    def restart_windows(self, now_ns: int) -> None:
+        """The wall clock was stepped: every open slot ends where it is and counting starts anew at ``now_ns``."""
+
+    def parse(self, message: bytes, peer: str | None = None) -> str:
+        """Everything about one message as a JSON object (design: the ``parse`` command)."""

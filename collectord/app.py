@@ -1,0 +1,265 @@
+"""
+The composition root: builds the stages from the setup, starts and stops them in order. No logic of its own.
+
+Start: database, engine with what the database holds of open slots, sockets, then everything at once. Stop: the listeners
+first (what the kernel holds is still read), then a last tick, then the outputs with a bounded flush, then the database.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import structlog
+
+from collectord.clock import Clock, SystemClock
+from collectord.config import LogOutput as LogOutputConfig
+from collectord.config import SyslogOutput as SyslogOutputConfig
+from collectord.config import UdpListener as UdpListenerConfig
+from collectord.control import ControlServer
+from collectord.detect.alerts import AlertStates
+from collectord.errors import StoreError
+from collectord.inputs.stream import TcpListener
+from collectord.inputs.udp import UdpListener
+from collectord.model import NS_PER_S, Alert, Mode, Severity
+from collectord.outputs.delivery import DeliveryWorker, Output, QueuedAlert
+from collectord.outputs.log import LogOutput
+from collectord.outputs.snmp import SnmpOutput
+from collectord.outputs.snmp_engine import NotificationEngine
+from collectord.outputs.syslog import SyslogOutput
+from collectord.plan import Setup
+from collectord.sdnotify import Notifier
+from collectord.status import DaemonStatus
+from collectord.store.alerts import Alerts
+from collectord.store.counters import Counters
+from collectord.store.db import Database
+from collectord.store.outbox import Outbox
+from collectord.store.writer import Writer
+from collectord.tick import Tick
+
+log = structlog.get_logger()
+
+TICK_S = 1.0
+
+_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class App:
+    """
+    The daemon.
+
+    Args:
+        setup: All that it is told, checked.
+        clock: The time; tests bring their own.
+        outputs: In place of the configured ones, with the lowest severity that each takes.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        clock: Clock | None = None,
+        outputs: Sequence[tuple[Output, Severity]] | None = None,
+    ) -> None:
+        self._setup = setup
+        self._clock = SystemClock() if clock is None else clock
+        self._given_outputs = outputs
+        self._stop = asyncio.Event()
+        self.started = asyncio.Event()
+        """Set once every socket is open."""
+        self.listeners: list[UdpListener | TcpListener] = []
+        """In the order of the configuration."""
+
+    def stop(self) -> None:
+        """Ask ``run`` to end gracefully."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """
+        Run until ``stop``, SIGTERM or SIGINT.
+
+        Raises:
+            CollectordError: the machine does not give what the daemon needs to start.
+        """
+        config = self._setup.config
+        with contextlib.ExitStack() as cleanup:
+            _make_folder(config.state_dir)
+            database = cleanup.enter_context(contextlib.closing(Database(config.database)))
+            writer = Writer()
+            alerts, outbox = Alerts(database), Outbox(database)
+            engine = self._setup.engine()
+            states = AlertStates(self._setup.rules, self._setup.watchlist)
+            outputs = self._outputs() if self._given_outputs is None else self._given_outputs
+            workers = [
+                DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
+                for output, _ in outputs
+            ]
+            tick = Tick(
+                engine=engine,
+                clock=self._clock,
+                database=database,
+                # Batch numbers count within a run; a name that no other run had keeps them apart.
+                counters=Counters(database, os.urandom(8).hex()),
+                alerts=alerts,
+                outbox=outbox,
+                states=states,
+                definitions=self._setup.definitions,
+                listeners=[listener.name for listener in config.listener],
+                receivers=lambda alert: receivers(alert, outputs),
+                keep_slots_s=config.store.keep_slots_s,
+                keep_alerts_s=config.store.keep_alerts_s,
+                longest_window_s=max((rule.timespan_s for rule in self._setup.rules), default=0),
+            )
+            await writer.run(tick.restore)
+            self.listeners = list(self._build_listeners(engine))
+            for listener in self.listeners:
+                listener.bind()
+            await writer.run(outbox.retain, [output.name for output, _ in outputs])
+            await writer.run(
+                tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
+            )
+            status = DaemonStatus(self._setup, self._clock, self.listeners, workers, tick, states, writer, outbox)
+            control = ControlServer(config.control_socket, {"status": status.answer})
+            await control.start()
+            notifier = cleanup.enter_context(Notifier.from_environment())
+            for number in (signal.SIGTERM, signal.SIGINT):
+                _on_signal(number, self.stop, cleanup)
+            try:
+                await self._serve(writer, tick, workers, status, notifier)
+            finally:
+                await control.stop()
+                await writer.stop()
+
+    async def _serve(
+        self, writer: Writer, tick: Tick, workers: list[DeliveryWorker], status: DaemonStatus, notifier: Notifier
+    ) -> None:
+        async with asyncio.TaskGroup() as everything:
+            for worker in workers:
+                everything.create_task(worker.run())
+            async with asyncio.TaskGroup() as inputs:
+                tasks = [inputs.create_task(listener.serve()) for listener in self.listeners]
+                tasks.append(inputs.create_task(self._ticks(writer, tick, workers, status, notifier)))
+                # Only now the sockets are really read: what connects before waits in the kernel.
+                self._announce(notifier)
+                await self._stop.wait()
+                notifier.stopping()
+                for task in tasks:
+                    task.cancel()
+            await writer.run(tick.run)
+            for worker in workers:
+                worker.stop()
+        log.info("stopped")
+
+    async def _ticks(
+        self, writer: Writer, tick: Tick, workers: list[DeliveryWorker], status: DaemonStatus, notifier: Notifier
+    ) -> None:
+        while True:
+            if await writer.run(tick.run):
+                for worker in workers:
+                    worker.wake()
+            notifier.status(status.line())
+            notifier.watchdog()
+            await asyncio.sleep(TICK_S - self._clock.now_ns() % NS_PER_S / NS_PER_S)
+
+    def _announce(self, notifier: Notifier) -> None:
+        for listener in self.listeners:
+            host, port = listener.address
+            log.info("listening", listener=listener.name, address=f"{host} port {port}")
+        notifier.ready()
+        self.started.set()
+
+    def _build_listeners(self, engine: Any) -> Iterator[UdpListener | TcpListener]:
+        config = self._setup.config
+        for number, listener in enumerate(config.listener):
+            if isinstance(listener, UdpListenerConfig):
+                yield UdpListener(
+                    number=number,
+                    name=listener.name,
+                    host=listener.host,
+                    port=listener.port,
+                    receive_buffer_bytes=listener.receive_buffer_bytes,
+                    engine=engine,
+                    now_ns=self._clock.now_ns,
+                )
+            else:
+                yield TcpListener(
+                    number=number,
+                    name=listener.name,
+                    host=listener.host,
+                    port=listener.port,
+                    connections=config.bounds.tcp_connections,
+                    idle_s=config.bounds.tcp_idle_s,
+                    engine=engine,
+                    now_ns=self._clock.now_ns,
+                )
+
+    def _outputs(self) -> list[tuple[Output, Severity]]:
+        config = self._setup.config
+        snmp = NotificationEngine(config.state_dir / "snmp_engine.json", mono_ns=self._clock.mono_ns)
+        built: list[tuple[Output, Severity]] = []
+        for output in config.output:
+            if isinstance(output, LogOutputConfig):
+                made: Output = LogOutput(name=output.name)
+            elif isinstance(output, SyslogOutputConfig):
+                made = SyslogOutput(
+                    name=output.name,
+                    host=output.host,
+                    port=output.port,
+                    transport=output.transport,
+                    framing=output.framing,
+                    facility=output.facility,
+                )
+            else:
+                made = SnmpOutput(
+                    snmp,
+                    name=output.name,
+                    host=output.host,
+                    port=output.port,
+                    community=output.read_community(),
+                    root=config.snmp.root,
+                )
+            built.append((made, output.min_severity))
+        return built
+
+
+def receivers(alert: Alert, outputs: Sequence[tuple[Output, Severity]]) -> list[str]:
+    """Names of the outputs that an alert goes to: none where its mode is to report only."""
+    if alert.mode is not Mode.NOTIFY:
+        return []
+    rank = _RANK[alert.severity]
+    return [output.name for output, lowest in outputs if rank >= _RANK[lowest] and output.wants(alert)]
+
+
+class _StoredOutbox:
+    """The outbox as a delivery worker wants it: awaitable, on the store's thread."""
+
+    def __init__(self, outbox: Outbox, writer: Writer, clock: Clock) -> None:
+        self._outbox = outbox
+        self._writer = writer
+        self._clock = clock
+
+    async def due(self, output: str, limit: int) -> list[QueuedAlert]:
+        entries = await self._writer.run(self._outbox.due, output, self._clock.now_ns(), limit)
+        return [QueuedAlert(entry.id, entry.alert, entry.sequence, entry.attempts) for entry in entries]
+
+    async def delivered(self, id: int) -> None:
+        await self._writer.run(self._outbox.delivered, id, self._clock.now_ns())
+
+    async def failed(self, id: int, err: str, next_try_ns: int) -> None:
+        await self._writer.run(self._outbox.failed, id, err, next_try_ns)
+
+
+def _make_folder(path: Any) -> None:
+    try:
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"state folder {path} can't be made: {error.strerror}; set state_dir") from error
+
+
+def _on_signal(number: signal.Signals, do: Callable[[], None], cleanup: contextlib.ExitStack) -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(RuntimeError):  # Not in the main thread: the caller stops it.
+        loop.add_signal_handler(number, do)
+        cleanup.callback(loop.remove_signal_handler, number)

@@ -1,0 +1,79 @@
+"""The ``collectord`` command: one module per noun."""
+
+import sys
+
+import click
+
+from collectord import __version__
+from collectord.cli.alerts import alerts
+from collectord.cli.check import check
+from collectord.cli.parse import parse
+from collectord.cli.run import run
+from collectord.cli.snmp import snmp
+from collectord.cli.status import status
+from collectord.errors import EX_OK, EX_SOFTWARE, CollectordError
+
+
+class _InOrder(click.Group):
+    """Commands in the order in which a newcomer meets them, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="collectord %(version)s")
+def cli() -> None:
+    """
+    Collects syslog from firewalls and routers, counts their sessions, and tells the NOC by SNMP and syslog when a source
+    fails too often or a port is used too much.
+
+    \b
+    See it work:          collectord demo
+    Run it:               collectord run --config collectord.toml
+    Is all well?          collectord status
+    What was found?       collectord alerts
+    Can it read my logs?  collectord parse < log.txt
+    """
+
+
+for _command in (run, check, parse, status, alerts, snmp):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The entry point: maps errors to the exit statuses of sysexits.h."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or EX_OK)
+    except click.ClickException as error:
+        error.show()
+        # click's own status for wrong usage is 2; ours is that of sysexits.
+        sys.exit(64)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read us has gone: nothing is left to say, and Python must not complain at exit.
+        sys.stdout = None
+        sys.exit(EX_OK)
+    except CollectordError as error:
+        _tell(error)
+        sys.exit(error.exit_status)
+    except ExceptionGroup as group:
+        known, unknown = group.split(CollectordError)
+        if known is None or unknown is not None:
+            raise
+        found = [leaf for leaf in _leaves(known) if isinstance(leaf, CollectordError)]
+        for leaf in found:
+            _tell(leaf)
+        sys.exit(found[0].exit_status if found else EX_SOFTWARE)
+
+
+def _tell(error: CollectordError) -> None:
+    click.echo(f"collectord: {error}", err=True)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -1,0 +1,61 @@
+"""``collectord check``: the daemon's own loader."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from collectord import plan
+from collectord.cli.options import config_option, echo_json, json_option
+from collectord.errors import ConfigError
+
+
+@click.command()
+@config_option
+@json_option
+def check(config_path: Path | None, as_json: bool) -> None:
+    """
+    Check the configuration and all that it names: profiles with their samples, rules, the port watchlist.
+
+    Everything that is wrong comes in one report, with file, line, key, reason and a hint. Exit status 0: all is well; 78:
+    something is wrong.
+
+    \b
+    Examples:
+      collectord check --config collectord.toml
+      collectord check --json | jq .problems
+    """
+    try:
+        setup = plan.load(config_path)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        echo_json({"ok": False, "problems": [dataclasses.asdict(problem) for problem in error.problems]})
+        raise SystemExit(error.exit_status) from error
+    config, watchlist = setup.config, setup.watchlist
+    lists = {
+        "listeners": [f"{each.name}: {each.type} {each.host} port {each.port}" for each in config.listener],
+        "outputs": [f"{each.name}: {each.type}" for each in config.output],
+        "profiles": [str(document.values["name"]) for document in setup.profiles],
+        "rules": [f"{rule.name}: {rule.mode}" for rule in setup.rules],
+    }
+    samples = sum(len(document.values["sample"]) for document in setup.profiles)
+    if as_json:
+        echo_json(
+            {
+                "ok": True,
+                "problems": [],
+                "config": str(config_path) if config_path is not None else None,
+                "state_dir": str(config.state_dir),
+                **lists,
+                "samples": samples,
+                "watchlist": {"file": str(config.port_watchlist), "ports": len(watchlist.ports)},
+            }
+        )
+        return
+    click.echo(f"configuration: {config_path or 'built-in defaults'}")
+    click.echo(f"state folder:  {config.state_dir}")
+    for name, entries in lists.items():
+        click.echo(f"{name + ':':14} {', '.join(entries)}")
+    click.echo(f"samples:       {samples}, all as they should be")
+    click.echo(f"watchlist:     {len(watchlist.ports)} ports judged, from {config.port_watchlist}")

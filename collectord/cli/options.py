@@ -1,0 +1,57 @@
+"""Options and words that several commands share."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from collectord.log import safe
+from collectord.model import NS_PER_S
+
+INSTALLED_CONFIG = Path("/etc/collectord/collectord.toml")
+"""Where packages put the configuration (Filesystem Hierarchy Standard 3.0, section 3.7)."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _default_config() -> Path | None:
+    if named := os.environ.get("COLLECTORD_CONFIG"):
+        return Path(named)
+    return INSTALLED_CONFIG if INSTALLED_CONFIG.exists() else None
+
+
+def config_option(command: Command) -> Command:
+    """``--config``: by default $COLLECTORD_CONFIG, else the installed file, else none: the built-in defaults."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        default=_default_config,
+        metavar="FILE",
+        help="Configuration file. Default: $COLLECTORD_CONFIG, else /etc/collectord/collectord.toml, else defaults "
+        "(UDP and TCP 5514 on loopback).",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``: one object a line."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")(command)
+
+
+def echo_json(value: Any) -> None:
+    """One object on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def local_time(time_ns: int) -> str:
+    """A wall time in ns for people: local, with its offset."""
+    return datetime.fromtimestamp(time_ns // NS_PER_S, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S%z")
+
+
+def shown(text: object) -> str:
+    """A value that may come from the wire, safe to write to a terminal."""
+    return safe(str(text))

@@ -1,0 +1,29 @@
+"""``collectord run``: the daemon in the foreground."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from collectord import log, plan
+from collectord.app import App
+from collectord.cli.options import config_option
+
+
+@click.command()
+@config_option
+def run(config_path: Path | None) -> None:
+    """
+    Run the daemon in the foreground until SIGTERM or Ctrl-C.
+
+    Without a configuration it listens on UDP and TCP port 5514 of loopback, keeps its database in the state folder, and
+    writes alerts to its log (stderr).
+
+    \b
+    Examples:
+      collectord run
+      collectord run --config /etc/collectord/collectord.toml
+    """
+    setup = plan.load(config_path)
+    log.setup(setup.config.log.level)
+    asyncio.run(App(setup).run())

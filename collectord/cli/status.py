@@ -1,0 +1,162 @@
+"""``collectord status``: is all well?"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from collectord import config as configuration
+from collectord import control
+from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
+from collectord.config import Config
+from collectord.errors import CollectordError, UnavailableError
+from collectord.model import OUTCOMES
+from collectord.store import ledger
+from collectord.store.alerts import Alerts
+from collectord.store.counters import Counters
+from collectord.store.db import Database
+
+# Exit statuses of Nagios plugins (Monitoring Plugins Development Guidelines, "Plugin Return Codes").
+NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL, NAGIOS_UNKNOWN = range(4)
+
+
+@click.command()
+@click.option("--check", "as_plugin", is_flag=True, help="One line and an exit status for Nagios and Icinga (0 to 3).")
+@config_option
+@json_option
+def status(config_path: Path | None, as_plugin: bool, as_json: bool) -> None:
+    """
+    What the daemon receives, what became of it, and how outputs, alerts and database stand.
+
+    Each received message ends in one outcome, so received equals the sum of the outcomes; what the kernel dropped before
+    us stands beside it. When the daemon does not run, the totals come from the database.
+
+    \b
+    Examples:
+      collectord status
+      collectord status --json | jq .listeners
+      collectord status --check        # OK 0, WARNING 1, CRITICAL 2, UNKNOWN 3
+    """
+    if as_plugin:
+        text, state = plugin(config_path)
+        click.echo(text)
+        raise SystemExit(state)
+    answer = current(configuration.load(config_path))
+    if as_json:
+        echo_json(answer)
+    else:
+        show(answer, Console())
+
+
+def current(config: Config) -> dict[str, Any]:
+    """The running daemon's answer, else what the database holds."""
+    try:
+        answer: dict[str, Any] = control.ask(config.control_socket, "status")
+    except UnavailableError as error:
+        return {"running": False, "reason": str(error), **stored(config)}
+    return answer
+
+
+def stored(config: Config) -> dict[str, Any]:
+    """What the database of a daemon that does not run says."""
+    if not config.database.exists():
+        return {"database": None}
+    with Database.reader(config.database) as database:
+        totals: dict[str, dict[str, int]] = {}
+        for listener, outcome, messages, _ in ledger.totals(database):
+            totals.setdefault(listener, {})[outcome] = messages
+        return {
+            "database": str(config.database),
+            "last_tick_ns": Counters(database, "").last_tick_ns(),
+            "ledger": totals,
+            "alerts": {"active": len(Alerts(database).active())},
+        }
+
+
+def plugin(config_path: Path | None) -> tuple[str, int]:
+    """Text and exit status for a monitoring plugin."""
+    try:
+        answer = current(configuration.load(config_path))
+    except CollectordError as error:
+        return f"UNKNOWN - {str(error).splitlines()[0]}", NAGIOS_UNKNOWN
+    if not answer["running"]:
+        return f"CRITICAL - {answer['reason']}", NAGIOS_CRITICAL
+    tick = answer["tick"]
+    if tick["unstored_alerts"] or tick["lost_alerts"]:
+        return "CRITICAL - the database can't be written", NAGIOS_CRITICAL
+    down = [output["name"] for output in answer["outputs"] if output["up"] is False]
+    dropped = sum(listener.get("kernel_drops", 0) for listener in answer["listeners"])
+    figures = (
+        f"received={sum(listener['received'] for listener in answer['listeners'])}c "
+        f"dropped={dropped}c alerts={answer['alerts']['active']}"
+    )
+    if down:
+        return f"WARNING - down: {', '.join(down)} | {figures}", NAGIOS_WARNING
+    if dropped:
+        return f"WARNING - the kernel dropped {dropped} datagrams: raise receive_buffer | {figures}", NAGIOS_WARNING
+    return f"OK - {answer['alerts']['active']} active alerts | {figures}", NAGIOS_OK
+
+
+def show(answer: dict[str, Any], console: Console) -> None:
+    """The answer for people."""
+    if not answer["running"]:
+        console.print(f"The daemon does not run: {shown(answer['reason'])}.", markup=False, highlight=False)
+        _show_stored(answer, console)
+        return
+    console.print(
+        f"collectord {answer['version']}, up {answer['uptime_s']} s, database {answer['database']}", highlight=False
+    )
+    table = Table("listener", "where", "received", *_seen_outcomes(answer["listeners"]), "kernel drops", "note")
+    for listener in answer["listeners"]:
+        outcomes = listener["outcomes"]
+        table.add_row(
+            f"{listener['name']} ({listener['type']})",
+            f"{listener['host']} port {listener['port']}",
+            f"{listener['received']:,}",
+            *(f"{outcomes.get(outcome, 0):,}" for outcome in _seen_outcomes(answer["listeners"])),
+            f"{listener.get('kernel_drops', 0):,}",
+            f"{listener['connections']} connections" if listener["type"] == "tcp" else "",
+        )
+    console.print(table)
+    outputs = Table("output", "state", "delivered", "waiting", "failures", "last error")
+    for output in answer["outputs"]:
+        state = {True: "up", False: "DOWN", None: "not used yet"}[output["up"]]
+        figures = [f"{output[key]:,}" for key in ("delivered", "waiting", "failures")]
+        outputs.add_row(output["name"], state, *figures, shown(output["last_error"]))
+    console.print(outputs)
+    tick = answer["tick"]
+    console.print(
+        f"{answer['alerts']['active']} active alerts (collectord alerts); tick {tick['last_ms']} ms, "
+        f"longest {tick['longest_ms']} ms, {tick['carried_rows']} rows carried, "
+        f"{tick['store_failures']} store failures",
+        highlight=False,
+    )
+    for counter in answer["counters"]:
+        if counter["evicted"] or counter["without_key"]:
+            console.print(
+                f"counter {counter['name']}: {counter['evicted']:,} keys evicted, "
+                f"{counter['without_key']:,} sessions without its key",
+                highlight=False,
+            )
+
+
+def _seen_outcomes(listeners: list[dict[str, Any]]) -> list[str]:
+    """The outcomes that occurred, in the order of the list, the two good ones always."""
+    seen = {outcome for listener in listeners for outcome, count in listener["outcomes"].items() if count}
+    return [outcome for outcome in OUTCOMES if outcome in seen or outcome in ("session", "event")]
+
+
+def _show_stored(answer: dict[str, Any], console: Console) -> None:
+    if answer["database"] is None:
+        console.print("There is no database yet.")
+        return
+    last = local_time(answer["last_tick_ns"]) if answer["last_tick_ns"] else "never"
+    console.print(f"Database {answer['database']}, last written {last}.", markup=False, highlight=False)
+    table = Table("listener", "outcome", "messages")
+    for listener, outcomes in answer["ledger"].items():
+        for outcome, messages in outcomes.items():
+            table.add_row(listener, outcome, f"{messages:,}")
+    console.print(table)
+    console.print(f"{answer['alerts']['active']} active alerts (collectord alerts)", highlight=False)

@@ -1,0 +1,385 @@
+"""
+The life of alerts: raised, updated, cleared.
+
+A state machine without clock, store or outputs: windows and the time go in, alert states come out, in order. What it
+must know after a restart is in the states that it gave out and in :meth:`AlertStates.seen`.
+
+* Raised when a key's sum in any window, closed or still open, is larger than the threshold.
+* Updated when the sum is ten times the one that was told last, or the severity is a new one.
+* Cleared when the sum stayed at or below the clear level for the rule's ``clear_after_s``, measured on the windows that
+  were judged: time in which nobody looked (a stop, a step of the clock) is not quiet time.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from collectord.detect import wording
+from collectord.detect.findings import Finding, Judgement, judge_window, modes_of_rows
+from collectord.detect.rules import Rule
+from collectord.detect.watchlist import Watchlist
+from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Severity, Window
+
+MAX_ACTIVE = 10_000
+"""Active alerts; far more than people can look at. Further ones are counted, and raised when there is room again."""
+
+MAX_REMEMBERED = 100_000
+"""Cleared alerts whose number of raises is remembered; about 20 MB."""
+
+UPDATE_FACTOR = 10
+
+_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+@dataclass(slots=True)
+class _Active:
+    """An alert that has not cleared: what was told last, and what was seen since."""
+
+    told: Alert
+    last_over_ns: int
+    peak: int
+    saved_over_ns: int
+    saved_peak: int
+
+
+class AlertStates:
+    """
+    The alerts of a set of rules.
+
+    Args:
+        rules: All of them, those that are off included.
+        watchlist: For the rules that use it.
+        max_active: Bound of active alerts.
+        max_remembered: Bound of cleared alerts whose episodes are counted on.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        watchlist: Watchlist,
+        *,
+        max_active: int = MAX_ACTIVE,
+        max_remembered: int = MAX_REMEMBERED,
+    ) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+        self._watchlist = watchlist
+        self._max_active = max_active
+        self._max_remembered = max_remembered
+        self._active: dict[str, dict[str, _Active]] = {}
+        self._active_count = 0
+        self._episodes: dict[str, int] = {}
+        self._forgotten_episode = 0
+        self._judged_ns: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+        """Raises that did not happen, by reason; a key is counted again with each window in which it is over."""
+
+    @property
+    def active(self) -> list[Alert]:
+        """The state that was told last of each active alert."""
+        return [active.told for by_id in self._active.values() for active in by_id.values()]
+
+    @property
+    def active_count(self) -> int:
+        """Number of active alerts."""
+        return self._active_count
+
+    def restore(
+        self,
+        active: Iterable[Alert],
+        *,
+        judged_ns: int = 0,
+        episodes: Mapping[str, int] | None = None,
+        forgotten_episode: int = 0,
+    ) -> None:
+        """
+        Goes on where an earlier run ended. Call :meth:`reconcile` next: the rules may have changed meanwhile.
+
+        Args:
+            active: The stored states of the alerts that have not cleared.
+            judged_ns: When the earlier run last judged (its last tick); 0 if unknown. The time until the first window
+                does not count as quiet.
+            episodes: How often each alert was raised, by id, the newest first.
+            forgotten_episode: The largest episode among the alerts that are not in ``episodes``.
+        """
+        for alert_id, episode in reversed(list((episodes or {}).items())):
+            self._remember(alert_id, episode)
+        self._forgotten_episode = max(self._forgotten_episode, forgotten_episode)
+        for alert in active:
+            last_over_ns = alert.last_over_ns or alert.last_time_ns
+            peak = max(alert.peak, alert.count)
+            by_id = self._active.setdefault(alert.rule, {})
+            self._active_count += alert.id not in by_id
+            by_id[alert.id] = _Active(alert, last_over_ns, peak, last_over_ns, peak)
+            # Without the time of the last tick, what is known is when this alert was last looked at.
+            self._judged_ns[alert.rule] = max(self._judged_ns.get(alert.rule, 0), judged_ns, last_over_ns)
+
+    def judge(self, windows: Iterable[Window], now_ns: int) -> list[Alert]:
+        """
+        What follows from a batch's windows.
+
+        Args:
+            windows: In time order; windows of rules that are unknown or off are passed over.
+            now_ns: Wall time, ns; the instant of a window that is still open.
+
+        Returns:
+            New states, in the order in which they came about.
+        """
+        told: list[Alert] = []
+        for window in windows:
+            rule = self._rules.get(window.rule)
+            if rule is None or rule.mode is Mode.OFF:
+                continue
+            judged_ns = window.end_ns if window.closed else min(window.end_ns, now_ns)
+            self._skip_unseen_time(rule, judged_ns)
+            warm = set()
+            for finding in judge_window(rule, self._watchlist, window):
+                alert_id = identity(rule.name, finding.site, finding.key)
+                if self._meet(rule, alert_id, finding, window, judged_ns, told):
+                    warm.add(alert_id)
+            self._clear_quiet(rule, warm, judged_ns, told)
+        return told
+
+    def reconcile(self, rules: Iterable[Rule], watchlist: Watchlist, now_ns: int) -> list[Alert]:
+        """
+        Takes over new rules and a new watchlist; alerts that they leave no ground for are cleared with that reason.
+
+        Returns:
+            The cleared states, and updates of those whose rule or row has a new severity.
+        """
+        self._rules = {rule.name: rule for rule in rules}
+        self._watchlist = watchlist
+        told: list[Alert] = []
+        for by_id in [dict(by_id) for by_id in self._active.values()]:
+            for active in by_id.values():
+                rule = self._rules.get(active.told.rule)
+                reason = _no_longer(rule, watchlist, active.told)
+                if reason:
+                    self._clear(active, reason, f"cleared: {reason}", now_ns, told)
+                elif rule is not None and not rule.uses_watchlist and rule.severity != active.told.severity:
+                    self._tell(active, replace(self._next_state(active, now_ns), severity=rule.severity), told)
+        return told
+
+    def seen(self) -> list[tuple[str, int, int]]:
+        """
+        What changed about active alerts without being told, to be stored for a restart.
+
+        Returns:
+            (alert id, last_over_ns, peak), for each alert at most once per step of its rule.
+        """
+        sightings = []
+        for rule_name, by_id in self._active.items():
+            rule = self._rules.get(rule_name)
+            step_ns = (rule.step_s if rule else 1) * NS_PER_S
+            for alert_id, active in by_id.items():
+                moved_ns = abs(active.last_over_ns - active.saved_over_ns)
+                if moved_ns >= step_ns:
+                    active.saved_over_ns = active.last_over_ns
+                    active.saved_peak = active.peak
+                    sightings.append((alert_id, active.last_over_ns, active.peak))
+        return sightings
+
+    def _meet(
+        self, rule: Rule, alert_id: str, finding: Finding, window: Window, judged_ns: int, told: list[Alert]
+    ) -> bool:
+        """Takes in one finding; False if it keeps no alert alive."""
+        active = self._active.get(rule.name, {}).get(alert_id)
+        over, warm = finding.over, finding.warm
+        if active is None:
+            self._raise(rule, alert_id, finding, window, judged_ns, told)
+            return over is not None
+        if active.told.mode is Mode.NOTIFY and warm.mode is Mode.REPORT:
+            # Rows that only report don't keep what was sent from clearing.
+            return False
+        active.last_over_ns = judged_ns
+        active.peak = max(active.peak, warm.count)
+        if over is not None and over.mode is Mode.NOTIFY and active.told.mode is Mode.REPORT:
+            # What was only reported is now for the outputs: they need to see a raise.
+            reason = "goes on as an alert that is sent"
+            self._clear(active, reason, f"cleared: {reason}", judged_ns, told)
+            self._raise(rule, alert_id, finding, window, judged_ns, told)
+            return True
+        if over is not None and over.mode is not active.told.mode:
+            over = None
+        severity = active.told.severity
+        if over is not None and _RANK[over.severity] > _RANK[severity]:
+            severity = over.severity
+        elif _RANK[warm.severity] < _RANK[severity]:
+            # No row of the old severity is even near its threshold any more.
+            severity = warm.severity
+        judgement = over or warm
+        if severity is not active.told.severity or (over and over.count >= UPDATE_FACTOR * active.told.count):
+            self._update(rule, active, judgement, finding, severity, judged_ns, told)
+        return True
+
+    def _raise(
+        self, rule: Rule, alert_id: str, finding: Finding, window: Window, judged_ns: int, told: list[Alert]
+    ) -> None:
+        over = finding.over
+        if over is None:
+            return
+        if self._active_count >= self._max_active:
+            reason = f"{self._max_active:,} alerts are active"
+            self.refused[reason] = self.refused.get(reason, 0) + 1
+            return
+        episode = self._episodes.get(alert_id, self._forgotten_episode) + 1
+        self._remember(alert_id, episode)
+        alert = Alert(
+            id=alert_id,
+            episode=episode,
+            event=AlertState.RAISED.value,
+            rule=rule.name,
+            state=AlertState.RAISED,
+            severity=over.severity,
+            mode=over.mode,
+            site=finding.site,
+            key=dict(finding.key),
+            count=over.count,
+            threshold=over.threshold,
+            window_s=rule.timespan_s,
+            first_time_ns=window.start_ns,
+            last_time_ns=judged_ns,
+            title=wording.fill(rule.title, finding.key),
+            summary=_summary(rule, alert_id, finding, over),
+            tactics=over.tactics or rule.tactics,
+            techniques=rule.techniques,
+            details=finding.details,
+            last_over_ns=judged_ns,
+            peak=over.count,
+        )
+        self._active.setdefault(rule.name, {})[alert_id] = _Active(alert, judged_ns, over.count, judged_ns, over.count)
+        self._active_count += 1
+        told.append(alert)
+
+    def _update(
+        self,
+        rule: Rule,
+        active: _Active,
+        judgement: Judgement,
+        finding: Finding,
+        severity: Severity,
+        judged_ns: int,
+        told: list[Alert],
+    ) -> None:
+        summary = _summary(rule, active.told.id, finding, judgement)
+        alert = replace(
+            self._next_state(active, judged_ns),
+            severity=severity,
+            count=judgement.count,
+            threshold=judgement.threshold,
+            window_s=rule.timespan_s,
+            summary=summary,
+            details=finding.details,
+        )
+        self._tell(active, alert, told)
+
+    def _next_state(self, active: _Active, judged_ns: int) -> Alert:
+        """An update that changes nothing yet."""
+        number = int(active.told.event.partition(":")[2] or 1) + 1
+        return replace(
+            active.told,
+            event=f"{AlertState.UPDATED.value}:{number}",
+            state=AlertState.UPDATED,
+            last_time_ns=judged_ns,
+            last_over_ns=active.last_over_ns,
+            peak=active.peak,
+        )
+
+    def _clear_quiet(self, rule: Rule, warm: set[str], judged_ns: int, told: list[Alert]) -> None:
+        by_id = self._active.get(rule.name, {})
+        hold_ns = rule.clear_after_s * NS_PER_S
+        quiet = [
+            active
+            for alert_id, active in by_id.items()
+            if alert_id not in warm and judged_ns - active.last_over_ns >= hold_ns
+        ]
+        for active in quiet:
+            level = rule.clear_level(active.told.threshold)
+            reason = f"at or below {level:,} for {wording.span(rule.clear_after_s)}"
+            what = (
+                f"{rule.unit} {reason} (peak {active.peak:,} in {wording.span(rule.timespan_s)}, "
+                f"limit {active.told.threshold:,})"
+            )
+            self._clear(active, reason, what, judged_ns, told)
+
+    def _clear(self, active: _Active, reason: str, what: str, judged_ns: int, told: list[Alert]) -> None:
+        before = active.told
+        alert = replace(
+            before,
+            event=AlertState.CLEARED.value,
+            state=AlertState.CLEARED,
+            # What is left to tell of an alert that is over is how large it was.
+            count=active.peak,
+            last_time_ns=max(judged_ns, before.last_time_ns),
+            summary=wording.summary(_who(before.key), before.site, what, before.id),
+            reason=reason,
+            last_over_ns=active.last_over_ns,
+            peak=active.peak,
+        )
+        del self._active[before.rule][before.id]
+        self._active_count -= 1
+        told.append(alert)
+
+    def _tell(self, active: _Active, alert: Alert, told: list[Alert]) -> None:
+        active.told = alert
+        active.saved_over_ns = active.last_over_ns
+        active.saved_peak = active.peak
+        told.append(alert)
+
+    def _skip_unseen_time(self, rule: Rule, judged_ns: int) -> None:
+        """Moves what waits for quiet across a time in which nobody judged, or across a step of the clock."""
+        before_ns = self._judged_ns.get(rule.name, judged_ns)
+        self._judged_ns[rule.name] = judged_ns
+        gap_ns = judged_ns - before_ns
+        # The engine judges at every slot boundary, so two judgements are at most a step apart while it runs.
+        if 0 <= gap_ns <= 2 * rule.step_s * NS_PER_S:
+            return
+        for active in self._active.get(rule.name, {}).values():
+            active.last_over_ns += gap_ns
+
+    def _remember(self, alert_id: str, episode: int) -> None:
+        """Notes how often an alert was raised; the one that was raised longest ago is forgotten first."""
+        self._episodes.pop(alert_id, None)
+        self._episodes[alert_id] = episode
+        if len(self._episodes) > self._max_remembered:
+            oldest = next(iter(self._episodes))
+            # Whoever is not known counts on from here, so that no episode number is ever used twice.
+            self._forgotten_episode = max(self._forgotten_episode, self._episodes.pop(oldest))
+
+
+def identity(rule: str, site: str, key: Mapping[str, KeyValue]) -> str:
+    """The id of an alert: 16 hex digits of SHA-256 over rule, site and key; the order of its fields is no matter."""
+    text = json.dumps([rule, site, sorted(key.items())], separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
+def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert) -> str:
+    """Why an active alert has lost its ground; empty if it has not."""
+    if rule is None:
+        return "the rule was removed"
+    if rule.mode is Mode.OFF:
+        return "the rule was switched off"
+    if not rule.uses_watchlist:
+        if set(rule.group_by) != set(alert.key):
+            return "the rule was changed"
+        return f"the rule's mode is now {rule.mode.value}" if rule.mode is not alert.mode else ""
+    modes = modes_of_rows(rule, watchlist, alert.key)
+    if not modes:
+        return "the watchlist row was removed"
+    if alert.mode not in modes:
+        return f"the watchlist row's mode is now {min(modes).value}"
+    return ""
+
+
+def _who(key: Mapping[str, KeyValue]) -> str:
+    """The key in a few words: an address alone, or a port with its name."""
+    if "DstPortNumber" in key and "NetworkProtocol" in key:
+        port = f"port {key['DstPortNumber']}/{wording.printable(key['NetworkProtocol']) or 'any'}"
+        others = [wording.printable(v) for n, v in key.items() if n not in ("DstPortNumber", "NetworkProtocol")]
+        return ", ".join([port, *others])
+    return ", ".join(wording.printable(value) for value in key.values())
+
+
+def _summary(rule: Rule, alert_id: str, finding: Finding, judgement: Judgement) -> str:
+    what = f"{judgement.count:,} {rule.unit} in {wording.span(rule.timespan_s)} (limit {judgement.threshold:,})"
+    return wording.summary(_who(finding.key), finding.site, what, alert_id)

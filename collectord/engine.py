@@ -1,0 +1,149 @@
+"""The engine as the daemon uses it: plain Python values around the compiled module, which nobody else imports."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from collectord import _engine
+from collectord.model import (
+    OTHER_SITE,
+    OUTCOMES,
+    Changes,
+    CounterDefinition,
+    Window,
+    WindowKey,
+    is_number_field,
+)
+
+FIELDS = _engine.FIELDS
+BUILD = _engine.BUILD
+
+if OUTCOMES != _engine.OUTCOMES:  # One vocabulary in two languages; a stale build must not mix up the ledger.
+    raise ImportError("the compiled engine and collectord.model name different outcomes; build the engine again")
+
+
+class PlanError(Exception):
+    """The engine refuses a plan; ``problems`` lists everything as (dotted path in the plan, reason)."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(f"{path}: {reason}" for path, reason in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the engine works with."""
+
+    profiles: Sequence[dict[str, Any]]
+    """The profiles' TOML, without the samples."""
+    counters: Sequence[dict[str, Any]]
+    """As ``detect.rules.plan`` makes them."""
+    internal_networks: Sequence[str]
+    listeners: Sequence[tuple[str, str]]
+    """(name, site); the engine numbers them in this order."""
+    message_bytes: int
+    unfinished_bytes: int
+    rows_per_batch: int
+    event_count: int
+
+    def as_json(self) -> str:
+        """The engine's form of it."""
+        return json.dumps(
+            {
+                "profiles": [{k: v for k, v in profile.items() if k != "sample"} for profile in self.profiles],
+                "counters": list(self.counters),
+                "internal_networks": list(self.internal_networks),
+                "listeners": [{"name": name, "site": site} for name, site in self.listeners],
+                "bounds": {
+                    "message_bytes": self.message_bytes,
+                    "unfinished_bytes": self.unfinished_bytes,
+                    "rows_per_batch": self.rows_per_batch,
+                    "event_count": self.event_count,
+                },
+            }
+        )
+
+
+class Engine:
+    """
+    Reads messages and counts them; one call per batch, the GIL released.
+
+    Args:
+        plan: Profiles, counters and bounds.
+        definitions: Of the plan's counters.
+
+    Raises:
+        PlanError: everything that is wrong in the plan.
+    """
+
+    def __init__(self, plan: Plan, definitions: Iterable[CounterDefinition]) -> None:
+        self._definitions = {definition.name: definition for definition in definitions}
+        try:
+            self._engine = _engine.Engine(plan.as_json())
+        except _engine.PlanError as error:
+            raise PlanError(error.args[0]) from error
+
+    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+        """Drain a datagram socket; returns datagrams taken (``woken`` included) and whether it was emptied."""
+        return self._engine.receive(listener, fd, now_ns, budget, woken)
+
+    def connect(self, listener: int) -> int:
+        """A stream starts; returns its number."""
+        return self._engine.connect(listener)
+
+    def feed(self, stream: int, buffer: bytearray | memoryview, n: int, now_ns: int) -> int:
+        """The first ``n`` bytes of ``buffer`` are the stream's next; returns how many frames they ended."""
+        return self._engine.feed(stream, buffer, n, now_ns)
+
+    def disconnect(self, stream: int, now_ns: int) -> int:
+        """The stream ended: what was unfinished gets its outcome; returns how many frames that were."""
+        return self._engine.disconnect(stream, now_ns)
+
+    def changes(self, now_ns: int) -> Changes:
+        """What was counted since the last acknowledged batch, and each rule's windows as of ``now_ns``."""
+        raw = self._engine.changes(now_ns)
+        rows = {name: self._complete(name, rows) for name, rows in raw["rows"].items() if rows}
+        windows = tuple(
+            Window(
+                rule=window["rule"],
+                start_ns=window["start_ns"],
+                end_ns=window["end_ns"],
+                closed=window["closed"],
+                keys=tuple(WindowKey(site, tuple(key), count, error) for site, *key, count, error in window["keys"]),
+            )
+            for window in raw["windows"]
+        )
+        return Changes(
+            seq=raw["seq"],
+            now_ns=raw["now_ns"],
+            rows=rows,
+            ledger=raw["ledger"],
+            windows=windows,
+            evicted=raw["evicted"],
+            without_key=raw["without_key"],
+            carried=raw["carried"],
+        )
+
+    def _complete(self, counter: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Key columns for the row of evicted keys, which the engine hands over without."""
+        keys = self._definitions[counter].group_by
+        columns = len(keys) + 5
+        blank = tuple(0 if is_number_field(key) else "" for key in keys)
+        return [row if len(row) == columns else (row[0], OTHER_SITE, *blank, *row[2:]) for row in rows]
+
+    def ack(self, seq: int) -> None:
+        """The batch is stored."""
+        self._engine.ack(seq)
+
+    def restore(self, counter: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Give a counter its rows of the open slots back, before the first message; returns how many were of use."""
+        return self._engine.restore(counter, rows)
+
+    def restart_windows(self, now_ns: int) -> None:
+        """The wall clock was stepped: every open slot ends where it is and counting starts anew at ``now_ns``."""
+        self._engine.restart_windows(now_ns)
+
+    def parse(self, message: bytes, peer: str | None = None) -> str:
+        """Everything about one message as a JSON object."""
+        return self._engine.parse(message, peer)

@@ -1,0 +1,91 @@
+"""
+Every exception of the product.
+
+    CollectordError
+    +-- ConfigError          something an administrator wrote is wrong; holds every Problem; exit 78
+    +-- EnvironmentProblem   the machine does not give what we need; fatal only at start
+    |   +-- ListenError      an address is in use or not ours; exit 71 (77 without permission)
+    |   +-- StoreError       the database can't be opened, read or written; exit 74
+    |   +-- DeliveryError    an output could not hand over an alert; retried, never fatal
+    +-- UnavailableError     the daemon does not run or does not answer; exit 69
+
+Input from the wire never raises: it ends in an outcome.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Exit statuses, sysexits.h.
+EX_OK = 0
+EX_USAGE = 64
+EX_UNAVAILABLE = 69
+EX_SOFTWARE = 70
+EX_OSERR = 71
+EX_IOERR = 74
+EX_NOPERM = 77
+EX_CONFIG = 78
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong in a file an administrator wrote."""
+
+    file: str
+    line: int | None
+    """1-based; None where the file as a whole is meant."""
+    key: str
+    """Dotted key, as ``listener[1].port``; empty where the file as a whole is meant."""
+    reason: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        key = f" {self.key}:" if self.key else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}:{key} {self.reason}{hint}"
+
+
+class CollectordError(Exception):
+    """Base of all; ``exit_status`` is what a command ends with."""
+
+    exit_status = EX_SOFTWARE
+
+
+class ConfigError(CollectordError):
+    """Everything that is wrong in the configuration, in one report."""
+
+    exit_status = EX_CONFIG
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda p: (p.file, p.line or 0, p.key))
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class EnvironmentProblem(CollectordError):
+    """The machine does not give what we need."""
+
+    exit_status = EX_OSERR
+
+
+class ListenError(EnvironmentProblem):
+    """An address can't be listened on."""
+
+    def __init__(self, message: str, *, permission: bool = False) -> None:
+        super().__init__(message)
+        self.exit_status = EX_NOPERM if permission else EX_OSERR
+
+
+class StoreError(EnvironmentProblem):
+    """The database can't be opened, read or written; the message says what to do."""
+
+    exit_status = EX_IOERR
+
+
+class DeliveryError(EnvironmentProblem):
+    """An output could not hand over an alert; it may work later."""
+
+
+class UnavailableError(CollectordError):
+    """The daemon does not run, or does not answer on its control socket."""
+
+    exit_status = EX_UNAVAILABLE

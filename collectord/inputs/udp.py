@@ -1,0 +1,204 @@
+"""
+The UDP listener: asyncio-dgram wakes it, the engine drains the socket.
+
+asyncio-dgram hands over one datagram per turn of the loop and its queue has no bound, so ``recv`` is the wake-up alone:
+what else waits on the same socket is taken by one call of the engine, many datagrams per system call. While the engine
+works the kernel's buffer takes what comes; if that overflows, the kernel counts it and ``kernel_drops`` shows it.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Protocol
+
+import asyncio_dgram
+import structlog
+
+from collectord.errors import ListenError
+
+log = structlog.get_logger()
+
+BUDGET = 4096
+"""Datagrams per turn of the loop: some 4 ms of work, so that no other connection waits longer for its turn."""
+
+SO_MEMINFO = 55
+"""``include/uapi/asm-generic/socket.h``: socket memory figures, readable without any privilege."""
+SK_MEMINFO_DROPS = 8
+"""``include/uapi/linux/sock_diag.h``: place of the drop count among them."""
+
+
+class Reader(Protocol):
+    """What a datagram listener needs of the engine."""
+
+    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+        """Drain the socket; see ``collectord.engine``."""
+
+
+class UdpListener:
+    """
+    One UDP socket.
+
+    Args:
+        number: The listener's number in the engine's plan.
+        name: Its name in the configuration.
+        host: Address to bind.
+        port: Port; 0 takes a free one (``address`` tells which).
+        receive_buffer_bytes: Asked of the kernel, which may give less.
+        engine: Reads what comes.
+        now_ns: Wall clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        name: str,
+        host: str,
+        port: int,
+        receive_buffer_bytes: int,
+        engine: Reader,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.name = name
+        self.receive_buffer_bytes = 0
+        """What the kernel gave, in bytes; known after ``bind``."""
+        self.received = 0
+        """Messages handed to the engine."""
+        self._number = number
+        self._host = host
+        self._port = port
+        self._asked_bytes = receive_buffer_bytes
+        self._engine = engine
+        self._now_ns = now_ns
+        self._socket: socket.socket | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        if self._socket is None:
+            return (self._host, self._port)
+        host, port, *_ = self._socket.getsockname()
+        return (host, port)
+
+    def bind(self) -> None:
+        """
+        Take the address.
+
+        Raises:
+            ListenError: it is in use, not ours, or the port needs a privilege.
+        """
+        self._socket = bound_socket(self._host, self._port, socket.SOCK_DGRAM, self.name)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._asked_bytes)
+        # socket(7): the kernel doubles what is asked, for its own bookkeeping, and reports the doubled value.
+        self.receive_buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        if self.receive_buffer_bytes < self._asked_bytes:
+            log.warning(
+                "receive buffer is smaller than asked for; allow it with sysctl net.core.rmem_max",
+                listener=self.name,
+                bytes=self.receive_buffer_bytes,
+                limit=self._asked_bytes,
+            )
+
+    async def serve(self) -> None:
+        """
+        Read until cancelled.
+
+        Raises:
+            OSError: the socket can't be read any more.
+        """
+        if self._socket is None:
+            raise RuntimeError("bind comes before serve")
+        fd = self._socket.fileno()
+        stream = await asyncio_dgram.from_socket(self._socket)
+        try:
+            while True:
+                woken, _ = await stream.recv()
+                emptied = self._drain(fd, [woken])
+                while not emptied:
+                    await asyncio.sleep(0)
+                    emptied = self._drain(fd, [])
+        finally:
+            self._drain(fd, [])
+            stream.close()
+
+    def _drain(self, fd: int, woken: list[bytes]) -> bool:
+        taken, emptied = self._engine.receive(self._number, fd, self._now_ns(), BUDGET, woken)
+        self.received += taken
+        return emptied
+
+    def kernel_drops(self) -> int:
+        """Datagrams that the kernel dropped on this socket since it was opened, because its buffer was full."""
+        if self._socket is None or self._socket.fileno() < 0:
+            return 0
+        figures = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+        return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
+
+
+def bound_socket(host: str, port: int, kind: socket.SocketKind, name: str) -> socket.socket:
+    """
+    A non-blocking socket bound to an address; IPv6 sockets take IPv4 as well where the system says so.
+
+    Raises:
+        ListenError: with the port, and the process that holds it where that can be seen.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, kind)
+    bound.setblocking(False)
+    if kind == socket.SOCK_STREAM:
+        # Connections of the last run in TIME_WAIT must not keep a restart from listening.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        if kind == socket.SOCK_STREAM:
+            # The kernel takes the handshakes while we are busy; net.core.somaxconn caps it.
+            bound.listen(1024)
+    except OSError as error:
+        bound.close()
+        raise _explained(error, host, port, kind, name) from error
+    return bound
+
+
+def _explained(error: OSError, host: str, port: int, kind: socket.SocketKind, name: str) -> ListenError:
+    protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+    where = f"listener {name}: {protocol} port {port} on {host}"
+    if error.errno == errno.EADDRINUSE:
+        holder = port_holder(protocol, port)
+        return ListenError(f"{where} is in use" + (f" by {holder}" if holder else " by another process"))
+    if error.errno in (errno.EACCES, errno.EPERM):
+        reason = "needs a privilege: use a port from 1024, the socket unit, or CAP_NET_BIND_SERVICE"
+        return ListenError(f"{where} {reason}", permission=True)
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ListenError(f"{where} can't be had: this machine has no address {host}")
+    return ListenError(f"{where} can't be had: {error.strerror}")
+
+
+def port_holder(protocol: str, port: int) -> str | None:
+    """
+    The process that holds a port, as ``rsyslogd (pid 812)``; None where /proc does not show it (another user's).
+
+    Source: proc(5), ``/proc/net/udp`` and ``/proc/<pid>/fd``.
+    """
+    inodes = {f"socket:[{inode}]" for table in (protocol, protocol + "6") for inode in _inodes(table, port)}
+    if not inodes:
+        return None
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            for fd in os.scandir(f"/proc/{pid}/fd"):
+                if os.readlink(fd.path) in inodes:
+                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
+                        return f"{stream.read().strip()} (pid {pid})"
+        except OSError:
+            continue  # It ended meanwhile, or belongs to another user.
+    return None
+
+
+def _inodes(table: str, port: int) -> list[str]:
+    try:
+        with open(f"/proc/net/{table}", encoding="ascii") as stream:
+            rows = [line.split() for line in stream.readlines()[1:]]
+    except OSError:
+        return []
+    return [row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port]

@@ -1,0 +1,239 @@
+"""What the stages hand to each other: plain values, no behaviour that needs a clock, a socket or a file."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+KeyValue = str | int
+
+NS_PER_S = 1_000_000_000
+
+# The outcomes of a message, in the order in which the engine numbers them (a test holds both lists together).
+OUTCOMES = (
+    "session",
+    "event",
+    "unparsed",
+    "empty",
+    "too_long",
+    "bad_frame",
+    "unfinished",
+    "no_memory",
+    "panic",
+)
+
+# The ASIM fields that a rule may filter and group by: those that name something. Sums, sizes, durations, times and free
+# text are not among them.
+RULE_FIELDS = (
+    "SrcIpAddr",
+    "DstIpAddr",
+    "SrcPortNumber",
+    "DstPortNumber",
+    "SrcNatIpAddr",
+    "DstNatIpAddr",
+    "SrcHostname",
+    "DstHostname",
+    "SrcZone",
+    "DstZone",
+    "SrcInterfaceName",
+    "DstInterfaceName",
+    "SrcMacAddr",
+    "DstMacAddr",
+    "SrcGeoCountry",
+    "DstGeoCountry",
+    "SrcUsername",
+    "DstUsername",
+    "SrcAppName",
+    "DstAppName",
+    "NetworkProtocol",
+    "NetworkDirection",
+    "NetworkApplicationProtocol",
+    "NetworkRuleName",
+    "DvcAction",
+    "DvcOriginalAction",
+    "EventResult",
+    "EventResultDetails",
+    "EventSeverity",
+    "EventType",
+    "EventSubType",
+    "EventOriginalType",
+    "Dvc",
+    "DvcIpAddr",
+    "DvcHostname",
+    "DvcId",
+    "DvcZone",
+    "DvcInboundInterface",
+    "DvcOutboundInterface",
+    "ThreatId",
+    "ThreatName",
+    "ThreatCategory",
+)
+
+# Tables of the database that no counter may be named after.
+FIXED_TABLES = ("alert_history", "alerts", "ledger", "meta", "migrations", "outbox", "outbox_sequences")
+
+OTHER_SITE = "*"
+"""Site of the row that collects what has no row of its own; no site may be named so."""
+
+
+def is_number_field(name: str) -> bool:
+    """True for the key columns that hold a whole number (ports); the others hold text."""
+    return name.endswith("PortNumber")
+
+
+class Severity(StrEnum):
+    """Severity of a rule and of its alerts, in Sigma's and ASIM's words, rising."""
+
+    INFORMATIONAL = "informational"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Mode(StrEnum):
+    """What a rule's alerts do: sent to the outputs, stored and shown only, or not raised at all."""
+
+    NOTIFY = "notify"
+    REPORT = "report"
+    OFF = "off"
+
+
+class AlertState(StrEnum):
+    """Where an alert stands in its life."""
+
+    RAISED = "raised"
+    UPDATED = "updated"
+    CLEARED = "cleared"
+
+
+@dataclass(frozen=True, slots=True)
+class CounterDefinition:
+    """
+    What a counter sums and by what.
+
+    Two rules with an equal definition share one counter and one table.
+    """
+
+    name: str
+    where: dict[str, Any] = field(hash=False)
+    group_by: tuple[str, ...]
+    """ASIM field names, in the order of the table's key columns."""
+    slot_s: int
+    """Length of a slot in seconds; slots are aligned to the epoch."""
+    weight: Literal["EventCount", "records"] = "EventCount"
+    capacity: int = 65_536
+    """Most keys that one slot holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKey:
+    """One key of a window whose sum is over the rule's level."""
+
+    site: str
+    key: tuple[KeyValue, ...]
+    """Values in the order of the counter's ``group_by``."""
+    count: int
+    """Sum over the window; exact since the key got its place."""
+    error: int
+    """Most that can be missing in ``count`` (messages counted before the key got its place)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rule's window as it stood at one instant. Keys that are not listed are at or below the rule's level."""
+
+    rule: str
+    start_ns: int
+    end_ns: int
+    closed: bool
+    """True: judged at a slot boundary, complete. False: the window that is still open, as of now."""
+    keys: tuple[WindowKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A numbered batch of what the engine counted since the batch before it."""
+
+    seq: int
+    now_ns: int
+    rows: dict[str, list[tuple[Any, ...]]]
+    """Per counter: (slot, site, key columns..., EventCount, messages, error); increments but for ``error``."""
+    ledger: list[tuple[int, str, int, int]]
+    """(listener index, outcome, messages, bytes): increments."""
+    windows: tuple[Window, ...]
+    evicted: dict[str, int]
+    without_key: dict[str, int]
+    carried: int
+    """Rows that did not fit and come with the next batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """
+    One state of an alert.
+
+    ``id`` is made of rule, site and key alone, so it is the same for raise, update and clear, and after a restart.
+    """
+
+    id: str
+    episode: int
+    """Counts the raises of this id, from 1."""
+    event: str
+    """``raised``, ``updated:2``, ``updated:3``..., ``cleared``: unique within the episode."""
+    rule: str
+    state: AlertState
+    severity: Severity
+    mode: Mode
+    site: str
+    key: dict[str, KeyValue] = field(hash=False)
+    count: int
+    threshold: int
+    window_s: int
+    first_time_ns: int
+    """Start of the window in which the rule came true."""
+    last_time_ns: int
+    """The instant of the last judgement that this state tells of."""
+    title: str
+    summary: str
+    """One line for the person on call."""
+    reason: str = ""
+    """Why it cleared; empty before."""
+    tactics: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What else is known, for ``alerts show``: actions and directions seen, the watchlist row's text."""
+    last_over_ns: int = 0
+    """The last judgement that found the key over the clear level."""
+    peak: int = 0
+    """Largest sum of the episode so far."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented JSON object of an alert; times are RFC 3339 UTC, fields are only ever added."""
+        return {
+            "id": self.id,
+            "episode": self.episode,
+            "event": self.event,
+            "rule": self.rule,
+            "state": self.state.value,
+            "severity": self.severity.value,
+            "mode": self.mode.value,
+            "site": self.site,
+            "key": self.key,
+            "count": self.count,
+            "threshold": self.threshold,
+            "window_s": self.window_s,
+            "first_time": rfc3339(self.first_time_ns),
+            "last_time": rfc3339(self.last_time_ns),
+            "title": self.title,
+            "summary": self.summary,
+            "reason": self.reason,
+            "tactics": list(self.tactics),
+            "techniques": list(self.techniques),
+            "details": self.details,
+        }
+
+
+def rfc3339(time_ns: int) -> str:
+    """UTC text of a wall time in ns, to the millisecond (RFC 3339 section 5.6)."""
+    moment = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns % NS_PER_S // 1_000_000:03d}Z"

@@ -1,0 +1,119 @@
+"""What is going on, in one object: the answer of ``collectord status`` from the running daemon."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from collectord import __version__
+from collectord.clock import Clock
+from collectord.detect.alerts import AlertStates
+from collectord.engine import BUILD
+from collectord.inputs.stream import TcpListener
+from collectord.inputs.udp import UdpListener
+from collectord.model import NS_PER_S, rfc3339
+from collectord.outputs.delivery import DeliveryWorker
+from collectord.plan import Setup
+from collectord.store.outbox import Outbox
+from collectord.store.writer import Writer
+from collectord.tick import Tick
+
+
+class DaemonStatus:
+    """Looks at the parts of a running daemon; changes nothing."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        clock: Clock,
+        listeners: Sequence[UdpListener | TcpListener],
+        workers: Sequence[DeliveryWorker],
+        tick: Tick,
+        states: AlertStates,
+        writer: Writer,
+        outbox: Outbox,
+    ) -> None:
+        self._setup = setup
+        self._clock = clock
+        self._listeners = listeners
+        self._workers = workers
+        self._tick = tick
+        self._states = states
+        self._writer = writer
+        self._outbox = outbox
+        self._started_ns = clock.now_ns()
+        self._started_mono_ns = clock.mono_ns()
+
+    async def answer(self, arguments: dict[str, Any], user: int) -> dict[str, Any]:
+        """Everything, as documented in the README; for the control socket."""
+        waiting = await self._writer.run(self._outbox.counts)
+        tick = self._tick.counters
+        return {
+            "version": __version__,
+            "engine": BUILD,
+            "running": True,
+            "started": rfc3339(self._started_ns),
+            "uptime_s": (self._clock.mono_ns() - self._started_mono_ns) // NS_PER_S,
+            "database": str(self._setup.config.database),
+            "listeners": [self._listener(listener) for listener in self._listeners],
+            "outputs": [
+                {
+                    "name": worker.output.name,
+                    "up": worker.up,
+                    "delivered": worker.counters.delivered,
+                    "failures": worker.counters.failures,
+                    "waiting": waiting[worker.output.name].waiting if worker.output.name in waiting else 0,
+                    "last_error": worker.last_error,
+                }
+                for worker in self._workers
+            ],
+            "alerts": {"active": self._states.active_count, "refused": self._states.refused},
+            "tick": {
+                "ticks": tick.ticks,
+                "last_ms": round(tick.last_duration_ns / 1e6, 3),
+                "longest_ms": round(tick.longest_duration_ns / 1e6, 3),
+                "carried_rows": tick.carried,
+                "store_failures": tick.store_failures,
+                "unstored_alerts": tick.unstored_alerts,
+                "lost_alerts": tick.lost_alerts,
+            },
+            "counters": [
+                {
+                    "name": definition.name,
+                    "evicted": tick.evicted.get(definition.name, 0),
+                    "without_key": tick.without_key.get(definition.name, 0),
+                }
+                for definition in self._setup.definitions
+            ],
+        }
+
+    def _listener(self, listener: UdpListener | TcpListener) -> dict[str, Any]:
+        host, port = listener.address
+        outcomes = self._tick.outcomes.get(listener.name, {})
+        common = {
+            "name": listener.name,
+            "host": host,
+            "port": port,
+            "received": listener.received,
+            "outcomes": outcomes,
+        }
+        if isinstance(listener, UdpListener):
+            return {
+                "type": "udp",
+                **common,
+                "kernel_drops": listener.kernel_drops(),
+                "receive_buffer": listener.receive_buffer_bytes,
+            }
+        return {"type": "tcp", **common, "connections": listener.connections, "refused": listener.refused}
+
+    def line(self) -> str:
+        """One line for the service manager."""
+        received = sum(listener.received for listener in self._listeners)
+        dropped = sum(listener.kernel_drops() for listener in self._listeners if isinstance(listener, UdpListener))
+        down = [worker.output.name for worker in self._workers if worker.up is False]
+        parts = [
+            f"{received} messages",
+            f"{self._states.active_count} active alerts",
+            f"{dropped} dropped by the kernel",
+        ]
+        if down:
+            parts.append(f"down: {', '.join(down)}")
+        return ", ".join(parts)

@@ -1,0 +1,238 @@
+"""
+Alerts at rest: the current state of each, every state it ever had, and what of it is to be sent where.
+
+A state and its outbox entries are stored in one transaction that survives a power cut, before the counters' own, so an
+alert that was queued is sent even if the daemon dies in the next instant.
+"""
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from collectord.model import Alert, AlertState, Mode, Severity
+from collectord.store.db import Database
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Alert))
+_JSON_COLUMNS = frozenset(("key", "tactics", "techniques", "details"))
+
+EXPIRE_ALERTS_PER_CALL = 1_000
+
+# Both tables have a column for each field of an Alert, of the same name.
+_KEEP = """
+    INSERT OR REPLACE INTO alerts (
+        id, episode, event, rule, state, severity, mode, site, key, count, threshold, window_s,
+        first_time_ns, last_time_ns, title, summary, reason, tactics, techniques, details, last_over_ns, peak
+    ) VALUES (
+        :id, :episode, :event, :rule, :state, :severity, :mode, :site, :key, :count, :threshold, :window_s,
+        :first_time_ns, :last_time_ns, :title, :summary, :reason, :tactics, :techniques, :details, :last_over_ns, :peak
+    )
+"""
+_REMEMBER = """
+    INSERT OR IGNORE INTO alert_history (
+        id, episode, event, rule, state, severity, mode, site, key, count, threshold, window_s,
+        first_time_ns, last_time_ns, title, summary, reason, tactics, techniques, details, last_over_ns, peak
+    ) VALUES (
+        :id, :episode, :event, :rule, :state, :severity, :mode, :site, :key, :count, :threshold, :window_s,
+        :first_time_ns, :last_time_ns, :title, :summary, :reason, :tactics, :techniques, :details, :last_over_ns, :peak
+    )
+"""
+_QUEUE = """
+    INSERT OR IGNORE INTO outbox (alert_id, episode, event, output, created_ns, sequence)
+    SELECT :id, :episode, :event, :output, :created_ns,
+           coalesce((SELECT last FROM outbox_sequences WHERE output = :output), 0) + 1
+"""
+_NUMBERED = """
+    INSERT INTO outbox_sequences (output, last) VALUES (?, 1) ON CONFLICT (output) DO UPDATE SET last = last + 1
+"""
+_SEEN = "UPDATE alerts SET last_over_ns = ?, peak = ? WHERE id = ? AND state <> 'cleared'"
+_ACTIVE = "SELECT * FROM alerts WHERE state <> 'cleared' ORDER BY first_time_ns, id"
+_SHOW = "SELECT * FROM alerts WHERE id = ?"
+_HISTORY = "SELECT * FROM alert_history WHERE id = ? ORDER BY rowid DESC LIMIT ?"
+_STATE = "SELECT * FROM alert_history WHERE id = ? AND episode = ? AND event = ?"
+_FIND = """
+    SELECT * FROM alerts
+    WHERE (:active IS NULL OR (state <> 'cleared') = :active)
+      AND (:rule IS NULL OR rule = :rule)
+      AND (:site IS NULL OR site = :site)
+      AND last_time_ns >= :since_ns
+    ORDER BY last_time_ns DESC, id
+    LIMIT :limit
+"""
+_EPISODES = "SELECT id, episode FROM alerts ORDER BY last_time_ns DESC, id LIMIT ?"
+_FORGOTTEN_EPISODE = (
+    "SELECT max(episode) FROM (SELECT episode FROM alerts ORDER BY last_time_ns DESC, id LIMIT -1 OFFSET ?)"
+)
+_EXPIRED = """
+    SELECT id FROM alerts a
+    WHERE state = 'cleared' AND last_time_ns < ?
+      AND NOT EXISTS (
+          SELECT 1 FROM outbox o WHERE o.alert_id = a.id AND o.delivered_ns IS NULL
+      )
+    ORDER BY last_time_ns LIMIT ?
+"""
+_FORGET = (
+    "DELETE FROM outbox WHERE alert_id = ?",
+    "DELETE FROM alert_history WHERE id = ?",
+    "DELETE FROM alerts WHERE id = ?",
+)
+
+
+class Alerts:
+    """The alerts of a database; a reader will do for the calls that read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, alerts: Sequence[Alert], outputs: Sequence[Sequence[str]]) -> int:
+        """
+        Stores new states and queues each for its outputs: one transaction that survives a power cut.
+
+        Recording the same state again changes nothing and queues nothing twice.
+
+        Args:
+            alerts: In the order in which they came about.
+            outputs: For each alert the names of the outputs that it goes to; empty where it is only stored.
+
+        Returns:
+            Number of outbox entries made.
+
+        Raises:
+            StoreError: nothing is stored; call again with the same.
+        """
+        queued = 0
+        with self._database.transaction("store the alerts", durable=True) as connection:
+            for alert, names in zip(alerts, outputs, strict=True):
+                row = _row_of(alert)
+                connection.execute(_KEEP, row)
+                connection.execute(_REMEMBER, row)
+                identity = {"id": alert.id, "episode": alert.episode, "event": alert.event}
+                for name in names:
+                    entry = {**identity, "output": name, "created_ns": alert.last_time_ns}
+                    if connection.execute(_QUEUE, entry).rowcount:
+                        connection.execute(_NUMBERED, (name,))
+                        queued += 1
+        return queued
+
+    def seen(self, sightings: Iterable[tuple[str, int, int]]) -> None:
+        """
+        Notes when active alerts were last over their clear level, so that a restart goes on waiting where it was.
+
+        Args:
+            sightings: (alert id, last_over_ns, peak).
+        """
+        rows = [(last_over_ns, peak, alert_id) for alert_id, last_over_ns, peak in sightings]
+        with self._database.transaction("note the active alerts") as connection:
+            connection.executemany(_SEEN, rows)
+
+    def active(self) -> list[Alert]:
+        """Every alert that has not cleared, oldest first."""
+        with self._database.reading("read the active alerts") as connection:
+            return alerts_of(connection.execute(_ACTIVE))
+
+    def find(
+        self,
+        *,
+        active: bool | None = None,
+        rule: str | None = None,
+        site: str | None = None,
+        since_ns: int = 0,
+        limit: int = 100,
+    ) -> list[Alert]:
+        """
+        Current states, the newest first.
+
+        Args:
+            active: True: not cleared; False: cleared; None: both.
+            rule: Only of this rule.
+            site: Only of this site.
+            since_ns: Only if their newest state is from then or later.
+            limit: Most alerts to return.
+        """
+        values = {"active": active, "rule": rule, "site": site, "since_ns": since_ns, "limit": limit}
+        with self._database.reading("list the alerts") as connection:
+            return alerts_of(connection.execute(_FIND, values))
+
+    def show(self, alert_id: str) -> Alert | None:
+        """The current state of one alert; None if there is none of that id."""
+        with self._database.reading("read the alert") as connection:
+            return next(iter(alerts_of(connection.execute(_SHOW, (alert_id,)))), None)
+
+    def history(self, alert_id: str, limit: int = 100) -> list[Alert]:
+        """The states of one alert, the newest first."""
+        with self._database.reading("read the alert's history") as connection:
+            return alerts_of(connection.execute(_HISTORY, (alert_id, limit)))
+
+    def state(self, alert_id: str, episode: int, event: str) -> Alert | None:
+        """One state of one alert."""
+        with self._database.reading("read the alert's state") as connection:
+            return next(iter(alerts_of(connection.execute(_STATE, (alert_id, episode, event)))), None)
+
+    def episodes(self, limit: int = 100_000) -> tuple[dict[str, int], int]:
+        """
+        How often each alert was raised, for the state machine to go on counting.
+
+        Returns:
+            (episode by id of the ``limit`` newest alerts, newest first; the largest episode among the others, 0 if
+            there are no others).
+        """
+        with self._database.reading("read the episodes") as connection:
+            newest = dict(connection.execute(_EPISODES, (limit,)).fetchall())
+            (forgotten,) = connection.execute(_FORGOTTEN_EPISODE, (limit,)).fetchone()
+        return newest, forgotten or 0
+
+    def expire(self, before_ns: int, *, most_alerts: int = EXPIRE_ALERTS_PER_CALL) -> int:
+        """
+        Deletes alerts that cleared before ``before_ns``, with their history, once everything of them is delivered.
+
+        Returns:
+            Deleted alerts; 0 when there is nothing left to do.
+        """
+        with self._database.transaction("delete old alerts") as connection:
+            expired = connection.execute(_EXPIRED, (before_ns, most_alerts)).fetchall()
+            for statement in _FORGET:
+                connection.executemany(statement, expired)
+        return len(expired)
+
+
+def alerts_of(cursor: sqlite3.Cursor) -> list[Alert]:
+    """The alert in each row; columns that an alert does not have are passed over."""
+    return [alert_of(row) for row in named_rows(cursor)]
+
+
+def named_rows(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
+    """The rows of a SELECT, values by column name."""
+    names = [column[0] for column in cursor.description]
+    return (dict(zip(names, row, strict=True)) for row in cursor)
+
+
+def alert_of(row: Mapping[str, Any]) -> Alert:
+    """The alert in a row of ``alerts`` or ``alert_history``."""
+    values = {name: json.loads(row[name]) if name in _JSON_COLUMNS else row[name] for name in _FIELDS}
+    values["state"] = AlertState(values["state"])
+    values["severity"] = Severity(values["severity"])
+    values["mode"] = Mode(values["mode"])
+    values["tactics"] = tuple(values["tactics"])
+    values["techniques"] = tuple(values["techniques"])
+    return Alert(**values)
+
+
+def _row_of(alert: Alert) -> dict[str, str | int]:
+    return {name: _stored(name, getattr(alert, name)) for name in _FIELDS}
+
+
+def _stored(name: str, value: Any) -> str | int:
+    if name in _JSON_COLUMNS:
+        # A person reads the column with sqlite3: text as it is. Only lone surrogates, no part of UTF-8, are escaped.
+        text = json.dumps(value, ensure_ascii=False)
+        return text if _is_utf8(text) else json.dumps(value)
+    if isinstance(value, str):
+        text = str(value)
+        return text if _is_utf8(text) else text.encode("utf-8", "backslashreplace").decode()
+    number: int = value
+    return number
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

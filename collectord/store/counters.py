@@ -1,0 +1,303 @@
+"""
+Counter tables: one per counter definition, one row per slot, site and key.
+
+    <counter>(slot, site, <ASIM key columns>, EventCount, messages, error)
+
+``slot`` is the epoch second of the slot's start, ``EventCount`` the sum, ``messages`` the number of messages in it,
+``error`` the most that ``EventCount`` can lack. The row with the site ``*`` and empty key columns is what has no row of
+its own, so the sum over a slot is always the whole.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlite_utils.db import quote_identifier
+
+from collectord.errors import StoreError
+from collectord.model import FIXED_TABLES, OTHER_SITE, RULE_FIELDS, Changes, CounterDefinition, is_number_field
+from collectord.store import ledger, meta
+from collectord.store.db import Database
+
+FOLD_ROWS_PER_CALL = 20_000
+"""Rows that one call of ``fold`` takes away at most (about 0.1 s on a small core)."""
+
+EXPIRE_ROWS_PER_CALL = 20_000
+"""``expire`` stops after the slot with which it reaches this many rows."""
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableSql:
+    """Every statement for one counter's table; the only place where they are put together."""
+
+    table: str
+    columns: tuple[str, ...]
+    """Of the primary key, in order: slot, site, key columns."""
+    other: Row = field(hash=False)
+    """Site and key columns of the row that collects what has no row of its own."""
+    create: str
+    upsert: str
+    delete: str
+    open_rows: str
+    first_slot: str
+    smallest: str
+    delete_slot: str
+    totals: str
+
+    @classmethod
+    def of(cls, definition: CounterDefinition) -> "TableSql":
+        """
+        The statements of a definition.
+
+        Raises:
+            StoreError: the name or a key column is none that a table may have.
+        """
+        _check_names(definition)
+        keys = definition.group_by
+        columns = ("slot", "site", *keys)
+        table = quote_identifier(definition.name)
+        quoted = [quote_identifier(column) for column in columns]
+        primary = ", ".join(quoted)
+        everything = f"{primary}, EventCount, messages, error"
+        types = ["INTEGER", "TEXT", *("INTEGER" if is_number_field(key) else "TEXT" for key in keys)]
+        declared = ", ".join(f"{name} {kind} NOT NULL" for name, kind in zip(quoted, types, strict=True))
+        holes = ", ".join("?" for _ in range(len(columns) + 3))
+        exactly = " AND ".join(f"{name} = ?" for name in quoted)
+        other = (OTHER_SITE, *(0 if is_number_field(key) else "" for key in keys))
+        not_other = " AND NOT (" + " AND ".join(f"{name} = ?" for name in quoted[1:]) + ")"
+        return cls(
+            table=definition.name,
+            columns=columns,
+            other=other,
+            create=(
+                f"CREATE TABLE {table} ({declared}, EventCount INTEGER NOT NULL, messages INTEGER NOT NULL, "
+                f"error INTEGER NOT NULL, PRIMARY KEY ({primary})) WITHOUT ROWID"
+            ),
+            upsert=(
+                f"INSERT INTO {table} ({everything}) VALUES ({holes}) ON CONFLICT ({primary}) DO UPDATE SET "
+                "EventCount = EventCount + excluded.EventCount, messages = messages + excluded.messages, "
+                "error = max(error, excluded.error)"
+            ),
+            delete=f"DELETE FROM {table} WHERE {exactly}",
+            open_rows=f"SELECT {everything} FROM {table} WHERE slot >= ? AND slot < ?{not_other} ORDER BY slot",
+            first_slot=f"SELECT min(slot) FROM {table} WHERE slot >= ? AND slot < ?",
+            smallest=(
+                f"SELECT {everything} FROM {table} WHERE slot = ?{not_other} "
+                f"ORDER BY EventCount DESC, messages DESC, {primary} LIMIT ? OFFSET ?"
+            ),
+            delete_slot=f"DELETE FROM {table} WHERE slot = ?",
+            totals=f"SELECT slot, sum(EventCount), sum(messages) FROM {table} WHERE slot >= ? GROUP BY slot",
+        )
+
+
+class Counters:
+    """
+    The counter tables of a database.
+
+    Args:
+        database: The writing side (a reader will do for the calls that read).
+        run: Names this run of the engine; batch numbers count within it. Any text that no other run had.
+    """
+
+    def __init__(self, database: Database, run: str) -> None:
+        self._database = database
+        self._run = run
+        self._sql: dict[CounterDefinition, TableSql] = {}
+
+    def ensure(self, definitions: Iterable[CounterDefinition]) -> list[tuple[str, str]]:
+        """
+        Makes the tables that are missing.
+
+        A table of that name that was kept for another definition (the rule was changed: other columns, filter, weight
+        or slot) is kept under a new name.
+
+        Returns:
+            (name, new name) of each table that was put aside.
+        """
+        moved = []
+        tables = self._database.tables
+        with self._database.transaction("make the counter tables") as connection:
+            for definition in definitions:
+                sql = self._statements(definition)
+                meaning = _meaning(definition)
+                if sql.table in tables.table_names():
+                    if self._fits(sql) and meta.read(connection, f"definition:{sql.table}") == meaning:
+                        continue
+                    moved.append((sql.table, self._put_aside(sql.table)))
+                tables.execute(sql.create)
+                meta.write(connection, f"definition:{sql.table}", meaning)
+                _set_folded_until(connection, definition, 0)
+        return moved
+
+    def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
+        """
+        Stores a batch in one transaction: counters, ledger, and the batch's number.
+
+        Returns:
+            False if this batch is stored already (its acknowledgement was lost); nothing is added then.
+
+        Raises:
+            StoreError: nothing of the batch is stored; hand it over again.
+        """
+        with self._database.transaction("store the counters") as connection:
+            if (meta.read(connection, "run"), meta.read(connection, "seq")) == (self._run, str(changes.seq)):
+                return False
+            for definition in definitions:
+                rows = changes.rows.get(definition.name)
+                if rows:
+                    connection.executemany(self._statements(definition).upsert, rows)
+                    self._fold_again_from(connection, definition, min(row[0] for row in rows))
+            ledger.add(connection, changes.ledger, listeners)
+            meta.write(connection, "run", self._run)
+            meta.write(connection, "seq", str(changes.seq))
+            meta.write(connection, "last_tick_ns", str(changes.now_ns))
+        return True
+
+    def last_tick_ns(self) -> int:
+        """Wall time (ns) of the newest batch that is stored; 0 if there is none."""
+        with self._database.reading("read the last tick") as connection:
+            return int(meta.read(connection, "last_tick_ns") or 0)
+
+    def open_rows(self, definition: CounterDefinition, from_slot: int, before_slot: int = 2**63 - 1) -> list[Row]:
+        """
+        The rows of the slots from ``from_slot`` on, oldest slot first, for the engine to go on with.
+
+        The row of what has no row of its own is left out: it belongs to no key. Read slot by slot (``before_slot``)
+        where many keys are expected; a slot holds at most ``definition.capacity`` of them, and those evicted.
+        """
+        sql = self._statements(definition)
+        with self._database.reading("read the open slots") as connection:
+            return connection.execute(sql.open_rows, (from_slot, before_slot, *sql.other)).fetchall()
+
+    def totals(self, definition: CounterDefinition, from_slot: int) -> dict[int, tuple[int, int]]:
+        """Per slot from ``from_slot`` on: (EventCount, messages), everything included."""
+        sql = self._statements(definition)
+        with self._database.reading("read the slot totals") as connection:
+            return {slot: (count, messages) for slot, count, messages in connection.execute(sql.totals, (from_slot,))}
+
+    def fold(
+        self,
+        definition: CounterDefinition,
+        before_slot: int,
+        keep: int,
+        *,
+        most_rows: int = FOLD_ROWS_PER_CALL,
+    ) -> int:
+        """
+        Cuts slots that left every window to their ``keep`` largest keys; the rest becomes one row, totals stay exact.
+
+        Works from the oldest slot on, and remembers how far it came. Call again while it returns something.
+
+        Args:
+            definition: The counter.
+            before_slot: Slots that start earlier (epoch seconds) have left every window.
+            keep: Keys to keep per slot, the largest ``EventCount`` first.
+            most_rows: Bound of one call.
+
+        Returns:
+            Rows that were folded, at most ``most_rows``.
+        """
+        sql = self._statements(definition)
+        folded = 0
+        with self._database.transaction("fold old counters") as connection:
+            slot = _first_slot(connection, sql, _folded_until(connection, definition), before_slot)
+            while slot is not None and folded < most_rows:
+                rows = connection.execute(sql.smallest, (slot, *sql.other, most_rows - folded, keep)).fetchall()
+                if rows:
+                    _fold_rows(connection, sql, slot, rows)
+                    folded += len(rows)
+                    if folded == most_rows:
+                        # There may be more in this slot: it stays the first one to look at.
+                        break
+                _set_folded_until(connection, definition, slot + 1)
+                slot = _first_slot(connection, sql, slot + 1, before_slot)
+        return folded
+
+    def expire(self, definition: CounterDefinition, before_slot: int, *, most_rows: int = EXPIRE_ROWS_PER_CALL) -> int:
+        """
+        Deletes whole slots that start before ``before_slot`` (epoch seconds), the oldest first.
+
+        Returns:
+            Deleted rows; 0 when there is nothing left to do. One call ends with the slot that reaches ``most_rows``.
+        """
+        sql = self._statements(definition)
+        deleted = 0
+        with self._database.transaction("delete old counters") as connection:
+            while deleted < most_rows:
+                slot = _first_slot(connection, sql, -(2**63), before_slot)
+                if slot is None:
+                    break
+                deleted += connection.execute(sql.delete_slot, (slot,)).rowcount
+        return deleted
+
+    def _statements(self, definition: CounterDefinition) -> TableSql:
+        sql = self._sql.get(definition)
+        if sql is None:
+            sql = self._sql[definition] = TableSql.of(definition)
+        return sql
+
+    def _fits(self, sql: TableSql) -> bool:
+        table = self._database.tables.table(sql.table)
+        names = tuple(column.name for column in table.columns)
+        return names == (*sql.columns, "EventCount", "messages", "error") and tuple(table.pks) == sql.columns
+
+    def _put_aside(self, table: str) -> str:
+        names = set(self._database.tables.table_names())
+        number = 1
+        while f"{table}_{number}" in names:
+            number += 1
+        aside = f"{table}_{number}"
+        self._database.tables.rename_table(table, aside)
+        return aside
+
+    def _fold_again_from(self, connection: sqlite3.Connection, definition: CounterDefinition, slot: int) -> None:
+        """Late rows of a slot that is folded already send the folding back to it."""
+        if slot < _folded_until(connection, definition):
+            _set_folded_until(connection, definition, slot)
+
+
+def _meaning(definition: CounterDefinition) -> str:
+    """What the rows of a counter mean, as a text that is equal for equal definitions."""
+    return json.dumps(
+        {"where": definition.where, "slot_s": definition.slot_s, "weight": definition.weight}, sort_keys=True
+    )
+
+
+def _folded_until(connection: sqlite3.Connection, definition: CounterDefinition) -> int:
+    return int(meta.read(connection, f"folded_until:{definition.name}") or 0)
+
+
+def _set_folded_until(connection: sqlite3.Connection, definition: CounterDefinition, slot: int) -> None:
+    meta.write(connection, f"folded_until:{definition.name}", str(slot))
+
+
+def _first_slot(connection: sqlite3.Connection, sql: TableSql, from_slot: int, before_slot: int) -> int | None:
+    slot: int | None = connection.execute(sql.first_slot, (from_slot, before_slot)).fetchone()[0]
+    return slot
+
+
+def _fold_rows(connection: sqlite3.Connection, sql: TableSql, slot: int, rows: Sequence[Row]) -> None:
+    width = len(sql.columns)
+    connection.executemany(sql.delete, [row[:width] for row in rows])
+    count = sum(row[width] for row in rows)
+    messages = sum(row[width + 1] for row in rows)
+    error = max(row[width + 2] for row in rows)
+    connection.execute(sql.upsert, (slot, *sql.other, count, messages, error))
+
+
+def _check_names(definition: CounterDefinition) -> None:
+    """Names become SQL: only known fields, and table names that are plain identifiers and not taken."""
+    name = definition.name
+    if not (name.isascii() and name.isidentifier()) or name.lower().startswith(("sqlite_", "idx_")):
+        raise StoreError(f"{name!r} can't be a counter's name: letters, digits and _ only, not starting with a digit")
+    if name.lower() in FIXED_TABLES:
+        raise StoreError(f"{name!r} can't be a counter's name: the database has a table of that name")
+    strange = [key for key in definition.group_by if key not in RULE_FIELDS]
+    if strange or not definition.group_by:
+        raise StoreError(f"counter {name} can't be grouped by {', '.join(strange) or 'nothing'}")
+    if len(set(definition.group_by)) != len(definition.group_by):
+        raise StoreError(f"counter {name} is grouped by the same field twice")

@@ -1,0 +1,244 @@
+"""
+The database file: opening, checking, locking, and what its errors mean to a person.
+
+One file in WAL mode, one connection that writes, used from one thread (``writer.py``). Commands read through
+connections of their own (:meth:`Database.reader`).
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlite_utils
+
+from collectord.errors import StoreError
+from collectord.store.migrations import MIGRATIONS, SCHEMA_VERSION, unknown
+
+# "CLTR"; in the file's header, so that `file` and we can tell the database from somebody else's.
+APPLICATION_ID = 0x434C5452
+
+BUSY_TIMEOUT_MS = 5_000
+"""How long a statement waits for another program's lock."""
+
+JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
+"""The WAL file is cut back to this after a checkpoint; a long reader may have let it grow."""
+
+LOCK_SUFFIX = ".lock"
+
+# Primary result codes, sqlite.org/rescode.html; the extended code carries more in its higher bits.
+_PRIMARY_CODE = 0xFF
+
+
+class Database:
+    """
+    The open database file.
+
+    ``tables`` is the sqlite-utils view of it. The writing side holds an exclusive lock on ``<path>.lock`` for as long
+    as it is open, so that no second daemon ever writes the same file.
+
+    Raises:
+        StoreError: folder missing or not writable, another daemon has the file, not a database, damaged, made by a
+            newer version, disk full. The file itself is never replaced or moved.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+        self.path = path
+        self._lock_fd: int | None = _lock(path)
+        try:
+            with store_errors(path, "open"):
+                self._connect(str(path), uri=False, busy_timeout_ms=busy_timeout_ms)
+                try:
+                    self._prepare()
+                except BaseException:
+                    self.connection.close()
+                    raise
+        except BaseException:
+            self._unlock()
+            raise
+
+    @classmethod
+    def reader(cls, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> "Database":
+        """
+        Opens the file for reading only, beside the daemon or without it.
+
+        Keep read transactions (:meth:`reading`) under a second: the WAL can't be emptied while one is open.
+        """
+        if not path.exists():
+            raise StoreError(f"there is no database at {path}: the daemon makes it when it first runs")
+        self = cls.__new__(cls)
+        self.path = path
+        self._lock_fd = None
+        with store_errors(path, "read"):
+            self._connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, busy_timeout_ms=busy_timeout_ms)
+            try:
+                self.connection.execute("PRAGMA query_only = ON")
+                self._check_ownership()
+                if MIGRATIONS.pending(self.tables):
+                    raise StoreError(
+                        f"{path} is of an older collectord: start the daemon once, it brings it up to date"
+                    )
+            except BaseException:
+                self.connection.close()
+                raise
+        return self
+
+    def close(self) -> None:
+        """Closes the connection and gives the lock back; may be called twice."""
+        self.connection.close()
+        self._unlock()
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self, doing: str, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """
+        One write transaction: all of it is stored, or nothing.
+
+        Args:
+            doing: What is done, for the error text, as ``store the alerts``.
+            durable: True: it survives a power cut when this returns (synchronous=FULL). False: it survives the end of
+                the process; a power cut may take the last transactions, never damage the file.
+
+        Raises:
+            StoreError: nothing of it is stored, except where the commit itself failed half-way on the disk.
+        """
+        with store_errors(self.path, doing):
+            # The level can't change inside a transaction.
+            if durable:
+                self.connection.execute("PRAGMA synchronous = FULL")
+            try:
+                with self.tables.atomic():
+                    yield self.connection
+            finally:
+                if durable:
+                    self.connection.execute("PRAGMA synchronous = NORMAL")
+
+    @contextlib.contextmanager
+    def reading(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """One read transaction: everything read in it is of the same instant."""
+        with store_errors(self.path, doing), self.tables.atomic():
+            yield self.connection
+
+    def checkpoint(self) -> None:
+        """Empties the WAL into the database; for idle times. Does less, without an error, while a reader is busy."""
+        with store_errors(self.path, "empty the write-ahead log of"):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _connect(self, address: str, *, uri: bool, busy_timeout_ms: int) -> None:
+        # One thread uses the connection, but not the one that opened it. Transactions are begun by us alone.
+        self.connection = sqlite3.connect(
+            address, uri=uri, timeout=busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False
+        )
+        self.tables = sqlite_utils.Database(self.connection, recursive_triggers=False, execute_plugins=False)
+
+    def _prepare(self) -> None:
+        """Checks the file and brings it to the newest schema."""
+        self._check_ownership()
+        found = self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreError(_damaged(self.path, found))
+        self.tables.enable_wal()
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES:d}")
+        self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+        MIGRATIONS.apply(self.tables)
+        self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")
+
+    def _check_ownership(self) -> None:
+        """Refuses another program's database, and one of a newer version of ours."""
+        (application_id,) = self.connection.execute("PRAGMA application_id").fetchone()
+        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+        names = self.tables.table_names()
+        if application_id != APPLICATION_ID and (application_id != 0 or names):
+            raise StoreError(
+                f"{self.path} is the database of another program (application id {application_id:#x}, "
+                f"{len(names)} tables): give collectord a file of its own"
+            )
+        newer = unknown(self.tables)
+        if version > SCHEMA_VERSION or newer:
+            raise StoreError(
+                f"{self.path} was written by a newer collectord (schema {version}, this one knows {SCHEMA_VERSION}): "
+                "install that version again, or restore a backup made before the upgrade"
+            )
+
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+
+def _lock(path: Path) -> int:
+    """Takes the exclusive lock of the writing side; the lock file stays, empty of meaning, after the process ends."""
+    lock_path = path.with_name(path.name + LOCK_SUFFIX)
+    if not path.parent.is_dir():
+        raise StoreError(f"there is no folder {path.parent} for the database: make it, owned by the daemon's user")
+    try:
+        fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StoreError(
+            f"the folder {path.parent} can't be written ({error.strerror}): the database needs a folder that belongs "
+            "to the daemon's user"
+        ) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+        os.write(fd, b"%d\n" % os.getpid())
+    except BlockingIOError as error:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        raise StoreError(
+            f"{path} is in use by another collectord (process {holder}): stop that one first, or give this one a "
+            "database of its own"
+        ) from error
+    except OSError as error:
+        os.close(fd)
+        raise StoreError(f"{lock_path} can't be locked: {error.strerror}") from error
+    return fd
+
+
+@contextlib.contextmanager
+def store_errors(path: Path, doing: str) -> Iterator[None]:
+    """Turns SQLite's errors into :class:`StoreError` with what a person can do about them."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        # Our own mistake (closed connection, wrong number of values): a bug, not the environment.
+        raise
+    except sqlite3.Error as error:
+        raise StoreError(_explain(path, doing, error)) from error
+
+
+def _explain(path: Path, doing: str, error: sqlite3.Error) -> str:
+    match getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE:
+        case sqlite3.SQLITE_FULL:
+            return f"can't {doing}: no space left for {path}: free some on its disk, the daemon then goes on by itself"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return (
+                f"can't {doing}: {path} is locked by another program: end the program that writes to it "
+                f"(fuser {path} names it); only the daemon may write"
+            )
+        case sqlite3.SQLITE_CORRUPT:
+            return _damaged(path, str(error))
+        case sqlite3.SQLITE_NOTADB:
+            return f"{path} is not an SQLite database: move it aside, or correct the path; it is left as it is"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_AUTH:
+            return (
+                f"can't {doing}: {path} can't be opened or written ({error}): file and folder must belong to the "
+                "daemon's user; commands need to be run as that user or in its group"
+            )
+        case _:
+            return f"can't {doing}: {path}: {error}"
+
+
+def _damaged(path: Path, finding: str) -> str:
+    return (
+        f"{path} is damaged ({finding}): stop the daemon, move the file with its -wal and -shm files aside and start "
+        f"again with a new one, or restore a backup; sqlite3 {path} .recover saves what can still be read"
+    )

@@ -1,0 +1,95 @@
+"""
+The schema of the fixed tables, as named steps.
+
+Each migration runs in one transaction together with its record in the table ``migrations`` (sqlite-utils sees to both),
+so a step is applied whole or not at all. A step that was ever released is never changed: a new one is added below it.
+Counter tables are made from the rules instead (``counters.py``).
+
+``MIGRATIONS.pending(db)`` and ``MIGRATIONS.applied(db)`` only read.
+"""
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+MIGRATIONS = Migrations("collectord")
+MIGRATIONS.migrations_table = "migrations"
+
+_ALERT_COLUMNS = {
+    "id": str,
+    "episode": int,
+    "event": str,
+    "rule": str,
+    "state": str,
+    "severity": str,
+    "mode": str,
+    "site": str,
+    "key": str,
+    "count": int,
+    "threshold": int,
+    "window_s": int,
+    "first_time_ns": int,
+    "last_time_ns": int,
+    "title": str,
+    "summary": str,
+    "reason": str,
+    "tactics": str,
+    "techniques": str,
+    "details": str,
+    "last_over_ns": int,
+    "peak": int,
+}
+
+
+@MIGRATIONS()
+def m0001_fixed_tables(db: sqlite_utils.Database) -> None:
+    """Alerts with their history and outbox, the loss ledger, and the daemon's own notes."""
+    # The newest state of each alert, and every state it ever had; both hold the same columns.
+    db.create_table("alerts", _ALERT_COLUMNS, pk="id", not_null=set(_ALERT_COLUMNS))
+    alerts = db.table("alerts")
+    alerts.create_index(["state"])
+    alerts.create_index(["last_time_ns"])
+    db.create_table("alert_history", _ALERT_COLUMNS, not_null=set(_ALERT_COLUMNS))
+    db.table("alert_history").create_index(["id", "episode", "event"], unique=True)
+    # AUTOINCREMENT: the number of an entry is told to receivers and is never used again, even when entries are deleted.
+    db.execute(
+        """
+        CREATE TABLE outbox (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            alert_id TEXT NOT NULL,
+            episode INTEGER NOT NULL,
+            event TEXT NOT NULL,
+            output TEXT NOT NULL,
+            sequence INTEGER NOT NULL,
+            created_ns INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            next_try_ns INTEGER NOT NULL DEFAULT 0,
+            error TEXT NOT NULL DEFAULT '',
+            delivered_ns INTEGER,
+            UNIQUE (alert_id, episode, event, output)
+        )
+        """
+    )
+    # The last number that each output was given; it outlives the entries.
+    db.create_table("outbox_sequences", {"output": str, "last": int}, pk="output", not_null={"last"})
+    db.execute("CREATE INDEX idx_outbox_waiting ON outbox (output, id) WHERE delivered_ns IS NULL")
+    db.execute("CREATE INDEX idx_outbox_waiting_alert ON outbox (output, alert_id, id) WHERE delivered_ns IS NULL")
+    db.execute("CREATE INDEX idx_outbox_delivered ON outbox (delivered_ns) WHERE delivered_ns IS NOT NULL")
+    db.create_table(
+        "ledger",
+        {"listener": str, "outcome": str, "messages": int, "bytes": int},
+        pk=("listener", "outcome"),
+        not_null={"listener", "outcome", "messages", "bytes"},
+    )
+    db.create_table("meta", {"key": str, "value": str}, pk="key", not_null={"value"})
+
+
+with sqlite_utils.Database(memory=True) as _empty:
+    _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
+
+SCHEMA_VERSION = len(_KNOWN)
+"""Number of migrations; kept in the file's ``user_version``."""
+
+
+def unknown(db: sqlite_utils.Database) -> list[str]:
+    """Names of the migrations that this version does not have: a newer one was here."""
+    return [applied.name for applied in MIGRATIONS.applied(db) if applied.name not in _KNOWN]

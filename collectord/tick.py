@@ -1,0 +1,207 @@
+"""
+The once-a-second pass: what the engine counted becomes alerts and rows.
+
+Runs on the store's thread, off the event loop. The order is the promise: the alerts that follow are stored and queued
+first, in a small transaction of their own that survives a power cut; then the counters; then the engine may forget the
+batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from collectord.clock import Clock
+from collectord.detect.alerts import AlertStates
+from collectord.engine import Engine
+from collectord.errors import StoreError
+from collectord.model import NS_PER_S, Alert, CounterDefinition
+from collectord.store.alerts import Alerts
+from collectord.store.counters import Counters
+from collectord.store.db import Database
+from collectord.store.outbox import Outbox
+
+log = structlog.get_logger()
+
+MAX_UNSTORED_ALERTS = 10_000
+"""Alert states kept in memory while the database can't be written; as many as may be active."""
+
+MAINTENANCE_EVERY_S = 60
+"""Folding and expiring take bounded bites of work; once a minute keeps up with any rate of slots."""
+
+KEPT_KEYS_PER_SLOT = 1_000
+"""Keys of a slot that stay once no window needs it; the rest becomes one row, totals stay exact."""
+
+
+@dataclass(slots=True)
+class TickCounters:
+    """What the passes did since the start."""
+
+    ticks: int = 0
+    last_duration_ns: int = 0
+    longest_duration_ns: int = 0
+    carried: int = 0
+    """Rows that the last pass left for the next."""
+    store_failures: int = 0
+    unstored_alerts: int = 0
+    """Alert states that wait in memory for the database."""
+    lost_alerts: int = 0
+    """Alert states given up because too many waited."""
+    evicted: dict[str, int] = field(default_factory=dict)
+    without_key: dict[str, int] = field(default_factory=dict)
+
+
+class Tick:
+    """
+    The pass and what it needs.
+
+    Args:
+        engine: Where the changes come from.
+        clock: The time of the pass.
+        database: The writing side.
+        counters: Its counter tables.
+        alerts: Its alert tables.
+        outbox: Its outbox.
+        states: The rules' state machine.
+        definitions: The counters' definitions.
+        listeners: Their names, in the order of the engine's plan.
+        receivers: Names of the outputs that an alert goes to.
+        keep_slots_s: How long counters are kept.
+        keep_alerts_s: How long cleared alerts are kept.
+        longest_window_s: What the rules look back at most.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        clock: Clock,
+        database: Database,
+        counters: Counters,
+        alerts: Alerts,
+        outbox: Outbox,
+        states: AlertStates,
+        definitions: Sequence[CounterDefinition],
+        listeners: Sequence[str],
+        receivers: Callable[[Alert], Sequence[str]],
+        keep_slots_s: int,
+        keep_alerts_s: int,
+        longest_window_s: int,
+    ) -> None:
+        self.counters = TickCounters()
+        self._engine = engine
+        self._clock = clock
+        self._database = database
+        self._tables = counters
+        self._alerts = alerts
+        self._outbox = outbox
+        self._states = states
+        self._definitions = definitions
+        self._listeners = listeners
+        self._receivers = receivers
+        self._keep_slots_s = keep_slots_s
+        self._keep_alerts_s = keep_alerts_s
+        self._longest_window_s = longest_window_s
+        self.outcomes: dict[str, dict[str, int]] = {}
+        """Messages since the start, by listener and outcome."""
+        self._unstored: list[tuple[Alert, Sequence[str]]] = []
+        self._maintained_ns = 0
+
+    def restore(self) -> None:
+        """Go on where the last run ended: open slots into the engine, active alerts into the state machine."""
+        now_ns = self._clock.now_ns()
+        for name, aside in self._tables.ensure(self._definitions):
+            log.warning("counter has a new definition; its old table is kept", path=aside, rule=name)
+        from_slot = now_ns // NS_PER_S - self._longest_window_s
+        for definition in self._definitions:
+            self._engine.restore(definition.name, self._tables.open_rows(definition, from_slot - definition.slot_s))
+        episodes, forgotten = self._alerts.episodes()
+        self._states.restore(
+            self._alerts.active(),
+            judged_ns=self._tables.last_tick_ns(),
+            episodes=episodes,
+            forgotten_episode=forgotten,
+        )
+
+    def reconcile(self, states: Sequence[Alert]) -> None:
+        """Store what the rules' change did to active alerts."""
+        self._queue(states)
+        self._store_alerts()
+
+    def run(self) -> bool:
+        """
+        One pass.
+
+        Returns:
+            Whether alerts were queued, so that the outputs have something to do.
+        """
+        began_ns = self._clock.mono_ns()
+        now_ns = self._clock.now_ns()
+        step_s = self._clock.check()
+        # A step is followed after this pass, so that what came before it is still judged by the time it came at.
+        changes = self._engine.changes(now_ns)
+        self._queue(self._states.judge(changes.windows, now_ns))
+        queued = self._store_alerts()
+        try:
+            self._tables.write(changes, self._definitions, self._listeners)
+            self._alerts.seen(self._states.seen())
+            self._engine.ack(changes.seq)
+            for listener, outcome, messages, _ in changes.ledger:
+                of_listener = self.outcomes.setdefault(self._listeners[listener], {})
+                of_listener[outcome] = of_listener.get(outcome, 0) + messages
+            self._maintain(now_ns)
+        except StoreError as error:
+            self._store_failed(error)
+        if step_s:
+            log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
+            self._engine.restart_windows(self._clock.now_ns())
+        self._note(changes.carried, changes.evicted, changes.without_key, self._clock.mono_ns() - began_ns)
+        return queued
+
+    def _queue(self, states: Sequence[Alert]) -> None:
+        room = MAX_UNSTORED_ALERTS - len(self._unstored)
+        self._unstored += [(alert, self._receivers(alert)) for alert in states[:room]]
+        lost = len(states) - max(room, 0)
+        if lost > 0:
+            self.counters.lost_alerts += lost
+            log.error("alerts lost: the database can't be written", count=lost, limit=MAX_UNSTORED_ALERTS)
+
+    def _store_alerts(self) -> bool:
+        if not self._unstored:
+            return False
+        try:
+            self._alerts.record([alert for alert, _ in self._unstored], [names for _, names in self._unstored])
+        except StoreError as error:
+            self._store_failed(error)
+            return False
+        self._unstored.clear()
+        return True
+
+    def _store_failed(self, error: StoreError) -> None:
+        self.counters.store_failures += 1
+        log.error("database can't be written; counting goes on in memory", err=str(error))
+
+    def _maintain(self, now_ns: int) -> None:
+        if now_ns - self._maintained_ns < MAINTENANCE_EVERY_S * NS_PER_S:
+            return
+        self._maintained_ns = now_ns
+        now_s = now_ns // NS_PER_S
+        for definition in self._definitions:
+            # Two slots more than the windows need: the last pass may have been one slot ago.
+            closed = now_s - self._longest_window_s - 2 * definition.slot_s
+            self._tables.fold(definition, closed, KEPT_KEYS_PER_SLOT)
+            self._tables.expire(definition, now_s - self._keep_slots_s)
+        self._outbox.expire(now_ns - self._keep_alerts_s * NS_PER_S)
+        self._alerts.expire(now_ns - self._keep_alerts_s * NS_PER_S)
+        self._database.checkpoint()
+
+    def _note(self, carried: int, evicted: dict[str, int], without_key: dict[str, int], duration_ns: int) -> None:
+        noted = self.counters
+        noted.ticks += 1
+        noted.last_duration_ns = duration_ns
+        noted.longest_duration_ns = max(noted.longest_duration_ns, duration_ns)
+        noted.carried = carried
+        noted.unstored_alerts = len(self._unstored)
+        for totals, gained in ((noted.evicted, evicted), (noted.without_key, without_key)):
+            for name, count in gained.items():
+                totals[name] = totals.get(name, 0) + count
