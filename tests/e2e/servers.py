@@ -1,0 +1,239 @@
+"""
+The real programs that the daemon talks to, started on loopback for a test: snmptrapd, rsyslogd; and net-snmp's and
+libsmi's tools for the MIB.
+
+They are taken from PATH, else from the folder that ``tests/fetch_servers.sh`` unpacks. Where neither has them the
+tests that need them are skipped with the reason.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+UNPACKED = Path(__file__).resolve().parents[2] / ".cache" / "servers"
+FOLDERS = ("usr/sbin", "usr/bin")
+
+# Machines differ: a slow one sets a factor.
+PATIENCE_S = 10.0 * float(os.environ.get("COLLECTORD_TEST_TIME_FACTOR", "1"))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program and the environment it runs in."""
+
+    path: Path
+    environment: dict[str, str]
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run to the end; output as text."""
+        return subprocess.run(
+            [self.path, *arguments],
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+
+def find_program(name: str) -> Program:
+    """The program from PATH or from the unpacked packages; skips the test without it."""
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "SNMPCONFPATH": "/nonexistent"}
+    # Daemons are often in a folder that a user's PATH lacks.
+    if found := shutil.which(name, path=f"{environment['PATH']}:/usr/sbin:/usr/local/sbin"):
+        return Program(Path(found), environment)
+    for folder in FOLDERS:
+        path = UNPACKED / folder / name
+        if path.is_file():
+            libraries = {str(library.parent) for library in (UNPACKED / "usr/lib").rglob("*.so*")}
+            return Program(path, environment | {"LD_LIBRARY_PATH": ":".join(sorted(libraries))})
+    pytest.skip(f"no {name}: neither on PATH nor in {UNPACKED}; tests/fetch_servers.sh unpacks it")
+
+
+def smi_modules() -> Path:
+    """A folder with the base modules of the SMI (SNMPv2-SMI, SNMPv2-TC, SNMPv2-CONF); skips the test without it."""
+    for folder in (Path("/usr/share/snmp/mibs/ietf"), Path("/usr/share/mibs/ietf"), UNPACKED):
+        for module in folder.rglob("SNMPv2-SMI*"):
+            return module.parent
+    pytest.skip(f"no SNMPv2-SMI module in the system's folders or in {UNPACKED}; tests/fetch_servers.sh unpacks it")
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """A port that nobody has on 127.0.0.1 just now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], T], what: str) -> T:
+    """The condition's first true value; fails the test when that does not come."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    pytest.fail(f"waited {PATIENCE_S:g} s for {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    """What it writes: traps for snmptrapd, one message per line for rsyslogd."""
+    errors: Path
+
+    def lines(self) -> list[str]:
+        """Complete lines so far."""
+        content = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return content.split("\n")[:-1]
+
+    def wait_for_lines(self, count: int, with_text: str = "") -> list[str]:
+        """The lines that hold ``with_text``, as soon as there are ``count``."""
+
+        def enough() -> list[str]:
+            lines = [line for line in self.lines() if with_text in line]
+            return lines if len(lines) >= count else []
+
+        try:
+            return wait_for(enough, f"{count} lines with {with_text!r}")
+        except pytest.fail.Exception as failure:
+            failure.msg = f"{failure.msg}; it has {self.lines()}; it said {self.errors.read_text()}"
+            raise
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: dict[str, str], folder: Path, port: int, log: Path) -> Iterator[Server]:
+    errors = folder / "errors"
+    with errors.open("wb") as sink:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=sink, stderr=subprocess.STDOUT)
+        server = Server(port, process, log, errors)
+        try:
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _is_bound(port: int, protocol: str) -> bool:
+    """Whether somebody has the port on loopback or on all addresses (proc(5), /proc/net/tcp)."""
+    wanted = f"{port:04X}"
+    rows = Path(f"/proc/net/{protocol}").read_text().splitlines()[1:]
+    return any(row.split()[1].endswith(f":{wanted}") and row.split()[3] in {"0A", "07"} for row in rows)
+
+
+def _wait_until_bound(server: Server, protocols: tuple[str, ...]) -> None:
+    def ready() -> bool:
+        if server.process.poll() is not None:
+            pytest.fail(f"ended at start with {server.process.returncode}: {server.errors.read_text()}")
+        return all(_is_bound(server.port, protocol) for protocol in protocols)
+
+    wait_for(ready, f"port {server.port} to be bound")
+
+
+@contextlib.contextmanager
+def snmptrapd(
+    folder: Path, mib: str, *, community: str = "public", arguments: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    """
+    snmptrapd with a community and one MIB module, and no other.
+
+    Each trap is one line of its log: ``TRAP`` and the varbinds as ``name=value`` with tabs between them.
+    """
+    program = find_program("snmptrapd")
+    port = free_port(socket.SOCK_DGRAM)
+    (folder / "mibs").mkdir()
+    (folder / "mibs" / "COLLECTORD-MIB.txt").write_text(mib)
+    (folder / "snmptrapd.conf").write_text(f"authCommunity log {community}\ndoNotLogTraps no\n")
+    log = folder / "traps"
+    command = [
+        *(str(program.path), "-f", "-C", "-c", str(folder / "snmptrapd.conf"), "-Lf", str(log)),
+        *("-M", str(folder / "mibs"), "-m", "COLLECTORD-MIB", "-F", "TRAP\t%v\n", *arguments),
+        f"udp:127.0.0.1:{port}",
+    ]
+    environment = program.environment | {"SNMP_PERSISTENT_DIR": str(folder / "persistent")}
+    with _running(command, environment, folder, port, log) as server:
+        _wait_until_bound(server, ("udp",))
+        yield server
+
+
+# What rsyslogd understood of a message, one JSON object per line.
+_TEMPLATE = """
+template(name="understood" type="list" option.jsonf="on") {
+    property(outname="pri" name="pri" format="jsonf")
+    property(outname="severity" name="syslogseverity-text" format="jsonf")
+    property(outname="facility" name="syslogfacility-text" format="jsonf")
+    property(outname="version" name="protocol-version" format="jsonf")
+    property(outname="timestamp" name="timereported" dateFormat="rfc3339" format="jsonf")
+    property(outname="hostname" name="hostname" format="jsonf")
+    property(outname="appname" name="app-name" format="jsonf")
+    property(outname="procid" name="procid" format="jsonf")
+    property(outname="msgid" name="msgid" format="jsonf")
+    property(outname="structured_data" name="structured-data" format="jsonf")
+    property(outname="data" name="$!rfc5424-sd" format="jsonf")
+    property(outname="msg" name="msg" format="jsonf")
+}
+"""
+
+
+@contextlib.contextmanager
+def rsyslogd(folder: Path) -> Iterator[Server]:
+    """
+    rsyslogd on one port, UDP and TCP (both framings).
+
+    Each message is one JSON object per line of its log; ``data`` holds, as JSON in a string, what rsyslog's own module
+    made of the structured data.
+    """
+    program = find_program("rsyslogd")
+    # The port has to be free for both.
+    port = wait_for(lambda: _port_for_both(), "a port that is free for UDP and TCP")
+    log = folder / "messages"
+    configuration = folder / "rsyslog.conf"
+    configuration.write_text(
+        f"""
+global(workDirectory="{folder}" processInternalMessages="off" maxMessageSize="8k")
+module(load="imudp")
+module(load="imtcp")
+module(load="mmpstrucdata")
+{_TEMPLATE}
+ruleset(name="received") {{
+    action(type="mmpstrucdata" sd_name.lowercase="off")
+    action(type="omfile" file="{log}" template="understood" asyncWriting="off" flushOnTXEnd="on")
+}}
+input(type="imudp" address="127.0.0.1" port="{port}" ruleset="received")
+input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="received")
+"""
+    )
+    command = [str(program.path), "-n", "-f", str(configuration), "-i", str(folder / "pid")]
+    if UNPACKED in program.path.parents:
+        command += ["-M", str(next(UNPACKED.glob("usr/lib/**/rsyslog/imudp.so")).parent)]
+    with _running(command, program.environment, folder, port, log) as server:
+        _wait_until_bound(server, ("udp", "tcp"))
+        yield server
+
+
+def _port_for_both() -> int:
+    port = free_port(socket.SOCK_STREAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port

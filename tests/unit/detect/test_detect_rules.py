@@ -1,0 +1,267 @@
+"""Rule files: strict, everything wrong at once; counters and plan follow from them."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectord import data
+from collectord.detect import rules, watchlist
+from collectord.detect.rules import Rule
+from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
+from collectord.errors import ConfigError
+from collectord.model import RULE_FIELDS, CounterDefinition, Mode, Severity
+
+MakeRule = Callable[..., Rule]
+MakeRow = Callable[..., WatchRow]
+
+GOOD = """\
+name = "mine"
+title = "Much from {SrcIpAddr}"
+type = "event_count"
+counter = "mine_by_source"
+where = { EventResult = "Failure" }
+group_by = ["SrcIpAddr"]
+timespan = "5m"
+step = "1m"
+condition = { gt = 10 }
+severity = "low"
+"""
+
+
+def problems(tmp_path: Path, text: str, name: str = "mine") -> list[str]:
+    path = tmp_path / f"{name}.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        rules.load([path])
+    return [str(problem).removeprefix(f"{tmp_path}/") for problem in error.value.problems]
+
+
+def test_shipped_rules() -> None:
+    """Both seed rules, with the thresholds, windows and ids of their originals."""
+    failures, ports = rules.load(data.rules())
+
+    assert ("excessive-failures", "failures_by_source", ("SrcIpAddr",)) == (
+        failures.name,
+        failures.counter,
+        failures.group_by,
+    )
+    assert {"EventResult": "Failure"} == failures.where
+    assert (300, 60, 5000) == (failures.timespan_s, failures.step_s, failures.threshold)
+    assert (Mode.NOTIFY, Severity.MEDIUM, ("Impact",), ("T1499",)) == (
+        failures.mode,
+        failures.severity,
+        failures.tactics,
+        failures.techniques,
+    )
+    assert ("port-misuse", "port_volume", rules.WATCHLIST_FIELDS) == (ports.name, ports.counter, ports.group_by)
+    assert (1200, 60, None, True) == (ports.timespan_s, ports.step_s, ports.threshold, ports.uses_watchlist)
+    assert ("CommandAndControl", "Execution", "InitialAccess") == ports.tactics
+    assert all(rule.description and rule.source for rule in (failures, ports))
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """A rule that says nothing about it only reports, and clears after 15 minutes at 80 %."""
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+
+    [rule] = rules.load([path])
+
+    assert (Mode.REPORT, 900, 0.8, "EventCount", "sessions") == (
+        rule.mode,
+        rule.clear_after_s,
+        rule.clear_below,
+        rule.weight,
+        rule.unit,
+    )
+
+
+def test_own_rule_replaces_the_shipped_one(tmp_path: Path) -> None:
+    """Whole, by name; the others stay."""
+    path = tmp_path / "excessive-failures.toml"
+    path.write_text(GOOD.replace('"mine"', '"excessive-failures"'))
+
+    assert [10, None] == [rule.threshold for rule in rules.load([*data.rules(), path])]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "want"),
+    [
+        ('name = "mine"', 'name = "other"', ':1: name: expected "mine" as the file is named, got "other"'),
+        ('severity = "low"', 'severity = "loud"', ":10: severity: expected "),
+        ('severity = "low"', 'severity = "low"\nseverty = "low"', ':11: severty: unknown key (did you mean "sev'),
+        ('"event_count"', '"value_count"', ":3: type: expected "),
+        ('"SrcIpAddr"]', '"SrcIpAdr"]', ":6: group_by[0]: expected the ASIM name of a field that rules may use (did"),
+        ('"SrcIpAddr"]', '"EventCount"]', ":6: group_by[0]: expected the ASIM name"),
+        ('"SrcIpAddr"]', '"SrcIpAddr", "SrcIpAddr"]', ":6: group_by: names a field twice"),
+        ('["SrcIpAddr"]', "[]", ":6: group_by: expected at least 1"),
+        ("EventResult =", "eventresult =", ":5: where.eventresult"),
+        ('"Failure" }', "5 }", ":5: where.EventResult: expected text in quotes"),
+        ('EventResult = "Failure"', 'DstPortNumber = "445"', ":5: where.DstPortNumber: expected a whole"),
+        ('"5m"', '"5 minutes"', ":7: timespan: expected a duration such as"),
+        ('"5m"', "300", ":7: timespan: expected a duration such as"),
+        ('"5m"', '"90s"', ":7: timespan: expected a multiple of the step (60 s), got 90 s"),
+        ('"1m"', '"0s"', ":8: step: expected 1s to 1d, got 0s"),
+        ('timespan = "5m"\nstep = "1m"', 'timespan = "1d"\nstep = "30s"', ":8: step: makes more than 1,440 "),
+        ("gt = 10", "gt = -1", ":9: condition.gt: expected at least 0, got the number -1"),
+        ("gt = 10", "gt = true", ":9: condition.gt: expected a whole number, got true"),
+        ("gt = 10", "gte = 10", ":9: condition.gt: is missing"),
+        ("condition = { gt = 10 }\n", "", ": condition: is missing (such as condition ="),
+        ("condition = { gt = 10 }", "condition = { gt = 10 }\nwatchlist = true", ":9: condition: the rows of the"),
+        ("condition = { gt = 10 }", "watchlist = true", ":6: group_by: a rule with the watchlist"),
+        ("{SrcIpAddr}", "{DstIpAddr}", ":2: title: {DstIpAddr} is not known here (known: SrcIpAddr)"),
+        ("{SrcIpAddr}", "{SrcIpAddr.__class__}", ":2: title: expected only placeholders"),
+        ('"mine_by_source"', '"alerts"', ':4: counter: "alerts" is taken by the database'),
+        ('"mine_by_source"', '"drop table"', ":4: counter: expected a table name"),
+        ('severity = "low"', 'severity = "low"\ntactics = ["Sideways"]', ":11: tactics[0]: expected a MITRE"),
+        ('severity = "low"', 'severity = "low"\ntechniques = ["1499"]', ":11: techniques[0]: expected the id"),
+        ('severity = "low"', 'severity = "low"\nclear = { below = 1.5 }', ":11: clear.below: expected at most 1"),
+        ('"Much from {SrcIpAddr}"', '""', ":2: title: expected 1 to 255 characters, got 0"),
+    ],
+)  # fmt: skip
+def test_refused(tmp_path: Path, old: str, new: str, want: str) -> None:
+    """File, line, key, reason and what to do."""
+    assert old in GOOD
+
+    found = problems(tmp_path, GOOD.replace(old, new))
+
+    assert any(text.startswith(f"mine.toml{want}") for text in found), found
+
+
+def test_everything_wrong_at_once(tmp_path: Path) -> None:
+    """In all files."""
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text(GOOD.replace('"mine"', '"a"').replace('"low"', '"loud"').replace('"5m"', '"x"'))
+    second.write_text("name = \n")
+
+    with pytest.raises(ConfigError) as error:
+        rules.load([first, second])
+
+    assert [("a.toml", 7), ("a.toml", 10), ("b.toml", 1)] == [
+        (Path(problem.file).name, problem.line) for problem in error.value.problems
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('EventResult = "Failure"', 'EventResult = "Success"', "with another where"),
+        ('["SrcIpAddr"]', '["SrcIpAddr", "DstIpAddr"]', "with another group_by"),
+        ("step", 'weight = "records"\nstep', "with another weight"),
+    ],
+)
+def test_sharing_a_counter_means_the_same(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    """The second file is told what the first one says."""
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text(GOOD.replace('"mine"', '"a"'))
+    second.write_text(GOOD.replace('"mine"', '"b"').replace(old, new, 1))
+
+    with pytest.raises(ConfigError, match=f'b.toml:.* counter: the rule a keeps "mine_by_source" {reason}'):
+        rules.load([first, second])
+
+
+def test_steps_that_make_too_many_slots(tmp_path: Path) -> None:
+    """Together two sound rules may ask for too much."""
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text(GOOD.replace('"mine"', '"a"').replace('"5m"', '"1d"'))
+    second.write_text(GOOD.replace('"mine"', '"b"').replace('"1m"', '"1s"'))
+
+    with pytest.raises(ConfigError, match=r'a.toml:8: step: the steps of the rules that share "mine_by_source" make'):
+        rules.load([first, second])
+
+
+def test_counters_are_shared(make_rule: MakeRule) -> None:
+    """The slot is the greatest common divisor of the steps; rules that are off need none."""
+    some = [
+        make_rule(name="a", step_s=60),
+        make_rule(name="b", step_s=90, timespan_s=270),
+        make_rule(name="c", step_s=1, timespan_s=1, mode=Mode.OFF),
+        make_rule(name="d", counter="alone", mode=Mode.OFF),
+    ]
+
+    assert [
+        CounterDefinition("failures_by_source", {"EventResult": "Failure"}, ("SrcIpAddr",), 30)
+    ] == rules.counter_definitions(some)
+
+
+def test_plan(make_rule: MakeRule, make_port_rule: MakeRule, make_row: MakeRow) -> None:
+    """Levels are where alerts may clear; of several rows of a port the lowest counts; Anomaly rows have none."""
+    rows = [
+        make_row(),
+        make_row(port=23, threshold=0, type=RowType.HUNTING),
+        make_row(port=445, threshold=101),
+        make_row(port=389, threshold=None, threshold_type=ThresholdType.ANOMALY),
+    ]
+    some = [make_rule(), make_rule(name="strict", step_s=30, clear_below=1.0), make_port_rule()]
+
+    assert [
+        {
+            "name": "failures_by_source",
+            "where": {"EventResult": "Failure"},
+            "group_by": ["SrcIpAddr"],
+            "slot_s": 30,
+            "capacity": 65_536,
+            "weight": "EventCount",
+            "rules": [
+                {"name": "excessive-failures", "window_slots": 10, "level": 4000},
+                {"name": "strict", "window_slots": 10, "level": 5000},
+            ],
+        },
+        {
+            "name": "port_volume",
+            "where": {},
+            "group_by": list(rules.WATCHLIST_FIELDS),
+            "slot_s": 60,
+            "capacity": 65_536,
+            "weight": "EventCount",
+            "rules": [
+                {
+                    "name": "port-misuse",
+                    "window_slots": 20,
+                    "levels": {"field": "DstPortNumber", "values": {"23": 0, "445": 80}},
+                }
+            ],
+        },
+    ] == rules.plan(some, Watchlist(rows))
+
+
+def test_plan_of_the_shipped_rules() -> None:
+    """Every port of the shipped list is in it."""
+    shipped = watchlist.load(data.conf("port-watchlist.csv"))
+
+    _, ports = rules.plan(rules.load(data.rules()), shipped)
+
+    values = ports["rules"][0]["levels"]["values"]
+    assert {"9150": 800, "139": 0, "443": 0} == {port: values[port] for port in ("9150", "139", "443")}
+    assert "5800" in values
+    assert "5801" not in values
+
+
+@pytest.mark.parametrize(
+    ("below", "threshold", "level"),
+    [(0.8, 5000, 4000), (0.7, 10, 7), (0.29, 100, 29), (1.0, 7, 7), (0.0, 7, 0), (0.8, 0, 0), (0.8, 1, 0)],
+)
+def test_clear_level_is_exact(make_rule: MakeRule, below: float, threshold: int, level: int) -> None:
+    """As written in the file, not as the machine rounds it."""
+    assert level == make_rule(clear_below=below).clear_level(threshold)
+
+
+def test_fields_are_of_one_kind() -> None:
+    """Names once each; none is a sum."""
+    assert len(RULE_FIELDS) == len(set(RULE_FIELDS))
+    assert "EventCount" not in RULE_FIELDS
+
+
+def test_rule_is_frozen(make_rule: MakeRule) -> None:
+    """Rules are handed around."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_rule().name = "x"  # type: ignore[misc]
+
+
+def test_rules_are_hashable(make_rule: MakeRule) -> None:
+    """Their filter is no part of the hash, but of equality."""
+    one: Any = make_rule()
+    assert hash(one) == hash(make_rule())
+    assert one != make_rule(where={})

@@ -1,0 +1,80 @@
+"""The MIB's source: numbers, order, root, standalone form. Compilers look at it in tests/e2e."""
+
+import re
+
+import pytest
+
+from collectord.outputs import mib
+
+
+def test_the_default_is_the_shipped_file() -> None:
+    assert mib.text() == mib.text("1.3.6.1.4.1.32473.1")
+    assert "collectordEnterprise    OBJECT IDENTIFIER ::= { enterprises 32473 }" in mib.text()
+
+
+def test_every_notification_has_every_object_in_order_of_the_numbers() -> None:
+    """Managers address varbinds by position."""
+    text = mib.text()
+    objects = re.findall(r"^(\w+) OBJECT-TYPE.*?::= \{ collectordObjects (\d+) \}", text, re.MULTILINE | re.DOTALL)
+    assert [int(number) for _, number in objects] == list(range(1, 18))
+    lists = re.findall(r"^(\w+) (?:NOTIFICATION-TYPE|OBJECT-GROUP)\n    OBJECTS \{(.*?)\}", text, re.M | re.S)
+    assert [name for name, _ in lists] == [
+        "collectordAlarmRaise",
+        "collectordAlarmClear",
+        "collectordAlarmUpdate",
+        "collectordAlarmObjectGroup",
+    ]
+    for _, names in lists:
+        assert re.findall(r"\w+", names) == [name for name, _ in objects]
+
+
+@pytest.mark.parametrize(
+    ("root", "nodes", "own"),
+    [
+        ("1.3.6.1.4.1.99999", [], "enterprises 99999"),
+        ("1.3.6.1.4.1.99999.4", ["{ enterprises 99999 }"], "collectordEnterprise 4"),
+        (
+            "1.3.6.1.4.1.99999.7.0.4294967295",
+            ["{ enterprises 99999 }", "{ collectordEnterprise 7 }", "{ collectordBranch2 0 }"],
+            "collectordBranch3 4294967295",
+        ),
+    ],
+)
+def test_root_is_rewritten(root: str, nodes: list[str], own: str) -> None:
+    text = mib.text(root)
+    assert f"    ::= {{ {own} }}\n" in text
+    before = text.partition("collectordNotifications OBJECT")[0]
+    assert re.findall(r"OBJECT IDENTIFIER ::= (\{.*?\})", before) == nodes
+    assert "32473 }" not in text
+
+
+def test_standalone_imports_nothing_and_starts_at_iso() -> None:
+    text = mib.text(standalone=True)
+    assert "IMPORTS" not in text
+    assert "FROM SNMPv2" not in text
+    assert "{ iso org(3) dod(6) internet(1) private(4) enterprises(1) 32473 }" in text
+    assert "{ iso org(3) dod(6) internet(1) private(4) enterprises(1) 99999 }" in mib.text("1.3.6.1.4.1.99999", True)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "",
+        "enterprises.1",
+        "1.3.6.1.4.1",
+        "1.3.6.1.2.1.1",
+        ".1.3.6.1.4.1.1",
+        "1.3.6.1.4.1.4294967296",
+        "1.3.6.1.4.1.1.2.3.4.5.6.7",
+        "1.3.6.1.4.1.1\n",
+        "1.3.6.1.4.1.٣",
+    ],
+)
+def test_other_roots_are_refused(root: str) -> None:
+    with pytest.raises(ValueError, match="root"):
+        mib.text(root)
+
+
+def test_a_file_that_was_changed_beside_the_code_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="exactly once"):
+        mib._replaced("a b a", "a", "c")

@@ -1,0 +1,389 @@
+"""Traps as bytes, the engine's identity on disk, sockets on loopback. A real receiver looks at traps in tests/e2e."""
+
+import asyncio
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyasn1.codec.ber import decoder, encoder  # type: ignore[import-untyped]
+from pysnmp.error import PySnmpError  # type: ignore[import-untyped]
+from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
+
+from collectord.errors import DeliveryError, StoreError
+from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
+from collectord.outputs.snmp import SnmpOutput, trap_pdu
+from collectord.outputs.snmp_engine import BOOTS_MAX, NotificationEngine, machine_id, next_identity
+
+ROOT = (1, 3, 6, 1, 4, 1, 32473, 1)
+T0_NS = 1_795_341_600 * NS_PER_S
+
+
+def alert(**changes: Any) -> Alert:
+    fields: dict[str, Any] = {
+        "id": "0123456789abcdef",
+        "episode": 1,
+        "event": "raised",
+        "rule": "excessive-failures",
+        "state": AlertState.RAISED,
+        "severity": Severity.MEDIUM,
+        "mode": Mode.NOTIFY,
+        "site": "",
+        "key": {"SrcIpAddr": "192.0.2.10"},
+        "count": 5001,
+        "threshold": 5000,
+        "window_s": 300,
+        "first_time_ns": T0_NS,
+        "last_time_ns": T0_NS + 299 * NS_PER_S,
+        "title": "Excessive number of failed connections from 192.0.2.10",
+        "summary": "192.0.2.10: 5001 failed connections in 5 min (limit 5000)",
+    }
+    return Alert(**(fields | changes))
+
+
+def varbinds(pdu: Any) -> dict[tuple[int, ...], Any]:
+    return {tuple(name): value for name, value in v2c.apiTrapPDU.get_varbinds(pdu)}
+
+
+def values(pdu: Any) -> dict[int, Any]:
+    """Number of the object -> value."""
+    return {name[-2]: value for name, value in varbinds(pdu).items() if name[: len(ROOT)] == ROOT}
+
+
+def trap(state: Alert, sequence: int = 1, **changes: Any) -> Any:
+    options: dict[str, Any] = {"root": ROOT, "uptime_ticks": 4711, "collector_host": "collector-1"}
+    return trap_pdu(state, sequence, **(options | changes))
+
+
+@pytest.fixture
+def receiver() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.settimeout(5)
+        yield bound
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> NotificationEngine:
+    return NotificationEngine(tmp_path / "snmp_engine.json", mono_ns=time.monotonic_ns, machine="m1")
+
+
+def output(engine: NotificationEngine, port: int, **changes: Any) -> SnmpOutput:
+    options: dict[str, Any] = {"name": "noc", "host": "127.0.0.1", "port": port, "community": "public"}
+    return SnmpOutput(engine, **(options | changes))
+
+
+def received(receiver: socket.socket) -> tuple[str, Any]:
+    """Community and PDU of the next datagram."""
+    message, rest = decoder.decode(receiver.recv(65_535), asn1Spec=v2c.Message())
+    assert rest == b""
+    return str(v2c.apiMessage.get_community(message)), v2c.apiMessage.get_pdu(message)
+
+
+class TestPdu:
+    def test_uptime_and_trap_name_come_first(self) -> None:
+        names = list(varbinds(trap(alert())))
+        assert names[0] == (1, 3, 6, 1, 2, 1, 1, 3, 0)
+        assert names[1] == (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
+        assert names[2:] == [(*ROOT, 1, number, 0) for number in range(1, 18)]
+        assert int(varbinds(trap(alert()))[names[0]]) == 4711
+
+    @pytest.mark.parametrize(
+        ("state", "notification", "value"),
+        [(AlertState.RAISED, 1, 1), (AlertState.CLEARED, 2, 2), (AlertState.UPDATED, 3, 3)],
+    )
+    def test_state_is_in_name_and_varbind(self, state: AlertState, notification: int, value: int) -> None:
+        pdu = trap(alert(state=state))
+        assert tuple(varbinds(pdu)[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0]) == (*ROOT, 0, notification)
+        assert int(values(pdu)[2]) == value
+
+    @pytest.mark.parametrize(
+        ("severity", "state", "perceived"),
+        [
+            (Severity.HIGH, AlertState.RAISED, 4),
+            (Severity.MEDIUM, AlertState.UPDATED, 5),
+            (Severity.LOW, AlertState.RAISED, 6),
+            (Severity.HIGH, AlertState.CLEARED, 1),
+        ],
+    )
+    def test_severity(self, severity: Severity, state: AlertState, perceived: int) -> None:
+        assert int(values(trap(alert(severity=severity, state=state)))[3]) == perceived
+
+    def test_numbers_stay_in_their_types(self) -> None:
+        """Too large a count is cut off, the sequence wraps."""
+        found = values(trap(alert(count=2**40, threshold=-1), sequence=2**32 + 5))
+        assert [int(found[number]) for number in (8, 10, 15)] == [2**32 - 1, 0, 5]
+
+    def test_texts_are_one_line(self) -> None:
+        found = values(trap(alert(summary="a\nb\u2028c\x00d\ud800e", site="Zürich")))
+        assert bytes(found[14]) == b"a b c d e"
+        assert bytes(found[17]) == "Zürich".encode()
+        assert bytes(found[6]) == b""
+
+    def test_the_summary_is_shortened_first(self) -> None:
+        long = alert(key={f"Field{n}": "x" * 40 for n in range(6)}, summary="s" * 300, rule="r" * 200, site="h" * 255)
+        pdu = trap(long, collector_host="c" * 200)
+        assert len(encoder.encode(pdu)) <= 1400
+        found = values(pdu)
+        assert len(found[14]) < 255
+        assert len(found[4]) == 200
+        assert bytes(found[1]) == b"0123456789abcdef"
+
+    @given(
+        st.builds(
+            alert,
+            summary=st.text(max_size=400),
+            site=st.text(max_size=400),
+            rule=st.text(max_size=400),
+            key=st.dictionaries(st.text(max_size=40), st.text(max_size=300) | st.integers(), max_size=4),
+            count=st.integers(),
+            severity=st.sampled_from(Severity),
+            state=st.sampled_from(AlertState),
+        ),
+        st.text(max_size=300),
+    )
+    def test_never_too_long_and_always_complete(self, state: Alert, host: str) -> None:
+        pdu = trap(state, collector_host=host, root=(1, 3, 6, 1, 4, 1, *[2**32 - 1] * 6))
+        encoded = encoder.encode(pdu)
+        assert len(encoded) <= 1400
+        decoded, _ = decoder.decode(encoded, asn1Spec=v2c.TrapPDU())
+        assert len(varbinds(decoded)) == 19
+
+
+class TestOutput:
+    async def test_sends_and_leaves_nothing_behind(
+        self, engine: NotificationEngine, receiver: socket.socket, tmp_path: Path
+    ) -> None:
+        """Each output has its community; the last one to close ends the engine with its tasks."""
+        before = set(os.listdir(tempfile.gettempdir()))
+        first = output(engine, receiver.getsockname()[1])
+        second = output(engine, receiver.getsockname()[1], name="other", community="other")
+        await first.start()
+        await second.start()
+        await first.send(alert(), 3)
+        await second.send(alert(), 4)
+        community, pdu = received(receiver)
+        assert (community, int(values(pdu)[15])) == ("public", 3)
+        community, pdu = received(receiver)
+        assert (community, int(values(pdu)[15])) == ("other", 4)
+        await first.close()
+        await second.send(alert(), 5)
+        assert int(values(received(receiver)[1])[15]) == 5
+        await second.close()
+        await second.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert not [name for name in set(os.listdir(tempfile.gettempdir())) - before if "pysnmp" in name]
+        assert engine.identity is not None
+        assert engine.identity.boots == 1
+
+    async def test_the_engine_carries_our_identity(self, engine: NotificationEngine) -> None:
+        await engine.acquire("a")
+        identity = engine.identity
+        assert identity is not None
+        inner = engine._engine
+        engine_id, boots = inner.get_mib_builder().import_symbols(
+            "__SNMP-FRAMEWORK-MIB", "snmpEngineID", "snmpEngineBoots"
+        )
+        assert bytes(engine_id.syntax) == bytes(inner.snmpEngineID) == identity.engine_id
+        assert int(boots.syntax) == identity.boots
+        await engine.release("a")
+
+    async def test_uptime_starts_with_the_engine(self, tmp_path: Path) -> None:
+        now_ns = 77 * NS_PER_S
+        engine = NotificationEngine(tmp_path / "snmp_engine.json", mono_ns=lambda: now_ns, machine="")
+        await engine.acquire("a")
+        now_ns += 2 * NS_PER_S
+        assert engine.uptime_ticks() == 200
+        now_ns += 2**32 * 10_000_000
+        assert engine.uptime_ticks() == 200
+        await engine.release("a")
+
+    async def test_ipv6(self, engine: NotificationEngine) -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
+            try:
+                bound.bind(("::1", 0))
+            except OSError:
+                pytest.skip("no IPv6 on loopback")
+            bound.settimeout(5)
+            noc = output(engine, bound.getsockname()[1], host="::1")
+            await noc.start()
+            await noc.send(alert(), 1)
+            assert int(values(received(bound)[1])[15]) == 1
+            await noc.close()
+
+    async def test_refusal_is_an_error_and_recovers(self, engine: NotificationEngine, receiver: socket.socket) -> None:
+        port = receiver.getsockname()[1]
+        receiver.close()
+        noc = output(engine, port)
+        await noc.start()
+        for _ in range(2):
+            with pytest.raises(DeliveryError, match="refused"):
+                await noc.send(alert(), 1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(("127.0.0.1", port))
+            again.settimeout(5)
+            await noc.send(alert(), 2)
+            assert int(values(received(again)[1])[15]) == 2
+        await noc.close()
+
+    async def test_a_late_refusal_fails_the_next_send(
+        self, engine: NotificationEngine, receiver: socket.socket
+    ) -> None:
+        noc = output(engine, receiver.getsockname()[1])
+        await noc.start()
+        await noc.send(alert(), 1)
+        assert noc._link is not None
+        noc._link.transport.error_received(ConnectionRefusedError(111, "Connection refused"))
+        with pytest.raises(DeliveryError, match="datagram refused: Connection refused"):
+            await noc.send(alert(), 2)
+        await noc.send(alert(), 2)
+        await noc.close()
+
+    async def test_only_the_first_error_is_kept(self, engine: NotificationEngine, receiver: socket.socket) -> None:
+        noc = output(engine, receiver.getsockname()[1])
+        await noc.start()
+        await noc.send(alert(), 1)
+        assert noc._link is not None
+        transport = noc._link.transport
+        transport.error_received(RuntimeError("first"))
+        transport.error_received(OSError(1, "second"))
+        with pytest.raises(DeliveryError, match="datagram refused: first"):
+            await noc.send(alert(), 2)
+        await noc.close()
+
+    async def test_what_comes_back_is_dropped(self, engine: NotificationEngine, receiver: socket.socket) -> None:
+        """It is not even looked at: nothing that a trap's receiver sends has a meaning."""
+        noc = output(engine, receiver.getsockname()[1])
+        await noc.start()
+        await noc.send(alert(), 1)
+        message, sender = receiver.recvfrom(65_535)
+        receiver.sendto(message, sender)
+        await noc.send(alert(), 2)
+        assert int(values(received(receiver)[1])[15]) == 2
+        await noc.close()
+
+    async def test_an_error_of_the_library(
+        self, engine: NotificationEngine, receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object) -> None:
+            raise PySnmpError("no such target")
+
+        noc = output(engine, receiver.getsockname()[1])
+        await noc.start()
+        monkeypatch.setattr(engine._originator, "send_pdu", broken)
+        with pytest.raises(DeliveryError, match="snmp: no such target"):
+            await noc.send(alert(), 1)
+        await noc.close()
+
+    async def test_no_address(self, engine: NotificationEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def nothing(*_: object, **__: object) -> list[Any]:
+            raise socket.gaierror(socket.EAI_NONAME, "name or service not known")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nothing)
+        noc = output(engine, 162, host="noc.example")
+        await noc.start()
+        with pytest.raises(DeliveryError, match=r"can't reach noc\.example port 162: name or service not known"):
+            await noc.send(alert(), 1)
+        await noc.close()
+
+    async def test_slow_name_server(self, engine: NotificationEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def never(*_: object, **__: object) -> list[Any]:
+            await asyncio.Event().wait()
+            return []
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+        noc = output(engine, 162, host="noc.example", connect_limit_s=0.01)
+        await noc.start()
+        with pytest.raises(DeliveryError, match=r"no address of noc\.example within 0\.01 s"):
+            await noc.send(alert(), 1)
+        await noc.close()
+
+    async def test_informational_is_no_alarm(self, engine: NotificationEngine, receiver: socket.socket) -> None:
+        noc = output(engine, receiver.getsockname()[1])
+        quiet = alert(severity=Severity.INFORMATIONAL)
+        assert not noc.wants(quiet)
+        assert noc.wants(alert(severity=Severity.LOW))
+        await noc.start()
+        await noc.send(quiet, 1)
+        await noc.send(alert(), 2)
+        assert int(values(received(receiver)[1])[15]) == 2
+        await noc.close()
+
+
+class TestIdentity:
+    def test_form_of_rfc_3411(self, tmp_path: Path) -> None:
+        engine_id = next_identity(tmp_path / "e.json", "m1").engine_id
+        assert engine_id[:5] == bytes.fromhex("80007ed905")
+        assert 5 <= len(engine_id) <= 32
+
+    def test_boots_rise_and_the_id_stays(self, tmp_path: Path) -> None:
+        first, second, third = (next_identity(tmp_path / "e.json", "m1") for _ in range(3))
+        assert (first.boots, second.boots, third.boots) == (1, 2, 3)
+        assert first.engine_id == second.engine_id == third.engine_id
+        assert os.listdir(tmp_path) == ["e.json"]
+
+    def test_a_clone_gets_an_id_of_its_own(self, tmp_path: Path) -> None:
+        first = next_identity(tmp_path / "e.json", "m1")
+        clone = next_identity(tmp_path / "e.json", "m2")
+        assert clone.engine_id != first.engine_id
+        assert clone.boots == 1
+        assert "m2" not in (tmp_path / "e.json").read_text()
+
+    def test_boots_stay_at_the_top(self, tmp_path: Path) -> None:
+        path = tmp_path / "e.json"
+        next_identity(path, "m1")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"boots": BOOTS_MAX}))
+        assert next_identity(path, "m1").boots == BOOTS_MAX
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "",
+            "[]",
+            "{}",
+            "null",
+            '{"engine_id": "zz", "boots": 1, "machine": ""}',
+            '{"engine_id": "80007ed905", "boots": "1", "machine": ""}',
+            '{"engine_id": "80", "boots": 1, "machine": ""}',
+            '{"engine_id": 5, "boots": 1, "machine": ""}',
+        ],
+    )
+    def test_damage_makes_a_new_id(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "e.json").write_text(content)
+        assert next_identity(tmp_path / "e.json", "m1").boots == 1
+        assert next_identity(tmp_path / "e.json", "m1").boots == 2
+
+    def test_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="can't write"):
+            next_identity(tmp_path / "gone" / "e.json", "m1")
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        (tmp_path / "e.json").mkdir()
+        with pytest.raises(StoreError, match="can't read"):
+            next_identity(tmp_path / "e.json", "m1")
+
+    def test_a_failed_write_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "e.json"
+        next_identity(path, "m1")
+        before = path.read_text()
+
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match="No space left on device"):
+            next_identity(path, "m1")
+        assert path.read_text() == before
+        assert os.listdir(tmp_path) == ["e.json"]
+
+    def test_machine_id(self, tmp_path: Path) -> None:
+        (tmp_path / "machine-id").write_text("abc\n")
+        assert machine_id(tmp_path / "machine-id") == "abc"
+        assert machine_id(tmp_path / "none") == ""

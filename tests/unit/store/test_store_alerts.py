@@ -1,0 +1,170 @@
+"""Alerts at rest: one transaction, once only, and back exactly as they were."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from collectord.errors import StoreError
+from collectord.model import Alert, Mode, Severity
+from collectord.store.alerts import Alerts
+from collectord.store.db import Database
+from collectord.store.outbox import Outbox
+
+MakeAlert = Callable[..., Alert]
+
+
+@pytest.fixture
+def alerts(database: Database) -> Alerts:
+    return Alerts(database)
+
+
+def test_alert_comes_back_as_it_was(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """Every field, and what text the wire may hold."""
+    strange = make_alert(
+        key={"SrcUsername": "m\u00fcller\u202e\n'\"", "DstPortNumber": 0},
+        details={"text": "half \ud800 a pair"},
+        severity=Severity.HIGH,
+        mode=Mode.REPORT,
+        site="",
+        tactics=(),
+    )
+    alerts.record([strange], [[]])
+
+    assert strange == alerts.show(strange.id)
+    assert [strange] == alerts.active()
+    assert [strange] == alerts.history(strange.id)
+    assert strange == alerts.state(strange.id, 1, "raised")
+    assert alerts.state(strange.id, 2, "raised") is None
+    assert alerts.show("no such id") is None
+
+
+def test_text_that_utf8_can_not_hold(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """Half a surrogate pair in a summary must not stop the alert."""
+    alerts.record([make_alert(summary="half \ud800")], [[]])
+
+    assert ["half \\ud800"] == [alert.summary for alert in alerts.active()]
+
+
+def test_life_of_an_alert(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """One current state, the whole history, newest first."""
+    states = [make_alert(event=event, last_time_ns=n) for n, event in enumerate(["raised", "updated:2", "cleared"])]
+    for state in states:
+        alerts.record([state], [["noc"]])
+
+    assert [] == alerts.active()
+    assert states[-1] == alerts.show(states[0].id)
+    assert states[::-1] == alerts.history(states[0].id)
+
+
+def test_recording_again_changes_nothing(database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
+    """After an error nobody knows whether it was stored, so it is stored again: once in effect."""
+    alert = make_alert()
+
+    assert 2 == alerts.record([alert], [["noc", "log"]])
+    assert 0 == alerts.record([alert], [["noc", "log"]])
+
+    assert 1 == len(alerts.history(alert.id))
+    assert {"noc": 1, "log": 1} == {name: counts.waiting for name, counts in Outbox(database).counts().items()}
+
+
+def test_all_or_nothing(database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
+    """A full disk stores neither alert nor outbox entry; with room, the same call works."""
+    page_count = database.connection.execute("PRAGMA page_count").fetchone()[0]
+    database.connection.execute(f"PRAGMA max_page_count = {page_count}")
+    many = [make_alert(f"{number:016x}") for number in range(200)]
+    outputs = [["noc"]] * len(many)
+
+    with pytest.raises(StoreError, match="can't store the alerts: no space left"):
+        alerts.record(many, outputs)
+    assert [] == alerts.active()
+    assert {} == Outbox(database).counts()
+
+    database.connection.execute("PRAGMA max_page_count = 100000")
+    assert 200 == alerts.record(many, outputs)
+
+
+def test_record_survives_a_power_cut(database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
+    """The alerts' transaction syncs fully; other writes do not pay for it."""
+    statements: list[str] = []
+    database.connection.set_trace_callback(statements.append)
+    alerts.record([make_alert()], [["noc"]])
+    database.connection.set_trace_callback(None)
+
+    begin, commit = statements.index("BEGIN"), statements.index("COMMIT")
+    assert statements.index("PRAGMA synchronous = FULL") < begin
+    assert statements.index("PRAGMA synchronous = NORMAL") > commit
+
+
+def test_each_alert_has_its_outputs(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """One list of names per alert."""
+    with pytest.raises(ValueError, match="shorter"):
+        alerts.record([make_alert(), make_alert("b")], [["noc"]])
+
+    assert [] == alerts.active()
+
+
+def test_seen_moves_what_a_restart_needs(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """Active alerts only; the told state is not touched."""
+    alerts.record([make_alert("a"), make_alert("b", event="cleared")], [[], []])
+
+    alerts.seen([("a", 99, 7000), ("b", 99, 7000), ("unknown", 1, 1)])
+
+    [active] = alerts.active()
+    assert (99, 7000, 5001) == (active.last_over_ns, active.peak, active.count)
+    assert 5001 == alerts.find(active=False)[0].peak
+
+
+def test_find(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """By state, rule, site and time; the newest first; bounded."""
+    stored = [
+        make_alert("a", last_time_ns=10),
+        make_alert("b", last_time_ns=30, rule="port-misuse"),
+        make_alert("c", event="cleared", last_time_ns=20, site="south"),
+    ]
+    alerts.record(stored, [[], [], []])
+
+    def ids(**conditions: Any) -> str:
+        return "".join(alert.id for alert in alerts.find(**conditions))
+
+    assert "bca" == ids()
+    assert "ba" == ids(active=True)
+    assert "c" == ids(active=False)
+    assert "b" == ids(rule="port-misuse")
+    assert "c" == ids(site="south")
+    assert "bc" == ids(since_ns=20)
+    assert "b" == ids(limit=1)
+    assert "" == ids(site="")
+
+
+def test_episodes(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """The newest by id, and the largest number of those that did not fit."""
+    assert ({}, 0) == alerts.episodes()
+    stored = [make_alert(str(n), episode=10 - n, last_time_ns=n) for n in range(5)]
+    alerts.record(stored, [[]] * 5)
+
+    assert ({"4": 6, "3": 7}, 10) == alerts.episodes(2)
+    assert (5, 0) == (len(alerts.episodes()[0]), alerts.episodes()[1])
+
+
+def test_expire(database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
+    """Old cleared ones go, with history and outbox; active ones and undelivered ones stay."""
+    outbox = Outbox(database)
+    stored = [
+        make_alert("active", last_time_ns=1),
+        make_alert("waits", event="cleared", last_time_ns=1),
+        make_alert("gone", event="cleared", last_time_ns=1),
+        make_alert("also", event="cleared", last_time_ns=2),
+        make_alert("new", event="cleared", last_time_ns=100),
+    ]
+    alerts.record(stored, [["noc"], ["noc"], ["log"], [], []])
+    [entry] = outbox.due("log", 0, 10)
+    outbox.delivered(entry.id, 5)
+
+    assert 1 == alerts.expire(50, most_alerts=1)
+    assert 1 == alerts.expire(50, most_alerts=1)
+    assert 0 == alerts.expire(50)
+
+    assert {"active", "waits", "new"} == {alert.id for alert in alerts.find()}
+    assert [] == alerts.history("gone")
+    assert ["noc"] == list(outbox.counts())

@@ -1,0 +1,72 @@
+"""The schema: what it holds, and that each step is whole or not there."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import sqlite_utils
+
+from collectord.model import FIXED_TABLES, Alert
+from collectord.store.migrations import MIGRATIONS, SCHEMA_VERSION, unknown
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite_utils.Database]:
+    with sqlite_utils.Database(memory=True) as db:
+        yield db
+
+
+def test_pending_then_applied(db: sqlite_utils.Database) -> None:
+    """Both only read; applying twice does nothing more."""
+    assert SCHEMA_VERSION == len(MIGRATIONS.pending(db))
+    assert [] == MIGRATIONS.applied(db)
+    assert [] == db.table_names()
+
+    MIGRATIONS.apply(db)
+    MIGRATIONS.apply(db)
+
+    assert [] == MIGRATIONS.pending(db)
+    assert ["m0001_fixed_tables"] == [migration.name for migration in MIGRATIONS.applied(db)]
+    assert {"name", "applied_at"} <= set(db.table("migrations").columns_dict)
+
+
+def test_fixed_tables_are_those_that_no_counter_may_be_named_after(db: sqlite_utils.Database) -> None:
+    """The model names them for the rules."""
+    MIGRATIONS.apply(db)
+
+    assert sorted(FIXED_TABLES) == sorted(name for name in db.table_names() if not name.startswith("sqlite_"))
+
+
+@pytest.mark.parametrize("table", ["alerts", "alert_history"])
+def test_alert_tables_hold_every_field(db: sqlite_utils.Database, table: str) -> None:
+    """One column per field of an alert, of the same name."""
+    MIGRATIONS.apply(db)
+
+    assert [field.name for field in dataclasses.fields(Alert)] == list(db.table(table).columns_dict)
+
+
+def test_failing_migration_leaves_nothing(db: sqlite_utils.Database) -> None:
+    """Neither its tables nor its record; the ones before it stay."""
+    MIGRATIONS.apply(db)
+    steps = type(MIGRATIONS)("collectord")
+    steps.migrations_table = MIGRATIONS.migrations_table
+
+    @steps()
+    def m0002_breaks(db: sqlite_utils.Database) -> None:
+        db.create_table("half", {"done": int})
+        raise OSError
+
+    with pytest.raises(OSError):
+        steps.apply(db)
+
+    assert "half" not in db.table_names()
+    assert ["m0001_fixed_tables"] == [migration.name for migration in MIGRATIONS.applied(db)]
+
+
+def test_unknown_names_steps_of_a_newer_version(db: sqlite_utils.Database) -> None:
+    """Empty for a file of our own."""
+    MIGRATIONS.apply(db)
+    assert [] == unknown(db)
+
+    db.table("migrations").insert({"migration_set": "collectord", "name": "m0009_later", "applied_at": ""})
+    assert ["m0009_later"] == unknown(db)

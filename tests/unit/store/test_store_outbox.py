@@ -1,0 +1,121 @@
+"""The outbox: nothing is lost, nothing overtakes, every entry keeps its number."""
+
+from collections.abc import Callable
+
+import pytest
+
+from collectord.model import Alert
+from collectord.store.alerts import Alerts
+from collectord.store.db import Database
+from collectord.store.outbox import Outbox, OutboxCounts
+
+MakeAlert = Callable[..., Alert]
+
+
+@pytest.fixture
+def alerts(database: Database) -> Alerts:
+    return Alerts(database)
+
+
+@pytest.fixture
+def outbox(database: Database) -> Outbox:
+    return Outbox(database)
+
+
+def due(outbox: Outbox, output: str = "noc", now_ns: int = 0, limit: int = 100) -> list[str]:
+    return [f"{entry.alert.id} {entry.alert.event}" for entry in outbox.due(output, now_ns, limit)]
+
+
+def test_order_per_alert(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """Each output gets the events of one alert one after the other; other alerts and outputs do not wait."""
+    raised, cleared, other = make_alert("a"), make_alert("a", event="cleared"), make_alert("b")
+    alerts.record([raised, cleared, other], [["noc", "log"], ["noc", "log"], ["noc"]])
+
+    assert ["a raised", "b raised"] == due(outbox)
+    first = outbox.due("noc", 0, 1)[0]
+    outbox.failed(first.id, "no answer", 50)
+    assert ["b raised"] == due(outbox, now_ns=49)
+    assert ["a raised", "b raised"] == due(outbox, now_ns=50)
+    assert ["a raised"] == due(outbox, "log")
+
+    outbox.delivered(first.id, 60)
+    assert ["a cleared", "b raised"] == due(outbox)
+    assert ["a raised"] == due(outbox, "log")
+
+
+def test_entry_is_the_state_of_its_event(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """What was raised is sent as it was raised, though it has moved on meanwhile."""
+    raised = make_alert(count=5001)
+    alerts.record([raised], [["noc"]])
+    alerts.record([make_alert(event="updated:2", count=60_000)], [["noc"]])
+
+    [entry] = outbox.due("noc", 0, 10)
+
+    assert raised == entry.alert
+    assert ("noc", 0, "") == (entry.output, entry.attempts, entry.error)
+
+
+def test_failure_is_kept(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """Number of tries and the last reason, which is bounded; the number stays."""
+    alerts.record([make_alert()], [["noc"]])
+    [before] = outbox.due("noc", 0, 10)
+    outbox.failed(before.id, "x" * 10_000, 10)
+    outbox.failed(before.id, "refused", 20)
+
+    [entry] = outbox.due("noc", 20, 10)
+
+    assert (before.id, 2, "refused") == (entry.id, entry.attempts, entry.error)
+    assert 20 == outbox.next_try_ns("noc")
+    assert outbox.next_try_ns("log") is None
+
+
+def test_delivered_stays_delivered(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """A late failure report of the same entry does not bring it back."""
+    alerts.record([make_alert()], [["noc"]])
+    [entry] = outbox.due("noc", 0, 10)
+    outbox.delivered(entry.id, 5)
+    outbox.failed(entry.id, "late", 6)
+    outbox.delivered(entry.id, 7)
+
+    assert [] == due(outbox)
+    assert {"noc": OutboxCounts(0, 0, 1, 0)} == outbox.counts()
+
+
+def test_counts(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """Waiting, failing, delivered and the oldest, per output."""
+    alerts.record([make_alert("a", last_time_ns=7), make_alert("b", last_time_ns=8)], [["noc", "log"], ["noc"]])
+    outbox.failed(outbox.due("noc", 0, 1)[0].id, "no answer", 50)
+    outbox.delivered(outbox.due("log", 0, 1)[0].id, 9)
+
+    assert {"log": OutboxCounts(0, 0, 1, 0), "noc": OutboxCounts(2, 1, 0, 7)} == outbox.counts()
+
+
+def test_numbers_are_never_used_twice(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """Receivers tell lost notifications by gaps, so an expired number stays used."""
+    alerts.record([make_alert("a")], [["noc"]])
+    [first] = outbox.due("noc", 0, 10)
+    outbox.delivered(first.id, 1)
+    assert 0 == outbox.expire(1)
+    assert 1 == outbox.expire(2)
+
+    alerts.record([make_alert("b")], [["noc"]])
+    assert outbox.due("noc", 0, 10)[0].id > first.id
+
+
+def test_outputs_that_are_gone(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """What waits for an output that was taken out of the configuration is given up, and told."""
+    alerts.record([make_alert("a"), make_alert("b")], [["noc", "old"], ["old"]])
+
+    assert {"old": 2} == outbox.retain({"noc"})
+    assert {} == outbox.retain(["noc"])
+    assert ["a raised"] == due(outbox)
+    assert [] == due(outbox, "old")
+
+
+def test_waits_over_a_restart(path: object, database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
+    """Entries are there when the file is opened again."""
+    alerts.record([make_alert()], [["noc"]])
+    database.close()
+
+    with Database(database.path) as again:
+        assert ["00000000000000aa raised"] == due(Outbox(again))

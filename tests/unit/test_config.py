@@ -1,0 +1,432 @@
+"""The configuration: defaults, the shipped file, several files, and everything that is wrong at once."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from collectord import data
+from collectord.config import (
+    Bounds,
+    Config,
+    LogOutput,
+    SnmpOutput,
+    Store,
+    SyslogOutput,
+    TcpListener,
+    UdpListener,
+    load,
+)
+from collectord.errors import EX_CONFIG, ConfigError
+from collectord.model import Severity
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same machine for every test: no systemd, a home of its own."""
+    for name in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+
+def written(folder: Path, text: str, name: str = "collectord.toml") -> Path:
+    """A file of a configuration."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def loaded(folder: Path, text: str) -> Config:
+    """The configuration in this text."""
+    return load(written(folder, text))
+
+
+def refused(path: Path) -> list[str]:
+    """Everything that is said of a configuration, without the folder."""
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+    assert raised.value.exit_status == EX_CONFIG
+    return [str(problem).replace(f"{path.parent}/", "") for problem in raised.value.problems]
+
+
+def only_problem(folder: Path, text: str) -> str:
+    """The one thing that is said of this text."""
+    (problem,) = refused(written(folder, text))
+    return problem
+
+
+# Defaults
+
+
+def test_without_a_file() -> None:
+    """UDP and TCP 5514 on loopback, state in the user's folder, alerts to the log."""
+    config = load(None)
+
+    assert Config() == config
+    assert config.listener == (
+        UdpListener(type="udp", name="udp", host="127.0.0.1", port=5514, site=""),
+        TcpListener(type="tcp", name="tcp", host="127.0.0.1", port=5514, site=""),
+    )
+    assert (LogOutput(type="log", name="log", min_severity=Severity.LOW),) == config.output
+    assert Path("/home/somebody/.local/state/collectord") == config.state_dir
+    assert config.state_dir / "control.sock" == config.control_socket
+    assert config.state_dir / "collectord.db" == config.database
+    assert data.conf("port-watchlist.csv") == config.port_watchlist
+    assert (None, None) == (config.profiles_dir, config.rules_dir)
+    assert (65_536, 67_108_864, 3600) == (
+        config.bounds.message_bytes,
+        config.bounds.unfinished_bytes,
+        config.bounds.tcp_idle_s,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "state_dir", "control_socket"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/c:/var/lib/d"}, "/var/lib/c", "/var/lib/c/control.sock"),
+        ({"STATE_DIRECTORY": "/s", "RUNTIME_DIRECTORY": "/run/c:/run/d"}, "/s", "/run/c/control.sock"),
+        ({"STATE_DIRECTORY": "/s", "XDG_STATE_HOME": "/x"}, "/s", "/s/control.sock"),
+        ({"XDG_STATE_HOME": "/x"}, "/x/collectord", "/x/collectord/control.sock"),
+        (
+            {"XDG_STATE_HOME": "relative"},
+            "/home/somebody/.local/state/collectord",
+            "/home/somebody/.local/state/collectord/control.sock",
+        ),
+    ],
+)
+def test_folders_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], state_dir: str, control_socket: str
+) -> None:
+    """systemd's folders first, then the user's."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    config = load(None)
+
+    assert (Path(state_dir), Path(control_socket)) == (config.state_dir, config.control_socket)
+
+
+def test_frozen() -> None:
+    """Nobody changes a configuration; a reload makes a new one."""
+    with pytest.raises(ValueError, match="frozen"):
+        Config().state_dir = Path("/x")  # type: ignore[misc]
+
+
+# The shipped file
+
+
+def shipped(tmp_path: Path, *, optional: bool) -> Path:
+    """A copy of the shipped file; ``optional``: with the keys that are commented out."""
+    text = data.conf("collectord.toml").read_text(encoding="utf-8")
+    if optional:
+        text = re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
+        for name in ("profiles.d", "rules.d"):
+            (tmp_path / name).mkdir()
+        written(tmp_path, "public\n", "snmp-community").chmod(0o640)
+    written(tmp_path, "", "port-watchlist.csv")
+    return written(tmp_path, text)
+
+
+def test_shipped_file_holds_the_defaults(tmp_path: Path) -> None:
+    """What it sets is what the code does without it; only the watchlist is the copy beside it."""
+    config = load(shipped(tmp_path, optional=False))
+
+    assert tmp_path / "port-watchlist.csv" == config.port_watchlist
+    assert Config() == config.model_copy(update={"port_watchlist": Config().port_watchlist})
+
+
+def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
+    """Taking the # away gives a configuration that works, with each output's defaults."""
+    config = load(shipped(tmp_path, optional=True))
+    expected = (
+        LogOutput(type="log", name="log"),
+        SyslogOutput(type="syslog", name="noc-syslog", host="192.0.2.50"),
+        SnmpOutput(type="snmp", name="noc-traps", host="192.0.2.51", community_file=tmp_path / "snmp-community"),
+    )
+
+    assert expected == config.output
+    assert Path("/var/lib/collectord") == config.state_dir
+    assert Path("/run/collectord/control.sock") == config.control_socket
+    assert (tmp_path / "profiles.d", tmp_path / "rules.d") == (config.profiles_dir, config.rules_dir)
+
+
+def test_shipped_file_shows_every_key() -> None:
+    """A key that nobody can read of might as well not exist."""
+    text = data.conf("collectord.toml").read_text(encoding="utf-8")
+    models = (Config, Bounds, Store, UdpListener, TcpListener, LogOutput, SyslogOutput, SnmpOutput)
+    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
+
+    assert set() == {key for key in keys if not re.search(rf"^#?(\[+{key}\]|{key} = )|{key} = ", text, re.MULTILINE)}
+
+
+# Several files
+
+
+def test_conf_d(tmp_path: Path) -> None:
+    """In lexical order: a later file wins per key, tables merge, arrays of tables append; others are not read."""
+    text = '[log]\nlevel = "debug"\n[bounds]\nevent_count = 5\n[[listener]]\nname = "a"\ntype = "udp"\nport = 0\n'
+    path = written(tmp_path, text)
+    text = '[bounds]\nevent_count = 6\ntcp_connections = 7\n[[listener]]\nname = "b"\ntype = "tcp"\nport = 0\n'
+    written(tmp_path, text, "conf.d/10-a.toml")
+    written(tmp_path, "[bounds]\nevent_count = 8\n[snmp]\n", "conf.d/20-b.toml")
+    written(tmp_path, "nonsense", "conf.d/30.toml.bak")
+    written(tmp_path, "nonsense", "conf.d/.40.toml")
+    config = load(path)
+
+    assert ("debug", 8, 7) == (config.log.level, config.bounds.event_count, config.bounds.tcp_connections)
+    assert ["a", "b"] == [listener.name for listener in config.listener]
+
+
+def test_problems_name_their_own_file(tmp_path: Path) -> None:
+    """Also in an array that several files filled, and beside a syntax error in another file."""
+    path = written(tmp_path, 'x = 1\n[[listener]]\nname = "a"\ntype = "udp"\nport = 0\n[log]\nlevel = "info"\n')
+    written(tmp_path, '\n[[listener]]\nname = "a"\ntype = "tcp"\nport = -1\nsite = "*"\n', "conf.d/1.toml")
+    written(tmp_path, '[log]\nlevel = "loud"\n[[output]]\nname = "o"\ntype = "log"\ny = 1\n', "conf.d/2.toml")
+    written(tmp_path, "[[output]]\nname = unquoted\n", "conf.d/3.toml")
+
+    assert refused(path) == [
+        "collectord.toml:1: x: unknown key (known keys: state_dir, control_socket, internal_networks, port_watchlist,"
+        " profiles_dir, rules_dir, log, listener, output, snmp, bounds, store)",
+        'conf.d/1.toml:3: listener[1].name: "a" is the name of listener[0] already',
+        "conf.d/1.toml:5: listener[1].port: expected at least 0, got the number -1",
+        'conf.d/1.toml:6: listener[1].site: expected at most 64 characters, and not "*"',
+        'conf.d/2.toml:2: log.level: expected "debug", "info", "warning" or "error", got "loud"',
+        "conf.d/2.toml:6: output[0].y: unknown key (known keys: name, min_severity, type)",
+        'conf.d/3.toml:2: invalid value, at column 8 (text stands in quotes: key = "value")',
+    ]
+
+
+def test_later_file_replaces_what_is_no_table(tmp_path: Path) -> None:
+    """Lists of values and whole types; an empty list takes the tables away."""
+    path = written(tmp_path, 'internal_networks = ["192.0.2.0/24"]\nlog = 5\n[[output]]\nname = "a"\ntype = "log"\n')
+    written(
+        tmp_path, 'internal_networks = ["198.51.100.0/24"]\noutput = []\nlog = {level = "error"}\n', "conf.d/1.toml"
+    )
+    config = load(path)
+
+    assert (("198.51.100.0/24",), (), "error") == (config.internal_networks, config.output, config.log.level)
+
+
+def test_syntax_error_alone(tmp_path: Path) -> None:
+    """The defaults that would be left are no configuration."""
+    assert "collectord.toml:1: " in only_problem(tmp_path, "a b\n")
+
+
+def test_absent_file(tmp_path: Path) -> None:
+    """Named, but not there."""
+    assert ["collectord.toml: can't be read: no such file or directory"] == refused(tmp_path / "collectord.toml")
+
+
+def test_unreadable_conf_d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that can't be looked into is an error, not an empty folder."""
+    path = written(tmp_path, "")
+
+    def denied(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+
+    assert f"{tmp_path}/conf.d: can't be read: permission denied" == str(raised.value)
+
+
+# Values
+
+
+def test_paths_are_relative_to_the_main_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in conf.d, too; and wherever the daemon was started."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r").mkdir()
+    written(tmp_path, "", "w.csv")
+    written(tmp_path, 'rules_dir = "r"\n', "conf.d/1.toml")
+    written(tmp_path, 'state_dir = "state"\nport_watchlist = "w.csv"\n')
+    config = load(Path("collectord.toml"))
+
+    assert (tmp_path / "state", tmp_path / "w.csv", tmp_path / "r") == (
+        config.state_dir,
+        config.port_watchlist,
+        config.rules_dir,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('state_dri = "/x"', '1: state_dri: unknown key (did you mean "state_dir"?)'),
+        ('state_dir = 5', "1: state_dir: expected a path in quotes, got the number 5"),
+        ('port_watchlist = "absent.csv"', "1: port_watchlist: there is no file absent.csv"),
+        ('profiles_dir = "absent"', "1: profiles_dir: there is no folder absent"),
+        ('rules_dir = "collectord.toml"', "1: rules_dir: there is no folder collectord.toml"),
+        ("listener = []", "1: listener: expected at least 1, got a list of 0"),
+        ("listener = 5", "1: listener: expected a list, got the number 5"),
+        ('[log]\nstate_dir = "/x"', "2: log.state_dir: unknown key (belongs at the top of the file, above the first"),
+        ('[[listener]]\ntype = "udp"\nname = "a"\nhost = "localhost"', '4: listener[0].host: expected an IP'),
+        ('[[listener]]\ntype = "tcp"\nname = "a"\nreceive_buffer = "1MiB"', '4: listener[0].receive_buffer: unknown'),
+        ('[[listener]]\ntype = "udp"\nname = "a"\nreceive_buffer = 9', "4: listener[0].receive_buffer: expected a"),
+        ('[[listener]]\ntype = "udp"\nname = "a"\nport = 65536', "4: listener[0].port: expected at most 65535"),
+        ('[[listener]]\ntype = []\nname = "a"', "2: listener[0].type: expected one of"),
+        ('[bounds]\nunfinished = "64KiB"\nmessage = "1MiB"', "2: bounds.unfinished: expected at least one message"),
+        ('[bounds]\ntcp_idle = "1s"', "2: bounds.tcp_idle: expected 10s to 30d, got 1s"),
+        ('[snmp]\nroot = "1.3.6.1.4.1.x"', "2: snmp.root: expected numbers with dots between"),
+        ('[snmp]\nroot = "1.3.6.1.4.1.01"', "2: snmp.root: expected numbers with dots between"),
+        ('[snmp]\nroot = "1.3.6.1.4.1.4294967296"', "2: snmp.root: expected numbers with dots between"),
+        ('[snmp]\nroot = "1.3.6.1.2.1.1"', "2: snmp.root: expected an OID below 1.3.6.1.4.1 (enterprises)"),
+        ('[[output]]\ntype = "syslog"\nname = "a"\nhost = "a b"', "4: output[0].host: expected a host name"),
+        ('[[output]]\ntype = "syslog"\nname = "a"\nhost = "h"\nport = 0', "5: output[0].port: expected at least 1"),
+        (
+            '[[output]]\ntype = "log"\nname = "a"\nmin_severity = "hihg"',
+            "4: output[0].min_severity: expected 'informational', 'low', 'medium' or 'high', got \"hihg\""
+            .replace("'", '"') + ' (did you mean "high"?)',
+        ),
+        ('control_socket = "' + "x" * 108 + '"', "1: control_socket: xxx"),
+    ],
+)  # fmt: skip
+def test_refused_value(tmp_path: Path, text: str, expected: str) -> None:
+    """File, line, key, reason, hint."""
+    problem = only_problem(tmp_path, text + "\n").replace(f"{tmp_path}/", "")
+
+    assert problem.startswith(f"collectord.toml:{expected}")
+
+
+def test_socket_path_too_long_by_default(tmp_path: Path) -> None:
+    """The one made from state_dir is checked, too."""
+    problem = only_problem(tmp_path, f'state_dir = "/{"s" * 100}"\n')
+
+    assert problem.startswith("collectord.toml: control_socket: /sss")
+    assert problem.endswith("has 114 bytes, a socket's path may have 107 at most")
+
+
+# What only several tables together show
+
+LISTENER = '[[listener]]\nname = "{}"\ntype = "{}"\nhost = "{}"\nport = {}\n'
+
+
+def listeners(*each: tuple[str, str, str, int]) -> str:
+    """Tables of listeners: name, type, host, port."""
+    return "".join(LISTENER.format(*one) for one in each)
+
+
+def test_same_address_twice(tmp_path: Path) -> None:
+    """However it is spelled; the second one is reported."""
+    text = listeners(("a", "udp", "2001:db8::1", 514), ("b", "udp", "2001:DB8:0::1", 514))
+
+    expected = "collectord.toml:6: listener[1]: listens where listener[0] does already (another type, host or port)"
+    assert expected == only_problem(tmp_path, text)
+
+
+def test_different_addresses(tmp_path: Path) -> None:
+    """Type, host or port differ, or the port is any free one."""
+    text = listeners(
+        ("a", "udp", "192.0.2.1", 514),
+        ("b", "tcp", "192.0.2.1", 514),
+        ("c", "udp", "192.0.2.2", 514),
+        ("d", "udp", "192.0.2.1", 515),
+        ("e", "udp", "192.0.2.1", 0),
+        ("f", "udp", "192.0.2.1", 0),
+    )
+
+    assert [514, 514, 514, 515, 0, 0] == [listener.port for listener in loaded(tmp_path, text).listener]
+
+
+def test_names_are_unique(tmp_path: Path) -> None:
+    """Within listeners and within outputs."""
+    text = listeners(("a", "udp", "192.0.2.1", 1), ("a", "udp", "192.0.2.1", 2))
+    text += '[[output]]\nname = "a"\ntype = "log"\n' * 2
+
+    assert refused(written(tmp_path, text)) == [
+        'collectord.toml:7: listener[1].name: "a" is the name of listener[0] already',
+        'collectord.toml:15: output[1].name: "a" is the name of output[0] already',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listener", "output"),
+    [
+        (("a", "udp", "192.0.2.1", 514), 'host = "192.0.2.1"'),
+        (("a", "udp", "0.0.0.0", 514), 'host = "localhost"'),
+        (("a", "tcp", "::", 6000), 'host = "127.0.0.1"\nport = 6000\ntransport = "tcp"'),
+    ],
+)
+def test_output_to_our_own_listener(tmp_path: Path, listener: tuple[str, str, str, int], output: str) -> None:
+    """Each alert would be the next message."""
+    text = listeners(listener) + f'[[output]]\nname = "o"\ntype = "syslog"\n{output}\n'
+
+    assert "output[0]: would send our alerts to our own listener" in only_problem(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "output",
+    ['host = "192.0.2.9"', 'host = "192.0.2.1"\ntransport = "tcp"', 'host = "noc.example"', 'host = "localhost"'],
+)
+def test_output_elsewhere(tmp_path: Path, output: str) -> None:
+    """Another address, transport or machine."""
+    text = listeners(("a", "udp", "192.0.2.1", 514)) + f'[[output]]\nname = "o"\ntype = "syslog"\n{output}\n'
+
+    assert 1 == len(loaded(tmp_path, text).output)
+
+
+def test_conflicts_stand_beside_other_problems(tmp_path: Path) -> None:
+    """Tables that are wrong in themselves do not hide what is wrong between them, nor break the search."""
+    text = "output = [5]\n" + listeners(("a", "udp", "192.0.2.1", 1), ("a", "x", "192.0.2.1", 1))
+    problems = refused(written(tmp_path, text + '[[listener]]\nname = []\ntype = "udp"\nhost = 5\nport = "x"\n'))
+
+    assert ["output[0]", "listener[1].name", "listener[1].type", "listener[2].name", "listener[2].host",
+            "listener[2].port"] == [re.sub(r"^[^ ]* ([^ ]*): .*", r"\1", problem) for problem in problems]  # fmt: skip
+
+
+def test_output_with_a_port_that_is_none(tmp_path: Path) -> None:
+    """The port is reported, once."""
+    problem = only_problem(tmp_path, '[[output]]\nname = "o"\ntype = "syslog"\nhost = "127.0.0.1"\nport = "x"\n')
+
+    assert 'collectord.toml:5: output[0].port: expected a whole number, got "x"' == problem
+
+
+# Secrets
+
+SNMP = '[[output]]\nname = "o"\ntype = "snmp"\nhost = "192.0.2.9"\n'
+
+
+def test_community_from_its_file(tmp_path: Path) -> None:
+    """Read anew each time, so that a reload sees a change; it never shows in the configuration."""
+    secret = written(tmp_path, "first\n", "community")
+    secret.chmod(0o640)
+    (output,) = loaded(tmp_path, SNMP + 'community_file = "community"\n').output
+    assert isinstance(output, SnmpOutput)
+    first = output.read_community()
+    secret.write_text("second\n", encoding="utf-8")
+
+    assert ("first", "second") == (first, output.read_community())
+
+
+def test_community_in_the_configuration(tmp_path: Path) -> None:
+    """Possible, and not shown by whoever prints the configuration."""
+    (output,) = loaded(tmp_path, SNMP + 'community = "hush"\n').output
+    assert isinstance(output, SnmpOutput)
+
+    assert "hush" == output.read_community()
+    assert "hush" not in repr(output)
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "key", "expected"),
+    [
+        (0o644, b"x", 'community_file = "community"', "everybody can read or write community (mode 0644) (chmod 640 "),
+        (0o642, b"x", 'community_file = "community"', "everybody can read or write community (mode 0642) (chmod 640 "),
+        (0o600, b" \n", 'community_file = "community"', "community is empty"),
+        (0o600, b"\xff", 'community_file = "community"', "can't read community: not utf-8"),
+        (0o600, b"x", 'community_file = "absent"', "can't read absent: no such file or directory"),
+        (0o600, b"x", "", "expected either community_file or community (community_file keeps it out of this file)"),
+        (0o600, b"x", 'community = ""', "community is empty"),
+        (0o600, b"x", 'community_file = "community"\ncommunity = "c"', "expected either community_file or community"),
+    ],
+)
+def test_community_refused(tmp_path: Path, mode: int, content: bytes, key: str, expected: str) -> None:
+    """A secret that everybody can read is none; exactly one source."""
+    path = tmp_path / "community"
+    path.write_bytes(content)
+    path.chmod(mode)
+    problem = only_problem(tmp_path, f"{SNMP}{key}\n").replace(f"{tmp_path}/", "")
+
+    assert expected in problem

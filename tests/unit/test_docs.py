@@ -1,0 +1,99 @@
+"""The README is true: it names what there is, and nothing else that looks like it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+
+@pytest.fixture(scope="module")
+def readme(repository: Path) -> str:
+    """Its text."""
+    return (repository / "README.md").read_text()
+
+
+def _commands(group: click.Command, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command that does something, as the words after ``collectord``."""
+    if not isinstance(group, click.Group):
+        yield above
+        return
+    if group.invoke_without_command:
+        yield above
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if not command.hidden:
+            yield from _commands(command, (*above, name))
+
+
+def _table(text: str, heading: str) -> list[str]:
+    """What stands in the first column of the table under a heading, without the back quotes."""
+    section = re.split(r"^## ", text, flags=re.MULTILINE)
+    (body,) = [part for part in section if part.startswith(heading + "\n")]
+    rows = [line for line in body.splitlines() if line.startswith("|")]
+    return [row.split("|")[1].strip().strip("`") for row in rows[2:]]
+
+
+def test_commands_table_is_complete(readme: str) -> None:
+    """Each command has its row, and each row its command."""
+    from collectord.cli import main
+
+    rows = {tuple(word for word in row.split() if word.islower()) for row in _table(readme, "Commands")}
+    rows = {row[1:] for row in rows}
+    assert rows == {words for words in _commands(main) if words}
+
+
+def test_outcomes_table_is_complete(readme: str) -> None:
+    """Each outcome has its row, in the order in which `collectord status` shows them."""
+    from collectord.model import OUTCOMES
+
+    assert _table(readme, "Outcomes: nothing vanishes") == list(OUTCOMES)
+
+
+def test_profiles_table_is_complete(readme: str) -> None:
+    """Each shipped profile has its row."""
+    from collectord import data
+
+    assert sorted(_table(readme, "Devices")) == sorted(path.stem for path in data.profiles())
+
+
+def test_rules_table_is_complete(readme: str) -> None:
+    """Each shipped rule has its row."""
+    from collectord import data
+
+    assert sorted(_table(readme, "Rules")) == sorted(path.stem for path in data.rules())
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "packaging/README.md"])
+def test_named_files_exist(repository: Path, name: str) -> None:
+    """Every file or folder of the project that a page names in back quotes is there."""
+    text = (repository / name).read_text()
+    tops = {path.name for path in repository.iterdir()}
+    for quoted in re.findall(r"`([\w./-]+)`", text):
+        if "/" in quoted and quoted.split("/")[0] in tops and not quoted.startswith("dist/"):
+            assert (repository / quoted).exists(), f"{name} names {quoted}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_named_make_targets_exist(repository: Path, name: str) -> None:
+    """Every `make x` of a page, in back quotes or in a block of commands, is a target."""
+    targets = set(re.findall(r"^\.PHONY: *([\w-]+)", (repository / "Makefile").read_text(), flags=re.MULTILINE))
+
+    named = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", (repository / name).read_text(), flags=re.MULTILINE)
+    assert named
+    assert set(named) <= targets
+
+
+def test_examples_in_toml_are_valid(readme: str, tmp_path: Path) -> None:
+    """The whole configurations that the README shows pass `collectord check`'s loader."""
+    from collectord import config
+
+    examples = re.findall(r"^```toml\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    assert examples
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(example)
+        config.load(path)
