@@ -1,0 +1,134 @@
+# `make help` lists the targets. `make run` and `make test` set up everything they need (packaging/setup.sh).
+.DEFAULT_GOAL := ci
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+# A Rust of rustup is found without a login shell; one that is on the path already comes first.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+SETUP := packaging/setup.sh
+V := .venv/bin
+# -P: never import a package from the current folder by accident.
+PY := $(V)/python -P
+CARGO := cargo
+MANIFEST := engine/Cargo.toml
+# release or debug: how the engine in .venv is built. `make test ENGINE=debug` compiles faster and runs slower.
+ENGINE ?= release
+# More words for `make run` and `make test`: make run ARGS="--config my.toml", make test ARGS="-k watchlist".
+ARGS ?=
+# Words for every cargo command; CI says --locked.
+CARGO_FLAGS ?=
+
+ENGINE_SOURCES := $(shell find engine -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+ENGINE_STAMP := $(V)/.engine-$(ENGINE)
+RUST_LINT_STAMP := $(V)/.rust-lint
+PYTHON_CODE := collectord tests
+
+.PHONY: ci         ## what CI runs: lint test (the default)
+ci: lint test
+
+.PHONY: run        ## the daemon in the foreground; ARGS="--config F" for a configuration
+run: $(ENGINE_STAMP)
+	$(PY) -m collectord run $(ARGS)
+
+.PHONY: demo       ## the daemon with simulated firewalls that show an attack
+demo: $(ENGINE_STAMP)
+	$(PY) -m collectord demo $(ARGS)
+
+.PHONY: test       ## every test but the benchmarks: Rust, then Python
+test: test-rust test-python
+
+.PHONY: test-rust  ## the engine's own tests; no Python needed
+test-rust: $(V)/.venv
+	$(CARGO) test $(CARGO_FLAGS) --manifest-path $(MANIFEST) -p collectord-core
+
+.PHONY: test-python ## the Python tests; ARGS="-k word" to choose
+test-python: $(ENGINE_STAMP) $(V)/.dev-deps servers
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: test-all   ## as test, with many more examples per property
+test-all:
+	HYPOTHESIS_PROFILE=slow PROPTEST_CASES=2000 $(MAKE) test
+
+.PHONY: fuzz       ## the property tests with very many random examples; takes minutes
+fuzz: $(ENGINE_STAMP) $(V)/.dev-deps
+	PROPTEST_CASES=50000 $(CARGO) test $(CARGO_FLAGS) --release --manifest-path $(MANIFEST) -p collectord-core
+	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m hypothesis --timeout=0 $(ARGS)
+
+.PHONY: bench      ## benchmarks; they check their answers and want the release engine
+bench: $(V)/.engine-release $(V)/.dev-deps
+	$(PY) -m pytest tests/benchmarks --capture=no --timeout=0 $(ARGS)
+
+.PHONY: cover      ## the Python tests with a table of what they reach
+cover: $(ENGINE_STAMP) $(V)/.dev-deps servers
+	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+.PHONY: lint       ## ruff, mypy, import contracts, rustfmt, clippy
+lint: lint-python lint-rust
+
+.PHONY: lint-python ## the Python half of lint
+lint-python: $(V)/.dev-deps
+	$(V)/ruff check $(PYTHON_CODE)
+	$(V)/ruff format --check $(PYTHON_CODE)
+	$(V)/mypy
+	$(V)/lint-imports
+
+.PHONY: lint-rust  ## the Rust half of lint
+lint-rust: $(RUST_LINT_STAMP)
+	$(CARGO) fmt --manifest-path $(MANIFEST) --all --check
+	$(CARGO) clippy $(CARGO_FLAGS) --manifest-path $(MANIFEST) --workspace --all-targets -- -D warnings
+
+.PHONY: fmt        ## format Python and Rust, mend what ruff can mend
+fmt: $(V)/.dev-deps $(RUST_LINT_STAMP)
+	$(V)/ruff check --fix-only $(PYTHON_CODE)
+	$(V)/ruff format $(PYTHON_CODE)
+	$(CARGO) fmt --manifest-path $(MANIFEST) --all
+
+.PHONY: dev        ## everything for development, with the debug engine in .venv
+dev: $(V)/.engine-debug $(V)/.dev-deps $(RUST_LINT_STAMP)
+
+.PHONY: package    ## wheel and source archive into dist/
+package: $(V)/.deps
+	$(V)/maturin build --release --sdist $(CARGO_FLAGS) --out dist
+
+.PHONY: clean      ## remove what was built; the virtual environment goes too
+clean:
+	rm -rf .venv dist engine/target collectord/_engine*.so
+
+.PHONY: help       ## this list
+help:
+	@sed -n 's/^\.PHONY: *\([a-z-]*\) *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+# Receivers and senders of other projects for the end-to-end tests; without them those tests are skipped.
+.PHONY: servers
+servers:
+	@tests/fetch_servers.sh || echo 'make: no foreign servers, the tests that need them are skipped' >&2
+
+# --- set-up, each step once -------------------------------------------------------------------------------------
+
+$(V)/.venv: $(SETUP)
+	$(SETUP) system
+	$(SETUP) venv
+	@touch $@
+
+$(V)/.deps: $(V)/.venv pyproject.toml
+	$(SETUP) deps
+	@touch $@
+
+$(V)/.dev-deps: $(V)/.deps
+	$(SETUP) dev-deps
+	@touch $@
+
+$(V)/.rust-lint: $(V)/.venv
+	$(SETUP) rust-lint
+	@touch $@
+
+# The one module file beside the sources is a release or a debug build; a missing one is built whatever the stamps say.
+ifeq ($(wildcard collectord/_engine.abi3.so),)
+.PHONY: $(V)/.engine-release $(V)/.engine-debug
+endif
+
+$(V)/.engine-release $(V)/.engine-debug: $(V)/.deps $(ENGINE_SOURCES) pyproject.toml
+	@rm -f $(V)/.engine-*
+	PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VIRTUAL_ENV=$(CURDIR)/.venv \
+		$(V)/maturin develop $(if $(filter %-release,$@),--release) $(CARGO_FLAGS) --quiet
+	@touch $@
