@@ -13,7 +13,7 @@ CARGO := cargo
 MANIFEST := engine/Cargo.toml
 # release or debug: how the engine in .venv is built. `make test ENGINE=debug` compiles faster and runs slower.
 ENGINE ?= release
-# More words for `make run` and `make test`: make run ARGS="--config my.toml", make test ARGS="-k watchlist".
+# More words for the command: make run ARGS="--for 60s", make daemon ARGS="--config my.toml", make test ARGS="-k word".
 ARGS ?=
 # Words for every cargo command; CI says --locked.
 CARGO_FLAGS ?=
@@ -26,13 +26,13 @@ PYTHON_CODE := collectord tests
 .PHONY: ci         ## what CI runs: lint test (the default)
 ci: lint test
 
-.PHONY: run        ## the daemon in the foreground; ARGS="--config F" for a configuration
+.PHONY: run        ## see it work: the daemon and simulated firewalls that show an attack; ARGS="--for 60s" to end
 run: $(ENGINE_STAMP)
-	$(PY) -m collectord run $(ARGS)
-
-.PHONY: demo       ## the daemon with simulated firewalls that show an attack
-demo: $(ENGINE_STAMP)
 	$(PY) -m collectord demo $(ARGS)
+
+.PHONY: daemon     ## the daemon in the foreground; ARGS="--config F" for a configuration
+daemon: $(ENGINE_STAMP)
+	$(PY) -m collectord run $(ARGS)
 
 .PHONY: test       ## every test but the benchmarks: Rust, then Python
 test: test-rust test-python

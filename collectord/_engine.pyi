@@ -63,10 +63,10 @@ class Engine:
         What was counted since the last acknowledged batch, and each rule's windows as of ``now_ns``.
 
         Returns:
-            ``seq``, ``now_ns``; ``rows``: per counter (slot, site, key columns..., EventCount, messages, error), the row
-            of evicted keys without key columns and with the site ``*``; ``ledger``: (listener, outcome, messages, bytes);
-            ``windows``: ``rule``, ``start_ns``, ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error);
-            ``evicted`` and ``without_key`` per counter; ``carried``.
+            ``seq``, ``now_ns``; ``rows``: per counter (slot, site, key columns..., EventCount, messages, error), the
+            row of evicted keys without key columns and with the site ``*``; ``ledger``: (listener, outcome, messages,
+            bytes); ``windows``: ``rule``, ``start_ns``, ``end_ns``, ``closed`` and ``keys`` as (site, key columns...,
+            sum, error); ``evicted`` and ``without_key`` per counter; ``carried``.
         """
 
     def ack(self, seq: int) -> None:

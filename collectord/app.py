@@ -1,8 +1,9 @@
 """
 The composition root: builds the stages from the setup, starts and stops them in order. No logic of its own.
 
-Start: database, engine with what the database holds of open slots, sockets, then everything at once. Stop: the listeners
-first (what the kernel holds is still read), then a last tick, then the outputs with a bounded flush, then the database.
+Start: database, engine with what the database holds of open slots, sockets, then everything at once. Stop: the
+listeners first (what the kernel holds is still read), then a last tick, then the outputs with a bounded flush, then the
+database.
 """
 
 import asyncio
@@ -116,7 +117,10 @@ class App:
             self.listeners = list(self._build_listeners(engine))
             for listener in self.listeners:
                 listener.bind()
-            await writer.run(outbox.retain, [output.name for output, _ in outputs])
+                cleanup.callback(listener.close)
+            for name, count in (await writer.run(outbox.retain, [output.name for output, _ in outputs])).items():
+                log.warning("alerts given up: their output is not configured any more", destination=name, count=count)
+            await writer.run(outbox.retry_now)
             await writer.run(
                 tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
             )

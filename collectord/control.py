@@ -62,6 +62,8 @@ class ControlServer:
             raise EnvironmentProblem(f"another daemon answers on {self._path}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.exists() and not self._path.is_socket():
+                raise EnvironmentProblem(f"control socket {self._path} can't be made: a file of that name is there")
             self._path.unlink(missing_ok=True)
             before = os.umask(0o117)
             try:
@@ -97,7 +99,7 @@ class ControlServer:
     async def _answer(self, line: bytes, user: int) -> dict[str, Any]:
         try:
             request = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # The latter of very many brackets.
             return {"ok": False, "error": "the request is no JSON"}
         command = request.pop("command", None) if isinstance(request, dict) else None
         handler = self._handlers.get(command) if isinstance(command, str) else None
@@ -130,7 +132,7 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
         raise UnavailableError(f"the daemon does not answer within {ASK_LIMIT_S:g} s") from error
     except OSError as error:
         raise UnavailableError(f"the daemon does not run (nobody answers on {path})") from error
-    if not line:
+    if not line.endswith(b"\n"):
         raise UnavailableError("the daemon hung up without an answer")
     answer = json.loads(line)
     if not answer["ok"]:

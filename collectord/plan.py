@@ -1,19 +1,19 @@
 """
 Everything that an administrator wrote, read and checked as one: configuration, profiles, rules, watchlist.
 
-All or nothing: whatever is wrong anywhere comes in one report, and nothing is half applied. A profile is right when each
-of its samples gives exactly what it says.
+All or nothing: whatever is wrong anywhere comes in one report, and nothing is half applied. A profile is right when
+each of its samples gives exactly what it says.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from collectord import config as configuration
 from collectord import data, toml
-from collectord.config import Config
+from collectord.config import Bounds, Config
 from collectord.detect import rules as rule_files
 from collectord.detect import watchlist as watchlist_file
 from collectord.detect.rules import Rule
@@ -21,7 +21,7 @@ from collectord.detect.watchlist import Watchlist
 from collectord.engine import Engine, Plan, PlanError
 from collectord.errors import ConfigError, Problem
 from collectord.model import CounterDefinition
-from collectord.toml import Document
+from collectord.toml import Document, KeyPath
 
 SAME_FOR_ALL = ("EventSchema", "EventSchemaVersion", "EventVendor", "EventProduct")
 """What every session of a profile carries; samples may leave it out."""
@@ -89,12 +89,7 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
         replace(definition, capacity=config.bounds.keys_per_counter)
         for definition in rule_files.counter_definitions(rules)
     )
-    try:
-        engine = Engine(plan, definitions)
-    except PlanError as error:
-        problems += [_located(path, reason, profiles) for path, reason in error.problems]
-    else:
-        problems += _failing_samples(engine, profiles)
+    problems += _wrong_in_plan(plan, definitions, profiles)
     if problems:
         raise ConfigError(problems)
     return Setup(config, profiles, tuple(rules), watchlist, plan, definitions)
@@ -105,7 +100,11 @@ def _files(folder: Path | None) -> list[Path]:
 
 
 def _profiles(folder: Path | None, problems: list[Problem]) -> tuple[Document, ...]:
-    """The profiles by name; the site's own replaces the shipped one of the same file name whole."""
+    """
+    The profiles by name; the site's own replaces the shipped one of the same file name whole.
+
+    What can't be handed to the engine at all is left out of them, and told.
+    """
     found: list[Document] = []
     for _, path in sorted({path.stem: path for path in [*data.profiles(), *_files(folder)]}.items()):
         try:
@@ -116,8 +115,61 @@ def _profiles(folder: Path | None, problems: list[Problem]) -> tuple[Document, .
         name = document.values.get("name")
         if name != path.stem:
             problems.append(document.problem("name", f"expected the file's name {path.stem!r}, got {name!r}"))
-        found.append(document)
+        strange = [document.problem(key, reason) for key, reason in _strange_values(document.values)]
+        problems += strange
+        if not strange:
+            found.append(document)
     return tuple(found)
+
+
+def _strange_values(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Values that TOML knows and a profile has no use for; JSON has no form for most of them."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _strange_values(inner, (*key, name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _strange_values(inner, (*key, number))
+    elif not isinstance(value, str | int):
+        yield key, f"expected a text, a whole number, true or false, got {value}"
+
+
+def _wrong_in_plan(
+    plan: Plan, definitions: Sequence[CounterDefinition], profiles: tuple[Document, ...]
+) -> list[Problem]:
+    """What the engine finds wrong, and the samples that fail of the profiles that are right."""
+    try:
+        Engine(plan, definitions)
+    except PlanError as error:
+        problems = [_located(path, reason, profiles) for path, reason in error.problems]
+        wrong = {keys[1] for path, _ in error.problems if (keys := toml.parse_key(path))[:1] == ("profiles",)}
+        right = tuple(document for number, document in enumerate(profiles) if number not in wrong)
+        if len(right) < len(profiles):
+            # What is wrong elsewhere in the plan is told already.
+            rest = replace(plan, profiles=[document.values for document in right], counters=())
+            problems += [each for each in _wrong_in_plan(rest, (), right) if each not in problems]
+        return problems
+    engine = sample_engine(plan)
+    return [problem for document in profiles for problem in failing_samples(engine, document)]
+
+
+def sample_engine(plan: Plan) -> Engine:
+    """
+    An engine that reads the samples of a plan's profiles.
+
+    What a sample gives must not depend on a site's networks and bounds, so it works with the default ones.
+    """
+    bounds = Bounds()
+    return Engine(
+        replace(
+            plan,
+            counters=(),
+            internal_networks=Config.model_fields["internal_networks"].default,
+            message_bytes=bounds.message_bytes,
+            event_count=bounds.event_count,
+        ),
+        (),
+    )
 
 
 def _plan(config: Config, profiles: Sequence[Document], rules: Sequence[Rule], watchlist: Watchlist) -> Plan:
@@ -146,11 +198,6 @@ def _located(path: str, reason: str, profiles: Sequence[Document]) -> Problem:
             return Problem("configuration", None, path, reason)
 
 
-def _failing_samples(engine: Engine, profiles: Sequence[Document]) -> list[Problem]:
-    """Every sample that does not give exactly what it says."""
-    return [problem for document in profiles for problem in failing_samples(engine, document)]
-
-
 def failing_samples(engine: Engine, document: Document) -> list[Problem]:
     """The samples of one profile that do not give exactly what they say; one that has none fails as well."""
     profile = document.values
@@ -171,17 +218,20 @@ def _sample_problems(engine: Engine, profile: dict[str, Any], sample: dict[str, 
     unknown = sorted(set(sample) - {"name", "raw", "want", "want_outcome", "match", "peer"})
     if unknown:
         return [f"unknown key {', '.join(unknown)}; known: name, raw, want, want_outcome, match, peer"]
-    raw = sample.get("raw")
+    raw, want, peer, match = sample.get("raw"), sample.get("want", []), sample.get("peer"), sample.get("match", True)
     if not isinstance(raw, str):
         return ["raw must be a text"]
-    answer = json.loads(engine.parse(raw.encode(), sample.get("peer")))
+    if not isinstance(want, list) or not all(isinstance(session, dict) for session in want):
+        return ["want must be a list of tables"]
+    if not isinstance(peer, str | None) or not isinstance(match, bool):
+        return ["peer must be a text, match true or false"]
+    answer = json.loads(engine.parse(raw.encode(), peer))
     name = str(sample.get("name", ""))
     taken = answer["Profile"] == profile["name"]
-    if sample.get("match") is False:
+    if not match:
         return [f"{name!r} must not match, but it does"] if taken else []
     if not taken:
         return [f"{name!r} is read by {answer['Profile'] or 'no profile'}"]
-    want = sample.get("want", [])
     outcome = sample.get("want_outcome", "session" if want else "event")
     if answer["Outcome"] != outcome:
         return [f"{name!r} ends as {answer['Outcome']}, expected {outcome}"]

@@ -182,7 +182,8 @@ class Tick:
         log.error("database can't be written; counting goes on in memory", err=str(error))
 
     def _maintain(self, now_ns: int) -> None:
-        if now_ns - self._maintained_ns < MAINTENANCE_EVERY_S * NS_PER_S:
+        # Also after a step of the clock back, or nothing would be done until the old time has come again.
+        if 0 <= now_ns - self._maintained_ns < MAINTENANCE_EVERY_S * NS_PER_S:
             return
         self._maintained_ns = now_ns
         now_s = now_ns // NS_PER_S

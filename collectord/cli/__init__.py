@@ -1,12 +1,15 @@
 """The ``collectord`` command: one module per noun."""
 
+import io
 import sys
+from typing import Any
 
 import click
 
 from collectord import __version__
 from collectord.cli.alerts import alerts
 from collectord.cli.check import check
+from collectord.cli.demo import demo
 from collectord.cli.parse import parse
 from collectord.cli.run import run
 from collectord.cli.snmp import snmp
@@ -20,13 +23,22 @@ class _InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read us has gone: nothing is left to say, and Python must not complain at exit. (click's own
+            # treatment ends with 1, as if something had failed.)
+            sys.stdout = None
+            ctx.exit(EX_OK)
+
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="collectord %(version)s")
 def cli() -> None:
     """
-    Collects syslog from firewalls and routers, counts their sessions, and tells the NOC by SNMP and syslog when a source
-    fails too often or a port is used too much.
+    Collects syslog from firewalls and routers, counts their sessions, and tells the NOC by SNMP and syslog when a
+    source fails too often or a port is used too much.
 
     \b
     See it work:          collectord demo
@@ -37,12 +49,15 @@ def cli() -> None:
     """
 
 
-for _command in (run, check, parse, status, alerts, snmp):
+for _command in (run, demo, check, parse, status, alerts, snmp):
     cli.add_command(_command)
 
 
 def main() -> None:
     """The entry point: maps errors to the exit statuses of sysexits.h."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that is not UTF-8 lacks some characters; that must not end a command. stderr is like this already.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli.main(standalone_mode=False) or EX_OK)
     except click.ClickException as error:
@@ -51,10 +66,6 @@ def main() -> None:
         sys.exit(64)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read us has gone: nothing is left to say, and Python must not complain at exit.
-        sys.stdout = None
-        sys.exit(EX_OK)
     except CollectordError as error:
         _tell(error)
         sys.exit(error.exit_status)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
@@ -31,7 +31,7 @@ def alerts(context: click.Context) -> None:
       collectord alerts show 3f2a91c07d5be148
     """
     if context.invoked_subcommand is None:
-        context.invoke(list_alerts, **{p.name: p.get_default(context) for p in list_alerts.params if p.name})
+        context.invoke(list_alerts)
 
 
 @alerts.command("list")
@@ -44,7 +44,15 @@ def alerts(context: click.Context) -> None:
 def list_alerts(
     everything: bool, rule: str | None, site: str | None, limit: int, config_path: Path | None, as_json: bool
 ) -> None:
-    """List alerts, the newest first; by default the active ones."""
+    """
+    List alerts, the newest first; by default the active ones.
+
+    \b
+    Examples:
+      collectord alerts list
+      collectord alerts list --all --rule excessive-failures
+      collectord alerts list --json | jq .summary
+    """
     with _reader(config_path) as database:
         found = Alerts(database).find(active=None if everything else True, rule=rule, site=site, limit=limit)
     if as_json:
@@ -54,7 +62,9 @@ def list_alerts(
     if not found:
         click.echo("No alerts." if everything else "No active alerts. (--all shows the cleared ones)")
         return
-    table = Table("id", "state", "severity", "since", "last", "what")
+    # The id is what one types next: it is never cut, however narrow the terminal.
+    table = Table(Column("id", min_width=16, overflow="fold"), "state", "severity", "since", "last")
+    table.add_column("what", overflow="fold")
     for alert in found:
         table.add_row(
             alert.id,
@@ -72,7 +82,14 @@ def list_alerts(
 @config_option
 @json_option
 def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
-    """Show one alert: what, when, how much over the limit, and its history."""
+    """
+    Show one alert: what, when, how much over the limit, and its history.
+
+    \b
+    Examples:
+      collectord alerts show 3f2a91c07d5be148
+      collectord alerts show --json 3f2a91c07d5be148 | jq .history
+    """
     with _reader(config_path) as database:
         stored = Alerts(database)
         alert, history = stored.show(alert_id), stored.history(alert_id)

@@ -17,8 +17,8 @@ def check(config_path: Path | None, as_json: bool) -> None:
     """
     Check the configuration and all that it names: profiles with their samples, rules, the port watchlist.
 
-    Everything that is wrong comes in one report, with file, line, key, reason and a hint. Exit status 0: all is well; 78:
-    something is wrong.
+    Everything that is wrong comes in one report, with file, line, key, reason and a hint. Exit status 0: all is well;
+    78: something is wrong.
 
     \b
     Examples:

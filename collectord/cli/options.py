@@ -43,8 +43,9 @@ def json_option(command: Command) -> Command:
 
 
 def echo_json(value: Any) -> None:
-    """One object on one line."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    """One object on one line; UTF-8 whatever the locale's encoding is (RFC 8259 section 8.1)."""
+    # A lone surrogate, as of a file name that is not UTF-8, becomes JSON's own escape of it.
+    click.echo(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 def local_time(time_ns: int) -> str:

@@ -34,9 +34,10 @@ def parse(by_null: bool, peer: str | None, config_path: Path | None) -> None:
       printf '%s\\0' "$MESSAGE" | collectord parse -0
     """
     engine = plan.load(config_path).engine()
-    out = sys.stdout
+    # Bytes, as JSON is UTF-8 whatever the locale's encoding is.
+    out = sys.stdout.buffer
     for message in messages(sys.stdin.buffer, b"\0" if by_null else b"\n"):
-        out.write(engine.parse(message, peer) + "\n")
+        out.write(engine.parse(message, peer).encode() + b"\n")
         out.flush()
 
 

@@ -8,7 +8,13 @@ from collectord.outputs import mib as module
 
 @click.group()
 def snmp() -> None:
-    """What the NOC's SNMP tools need."""
+    """
+    What the NOC's SNMP tools need.
+
+    \b
+    Example:
+      collectord snmp mib > COLLECTORD-MIB.txt
+    """
 
 
 @snmp.command()

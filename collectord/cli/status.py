@@ -30,8 +30,8 @@ def status(config_path: Path | None, as_plugin: bool, as_json: bool) -> None:
     """
     What the daemon receives, what became of it, and how outputs, alerts and database stand.
 
-    Each received message ends in one outcome, so received equals the sum of the outcomes; what the kernel dropped before
-    us stands beside it. When the daemon does not run, the totals come from the database.
+    Each received message ends in one outcome, so received equals the sum of the outcomes; what the kernel dropped
+    before us stands beside it. When the daemon does not run, the totals come from the database.
 
     \b
     Examples:

@@ -1,8 +1,8 @@
 """
 The TCP listener: bytes go from the socket to the engine in chunks, without a copy.
 
-Frames (RFC 6587), their bounds and what becomes of broken ones are the engine's. Here are only the connections: how many,
-and how long one may be idle.
+Frames (RFC 6587), their bounds and what becomes of broken ones are the engine's. Here are only the connections: how
+many, and how long one may be idle.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
-from collectord.inputs.udp import bound_socket
+from collectord.inputs.udp import BACKLOG, bound_socket
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ CHUNK_BYTES = 256 * 1024
 """Most bytes read at once; about 500 messages, some 0.5 ms of work."""
 
 FINAL_CHUNKS = 64
-"""Chunks read of each connection at the stop: more than a kernel's receive buffer, less than a peer could send for ever."""
+"""Chunks read of a connection at the stop: more than a kernel's receive buffer, less than a peer could send for ever."""
 
 
 class Reader(Protocol):
@@ -109,7 +109,8 @@ class TcpListener:
         if self._socket is None:
             raise RuntimeError("bind comes before serve")
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Connection(self), sock=self._socket)
+        # The server listens once more, with a backlog of its own: 100 by default.
+        server = await loop.create_server(lambda: _Connection(self), sock=self._socket, backlog=BACKLOG)
         try:
             while True:
                 await asyncio.sleep(max(self._idle_s / 10, 0.05))
@@ -121,6 +122,11 @@ class TcpListener:
             server.close()
             for connection in list(self._open):
                 connection.finish()
+
+    def close(self) -> None:
+        """Give the port back, if it is still held; may be called twice."""
+        if self._socket is not None:
+            self._socket.close()
 
     def admit(self, connection: "_Connection") -> int | None:
         """A new connection's number in the engine; None: there are too many."""
@@ -159,13 +165,13 @@ class _Connection(asyncio.BufferedProtocol):
         self.last_read_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # asyncio hands a stream protocol a stream's transport; its signature is that of all protocols.
+        self._transport = cast(asyncio.Transport, transport)
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self.last_read_s = asyncio.get_running_loop().time()
         self._stream = self._listener.admit(self)
         if self._stream is None:
-            transport.abort()
+            self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._listener.buffer

@@ -24,6 +24,12 @@ log = structlog.get_logger()
 BUDGET = 4096
 """Datagrams per turn of the loop: some 4 ms of work, so that no other connection waits longer for its turn."""
 
+FINAL_TURNS = 256
+"""Budgets spent at the stop: more than a kernel's receive buffer holds, less than peers could send for ever."""
+
+BACKLOG = 1024
+"""Connections that the kernel takes while we are busy; net.core.somaxconn caps it."""
+
 SO_MEMINFO = 55
 """``include/uapi/asm-generic/socket.h``: socket memory figures, readable without any privilege."""
 SK_MEMINFO_DROPS = 8
@@ -121,8 +127,23 @@ class UdpListener:
                     await asyncio.sleep(0)
                     emptied = self._drain(fd, [])
         finally:
-            self._drain(fd, [])
-            stream.close()
+            try:
+                self._finish(fd, _queued(stream))
+            finally:
+                stream.close()
+
+    def _finish(self, fd: int, woken: list[bytes]) -> None:
+        """A graceful stop loses nothing that arrived: neither what the stream has queued nor what the kernel holds."""
+        emptied = self._drain(fd, woken)
+        for _ in range(FINAL_TURNS):
+            if emptied:
+                break
+            emptied = self._drain(fd, [])
+
+    def close(self) -> None:
+        """Give the address back, if it is still held; may be called twice."""
+        if self._socket is not None:
+            self._socket.close()
 
     def _drain(self, fd: int, woken: list[bytes]) -> bool:
         taken, emptied = self._engine.receive(self._number, fd, self._now_ns(), BUDGET, woken)
@@ -135,6 +156,24 @@ class UdpListener:
             return 0
         figures = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
         return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
+
+
+def _queued(stream: asyncio_dgram.aio.DatagramStream) -> list[bytes]:
+    """What the stream has read and nobody has taken yet: its ``recv`` waits only if there is nothing."""
+    found: list[bytes] = []
+    while True:
+        step = stream.recv()
+        try:
+            step.send(None)
+        except StopIteration as done:
+            found.append(done.value[0])
+        except OSError:
+            continue  # A late error of the socket, handed over once.
+        except asyncio_dgram.TransportClosed:
+            return found
+        else:
+            step.close()
+            return found
 
 
 def bound_socket(host: str, port: int, kind: socket.SocketKind, name: str) -> socket.socket:
@@ -153,8 +192,7 @@ def bound_socket(host: str, port: int, kind: socket.SocketKind, name: str) -> so
     try:
         bound.bind((host, port))
         if kind == socket.SOCK_STREAM:
-            # The kernel takes the handshakes while we are busy; net.core.somaxconn caps it.
-            bound.listen(1024)
+            bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise _explained(error, host, port, kind, name) from error
@@ -186,10 +224,9 @@ def port_holder(protocol: str, port: int) -> str | None:
         return None
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            for fd in os.scandir(f"/proc/{pid}/fd"):
-                if os.readlink(fd.path) in inodes:
-                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
-                        return f"{stream.read().strip()} (pid {pid})"
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") in inodes for fd in os.listdir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
+                    return f"{stream.read().strip()} (pid {pid})"
         except OSError:
             continue  # It ended meanwhile, or belongs to another user.
     return None

@@ -43,6 +43,7 @@ _DELIVERED = """
 _FAILED = """
     UPDATE outbox SET attempts = attempts + 1, error = ?, next_try_ns = ? WHERE id = ? AND delivered_ns IS NULL
 """
+_RETRY_NOW = "UPDATE outbox SET next_try_ns = 0 WHERE delivered_ns IS NULL AND next_try_ns <> 0"
 _COUNTS = """
     SELECT output,
            sum(delivered_ns IS NULL),
@@ -130,6 +131,18 @@ class Outbox:
         """The entry could not be delivered; it is due again at ``next_try_ns``."""
         with self._database.transaction("note a failed delivery") as connection:
             connection.execute(_FAILED, (error[:MOST_ERROR_CHARACTERS], next_try_ns, entry_id))
+
+    def retry_now(self) -> int:
+        """
+        Makes everything that waits for its next try due at once.
+
+        For the start: a pause belongs to the run that made it.
+
+        Returns:
+            Entries that were waiting for a later time.
+        """
+        with self._database.transaction("go on with the outbox") as connection:
+            return connection.execute(_RETRY_NOW).rowcount
 
     def counts(self) -> dict[str, OutboxCounts]:
         """By output; outputs that never had an entry are not in it."""

@@ -57,10 +57,8 @@ def _forged_sources() -> Iterator[Case]:
 
 def _long_keys() -> Iterator[Case]:
     """Sessions that end in a thousand keys which nobody wants."""
-    message = (
-        b'<189>devname="fw1" devid="FGT-EXAMPLE" logid="0000000013" type="traffic" subtype="forward" srcip=10.0.0.9 '
-    )
-    message += b'dstip=198.51.100.7 dstport=443 proto=6 action="deny" ' + b"a=b " * 1000
+    message = b'<189>devname="fw1" devid="FGT-EXAMPLE" logid="0000000013" type="traffic" subtype="forward" vd="root" '
+    message += b'srcip=10.0.0.9 dstip=198.51.100.7 dstport=443 proto=6 action="deny" ' + b"a=b " * 1000
     while True:
         yield message, "session"
 

@@ -25,7 +25,8 @@ UNPACKED = Path(__file__).resolve().parents[2] / ".cache" / "servers"
 FOLDERS = ("usr/sbin", "usr/bin")
 
 # Machines differ: a slow one sets a factor.
-PATIENCE_S = 10.0 * float(os.environ.get("COLLECTORD_TEST_TIME_FACTOR", "1"))
+TIME_FACTOR = float(os.environ.get("COLLECTORD_TEST_TIME_FACTOR", "1"))
+PATIENCE_S = 10.0 * TIME_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,14 @@ def free_port(kind: socket.SocketKind) -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], T], what: str) -> T:
+def wait_for(condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
     """The condition's first true value; fails the test when that does not come."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.02)
-    pytest.fail(f"waited {PATIENCE_S:g} s for {what}")
+    pytest.fail(f"waited {patience_s:g} s for {what}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Server:
         content = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         return content.split("\n")[:-1]
 
-    def wait_for_lines(self, count: int, with_text: str = "") -> list[str]:
+    def wait_for_lines(self, count: int, with_text: str = "", patience_s: float = PATIENCE_S) -> list[str]:
         """The lines that hold ``with_text``, as soon as there are ``count``."""
 
         def enough() -> list[str]:
@@ -109,7 +110,7 @@ class Server:
             return lines if len(lines) >= count else []
 
         try:
-            return wait_for(enough, f"{count} lines with {with_text!r}")
+            return wait_for(enough, f"{count} lines with {with_text!r}", patience_s)
         except pytest.fail.Exception as failure:
             failure.msg = f"{failure.msg}; it has {self.lines()}; it said {self.errors.read_text()}"
             raise
@@ -194,16 +195,16 @@ template(name="understood" type="list" option.jsonf="on") {
 
 
 @contextlib.contextmanager
-def rsyslogd(folder: Path) -> Iterator[Server]:
+def rsyslogd(folder: Path, port: int = 0) -> Iterator[Server]:
     """
-    rsyslogd on one port, UDP and TCP (both framings).
+    rsyslogd on one port (0: any that is free), UDP and TCP (both framings).
 
     Each message is one JSON object per line of its log; ``data`` holds, as JSON in a string, what rsyslog's own module
     made of the structured data.
     """
     program = find_program("rsyslogd")
     # The port has to be free for both.
-    port = wait_for(lambda: _port_for_both(), "a port that is free for UDP and TCP")
+    port = port or wait_for(lambda: _port_for_both(), "a port that is free for UDP and TCP")
     log = folder / "messages"
     configuration = folder / "rsyslog.conf"
     configuration.write_text(

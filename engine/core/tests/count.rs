@@ -192,8 +192,13 @@ impl Model {
     }
 }
 
+/// How many examples to try: `PROPTEST_CASES` where it asks for more than `least`.
+fn cases(least: u32) -> u32 {
+    ProptestConfig::default().cases.max(least)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Within the capacity, rows and judgements are those of a counter without bounds, whatever is acknowledged when.
     #[test]
@@ -415,7 +420,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(10), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A burst just before a slot's end is judged, wherever ticks fall.
     #[test]

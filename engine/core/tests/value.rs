@@ -154,8 +154,13 @@ fn escaped(value: &[u8], introducer: u8, special: &[u8]) -> Vec<u8> {
     value.iter().flat_map(one).collect()
 }
 
+/// How many examples to try: `PROPTEST_CASES` where it asks for more than `least`.
+fn cases(least: u32) -> u32 {
+    ProptestConfig::default().cases.max(least)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(2000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_are_read_in_one_walk(text in hostile()) {

@@ -69,6 +69,20 @@ def test_failure_is_kept(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) 
     assert outbox.next_try_ns("log") is None
 
 
+def test_retry_now(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
+    """After a restart nothing waits for a time that an earlier run has set; errors and tries stay counted."""
+    alerts.record([make_alert("a"), make_alert("b"), make_alert("c")], [["noc"], ["noc"], ["noc"]])
+    first, second, _ = outbox.due("noc", 0, 10)
+    outbox.failed(first.id, "no answer", 2**62)
+    outbox.delivered(second.id, 5)
+    assert ["c raised"] == due(outbox)
+
+    assert 1 == outbox.retry_now()
+    assert 0 == outbox.retry_now()
+    assert ["a raised", "c raised"] == due(outbox)
+    assert (1, "no answer") == (outbox.due("noc", 0, 1)[0].attempts, outbox.due("noc", 0, 1)[0].error)
+
+
 def test_delivered_stays_delivered(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
     """A late failure report of the same entry does not bring it back."""
     alerts.record([make_alert()], [["noc"]])

@@ -59,6 +59,13 @@ impl Default for Scratch<'_> {
     }
 }
 
+impl<'m> Scratch<'m> {
+    /// As many places as the template has holes: a template clears all that it is given.
+    fn holes_of(&mut self, template: &Template) -> &mut [Option<&'m [u8]>] {
+        self.holes.get_mut(..template.holes().len()).unwrap_or_default()
+    }
+}
+
 /// All profiles, ready for a set of wanted fields.
 pub struct Profiles {
     detector: Detector,
@@ -313,7 +320,8 @@ impl Reader {
                 });
             }
             Self::Template { prefix, holes } => {
-                let rest = prefix.as_ref()?.read_prefix(content, &mut scratch.holes)?;
+                let prefix = prefix.as_ref()?;
+                let rest = prefix.read_prefix(content, scratch.holes_of(prefix))?;
                 take_holes(holes, scratch);
                 return Some(rest);
             }
@@ -345,7 +353,7 @@ impl Message {
 
     fn read_templates<'m>(&'m self, body: &'m [u8], scratch: &mut Scratch<'m>) -> bool {
         for (template, holes) in &self.templates {
-            if template.read(body, &mut scratch.holes) {
+            if template.read(body, scratch.holes_of(template)) {
                 take_holes(holes, scratch);
                 return true;
             }

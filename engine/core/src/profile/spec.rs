@@ -1,5 +1,6 @@
 //! A profile as its TOML says it, checked.
 
+use super::MAX_INPUTS;
 use super::detect::Sign;
 use crate::plan::{Problems, Table, kind_of};
 use crate::session::{Case, Counts, Field, Kind};
@@ -214,6 +215,17 @@ impl Profile {
     }
 
     fn check(&self, path: &str, problems: &mut Problems) {
+        let maps = self.maps.iter().chain(self.messages.iter().flat_map(|message| &message.maps));
+        let asked = self.fields.iter().chain(self.messages.iter().flat_map(|message| &message.fields));
+        let mut names: Vec<&String> = asked.flat_map(|assign| &assign.from).chain(&self.id).collect();
+        names.extend(maps.filter_map(|map| if let Source::Input(name) = &map.from { Some(name) } else { None }));
+        let templates = self.prefix.iter().chain(self.messages.iter().flat_map(|message| &message.templates));
+        names.extend(templates.flat_map(Template::holes));
+        names.sort_unstable();
+        names.dedup();
+        if names.len() > MAX_INPUTS {
+            problems.add(path, format!("{} names of keys, columns and holes, at most {MAX_INPUTS}", names.len()));
+        }
         if self.id.is_none() && self.messages.len() > 1 {
             problems.add(path, "several messages need an id that chooses among them");
         }

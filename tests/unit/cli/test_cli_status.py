@@ -1,0 +1,163 @@
+"""``collectord status``: of the running daemon, from its database, and as a monitoring plugin."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectord.errors import UnavailableError
+from collectord.model import Changes
+from collectord.store.counters import Counters
+from collectord.store.db import Database
+
+NOW_NS = 1_800_000_000 * 10**9
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the running daemon answers; a test may change it."""
+    answer: dict[str, Any] = {
+        "version": "1",
+        "engine": "release",
+        "running": True,
+        "started": "2027-01-15T08:00:00.000Z",
+        "uptime_s": 61,
+        "database": "/var/lib/collectord/collectord.db",
+        "listeners": [
+            {
+                "type": "udp", "name": "udp", "host": "127.0.0.1", "port": 5514, "received": 1234567,
+                "outcomes": {"session": 1234560, "unparsed": 7}, "kernel_drops": 0, "receive_buffer": 65536,
+            },
+            {
+                "type": "tcp", "name": "tcp", "host": "127.0.0.1", "port": 5514, "received": 0,
+                "outcomes": {}, "connections": 3, "refused": 0,
+            },
+        ],
+        "outputs": [{"name": "noc", "up": True, "delivered": 1, "failures": 0, "waiting": 0, "last_error": ""}],
+        "alerts": {"active": 2, "refused": {}},
+        "tick": {
+            "ticks": 61, "last_ms": 1.5, "longest_ms": 20.0, "carried_rows": 0, "store_failures": 0,
+            "unstored_alerts": 0, "lost_alerts": 0,
+        },
+        "counters": [{"name": "port_volume", "evicted": 4, "without_key": 5}],
+    }  # fmt: skip
+
+    def ask(path: Path, command: str) -> dict[str, Any]:
+        assert (path.name, command) == ("control.sock", "status")
+        return answer
+
+    monkeypatch.setattr("collectord.control.ask", ask)
+    return answer
+
+
+@pytest.fixture
+def stored(config: Path) -> None:
+    """A database that a daemon left."""
+    ledger = [(0, "session", 9, 900), (0, "empty", 1, 0)]
+    with Database(config.parent / "state" / "collectord.db") as database:
+        changes = Changes(
+            seq=1, now_ns=NOW_NS, rows={}, ledger=ledger, windows=(), evicted={}, without_key={}, carried=0
+        )
+        Counters(database, "run").write(changes, (), ["udp"])
+
+
+class TestRunning:
+    """The daemon answers."""
+
+    def test_for_people(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["outputs"][0].update(up=False, last_error="\x1b[2Jrefused")
+        result = run("status")
+
+        assert result.exit_code == 0
+        for text in (
+            "up 61 s", "udp (udp)", "1,234,567", "unparsed", "3 connections", "noc", "DOWN", "2 active alerts",
+            "4 keys evicted", "5 sessions without its key",
+        ):  # fmt: skip
+            assert text in result.stdout
+        assert "too_long" not in result.stdout, "only outcomes that occurred"
+        assert "\x1b" not in result.stdout
+
+    def test_for_programs(self, run: Any, answer: dict[str, Any]) -> None:
+        (line,) = run("status", "--json").stdout.splitlines()
+
+        assert json.loads(line) == answer
+
+
+class TestNotRunning:
+    """The database tells what it can."""
+
+    def test_nothing_yet(self, run: Any) -> None:
+        result = run("status")
+
+        assert result.exit_code == 0
+        assert "The daemon does not run" in result.stdout
+        assert "There is no database yet." in result.stdout
+
+    @pytest.mark.usefixtures("stored")
+    def test_for_people(self, run: Any) -> None:
+        result = run("status")
+
+        assert "The daemon does not run" in result.stdout
+        for text in ("last written 2027-01-15", "udp", "session", "9", "0 active alerts"):
+            assert text in result.stdout
+
+    @pytest.mark.usefixtures("stored")
+    def test_for_programs(self, run: Any) -> None:
+        stored = json.loads(run("status", "--json").stdout)
+
+        assert stored["running"] is False
+        assert "nobody answers" in stored["reason"]
+        assert stored["ledger"] == {"udp": {"session": 9, "empty": 1}}
+        assert stored["last_tick_ns"] == NOW_NS
+        assert stored["alerts"] == {"active": 0}
+
+
+class TestPlugin:
+    """``--check``: one line and a status for Nagios and Icinga."""
+
+    def check(self, run: Any) -> tuple[int, str]:
+        result = run("status", "--check")
+        (line,) = result.stdout.splitlines()
+        return result.exit_code, line
+
+    def test_ok(self, run: Any, answer: dict[str, Any]) -> None:
+        assert self.check(run) == (0, "OK - 2 active alerts | received=1234567c dropped=0c alerts=2")
+
+    def test_an_output_is_down(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["outputs"][0]["up"] = False
+        status, line = self.check(run)
+        assert (status, line.partition(" | ")[0]) == (1, "WARNING - down: noc")
+
+    def test_an_output_that_was_not_used_yet_is_not_down(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["outputs"][0]["up"] = None
+        assert self.check(run)[0] == 0
+
+    def test_the_kernel_dropped_something(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["listeners"][0]["kernel_drops"] = 5
+        status, line = self.check(run)
+        assert status == 1
+        assert "dropped 5 datagrams" in line
+
+    @pytest.mark.parametrize("what", ["unstored_alerts", "lost_alerts"])
+    def test_the_database_can_not_be_written(self, run: Any, answer: dict[str, Any], what: str) -> None:
+        answer["tick"][what] = 1
+        assert self.check(run) == (2, "CRITICAL - the database can't be written")
+
+    def test_it_does_not_run(self, run: Any) -> None:
+        status, line = self.check(run)
+        assert status == 2
+        assert line.startswith("CRITICAL - the daemon does not run")
+
+    def test_it_can_not_be_told(self, run: Any, config: Path) -> None:
+        config.write_text("surprise = 1\nanother = 2\n")
+        status, line = self.check(run)
+        assert status == 3
+        assert line.startswith(f"UNKNOWN - {config}:1: surprise")
+
+    def test_it_is_stuck(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def ask(*_: Any) -> None:
+            raise UnavailableError("the daemon does not answer within 10 s")
+
+        monkeypatch.setattr("collectord.control.ask", ask)
+        assert self.check(run) == (2, "CRITICAL - the daemon does not answer within 10 s")

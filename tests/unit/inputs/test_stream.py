@@ -1,0 +1,288 @@
+"""The TCP listener: bytes to the engine, bounds on connections and idle time, and a stop that loses nothing."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from collectord.errors import ListenError
+from collectord.inputs import stream as module
+from collectord.inputs.stream import TcpListener
+
+
+class FakeEngine:
+    """Keeps the bytes of each stream; each line is a message."""
+
+    def __init__(self) -> None:
+        self.data: dict[int, bytearray] = {}
+        self.ended: list[int] = []
+        self.listeners: list[int] = []
+
+    def connect(self, listener: int) -> int:
+        self.listeners.append(listener)
+        number = len(self.listeners)
+        self.data[number] = bytearray()
+        return number
+
+    def feed(self, stream: int, buffer: memoryview, n: int, now_ns: int) -> int:
+        assert now_ns == 42
+        assert stream not in self.ended
+        self.data[stream] += buffer[:n]
+        return bytes(buffer[:n]).count(b"\n")
+
+    def disconnect(self, stream: int, now_ns: int) -> int:
+        self.ended.append(stream)
+        return int(bool(self.data[stream]) and not self.data[stream].endswith(b"\n"))
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def make(engine: FakeEngine) -> Iterator[Callable[..., TcpListener]]:
+    """Makes a bound listener on a free port of loopback; any argument can be given."""
+    made: list[TcpListener] = []
+
+    def make(**arguments: Any) -> TcpListener:
+        values: dict[str, Any] = {
+            "number": 5,
+            "name": "tcp",
+            "host": "127.0.0.1",
+            "port": 0,
+            "connections": 10,
+            "idle_s": 600.0,
+            "engine": engine,
+            "now_ns": lambda: 42,
+        }
+        listener = TcpListener(**(values | arguments))
+        made.append(listener)
+        listener.bind()
+        return listener
+
+    yield make
+    for listener in made:
+        listener.close()
+
+
+@asynccontextmanager
+async def serving(listener: TcpListener) -> AsyncIterator[None]:
+    """Serves until the block ends."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(listener.serve())
+        yield
+        task.cancel()
+
+
+@asynccontextmanager
+async def connected(listener: TcpListener) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client's end of a connection."""
+    reader, writer = await asyncio.open_connection(*listener.address)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Lets the loop turn until something holds; pytest's time limit is the bound."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+Make = Callable[..., TcpListener]
+
+
+async def test_bytes_reach_the_engine(make: Make, engine: FakeEngine) -> None:
+    listener = make()
+    async with serving(listener), connected(listener) as (_, writer):
+        writer.write(b"one\ntwo\nhal")
+        await until(lambda: listener.received == 2)
+        assert listener.connections == 1
+        writer.write(b"f\n")
+        await until(lambda: listener.received == 3)
+        writer.close()
+        await until(lambda: listener.connections == 0)
+
+    assert engine.listeners == [5]
+    assert engine.data == {1: bytearray(b"one\ntwo\nhalf\n")}
+    assert engine.ended == [1]
+
+
+async def test_what_ends_with_the_connection_is_received(make: Make, engine: FakeEngine) -> None:
+    listener = make()
+    async with serving(listener), connected(listener) as (_, writer):
+        writer.write(b"without an end")
+        writer.close()
+        await until(lambda: listener.received == 1)
+    assert engine.ended == [1]
+
+
+async def test_connections_do_not_mix(make: Make, engine: FakeEngine) -> None:
+    listener = make()
+    async with serving(listener), connected(listener) as (_, first), connected(listener) as (_, second):
+        for number in range(20):
+            first.write(b"first %d\n" % number)
+            second.write(b"second %d\n" % number)
+            await first.drain()
+        await until(lambda: listener.received == 40)
+    lines = sorted(bytes(data) for data in engine.data.values())
+    assert lines == [
+        b"".join(b"first %d\n" % number for number in range(20)),
+        b"".join(b"second %d\n" % number for number in range(20)),
+    ]
+
+
+async def test_more_than_one_chunk(make: Make, engine: FakeEngine) -> None:
+    listener = make()
+    sent = b"".join(b"%06d\n" % number for number in range(module.CHUNK_BYTES // 3))
+    async with serving(listener), connected(listener) as (_, writer):
+        writer.write(sent)
+        await writer.drain()
+        await until(lambda: listener.received == module.CHUNK_BYTES // 3)
+    assert bytes(engine.data[1]) == sent
+
+
+async def test_one_too_many_is_refused(make: Make, engine: FakeEngine) -> None:
+    """It is closed at once, and counted; the others go on, and there is room again when one ends."""
+    listener = make(connections=2)
+    with structlog.testing.capture_logs() as logs:
+        async with serving(listener), connected(listener) as (_, first), connected(listener):
+            await until(lambda: listener.connections == 2)
+            async with connected(listener) as (reader, writer):
+                writer.write(b"lost\n")
+                with pytest.raises(ConnectionError):
+                    assert await reader.read() == b""
+                    raise ConnectionResetError  # Closed without a reset, if our bytes came later than the close.
+            assert (listener.connections, listener.refused) == (2, 1)
+            first.close()
+            await until(lambda: listener.connections == 1)
+            async with connected(listener) as (_, writer):
+                writer.write(b"taken\n")
+                await until(lambda: listener.received == 1)
+
+    assert len(engine.listeners) == 3
+    (entry,) = [entry for entry in logs if "refused" in entry["event"]]
+    assert (entry["listener"], entry["peer"], entry["limit"]) == ("tcp", "127.0.0.1", 2)
+
+
+async def test_an_idle_connection_is_closed(make: Make, engine: FakeEngine) -> None:
+    """Such as that of a peer that lost its power: nothing tells us that it is gone."""
+    listener = make(idle_s=0.2)
+    with structlog.testing.capture_logs() as logs:
+        async with serving(listener), connected(listener) as (reader, writer):
+            writer.write(b"half a line")
+            await until(lambda: bool(engine.data.get(1)))
+            with pytest.raises(ConnectionError):
+                assert await reader.read() == b""
+                raise ConnectionResetError
+            await until(lambda: listener.connections == 0)
+
+    assert listener.received == 1, "what it left unfinished has its outcome"
+    assert engine.ended == [1]
+    assert [entry["event"] for entry in logs] == ["idle connection closed"]
+
+
+async def test_a_connection_that_sends_is_not_idle(make: Make) -> None:
+    listener = make(idle_s=0.3)
+    async with serving(listener), connected(listener) as (_, writer):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 0.9
+        sent = 0
+        while loop.time() < end:
+            writer.write(b"x\n")
+            sent += 1
+            await until(lambda sent=sent: listener.received == sent)
+        assert listener.connections == 1
+
+
+async def test_the_stop_reads_what_the_kernel_holds(make: Make, engine: FakeEngine) -> None:
+    """The peer has its acknowledgement already, so it will not send it again."""
+    listener = make()
+    async with serving(listener):
+        with socket.create_connection(listener.address) as peer:
+            await until(lambda: listener.connections == 1)
+            peer.sendall(b"line\n" * 10_000 + b"rest")
+            assert engine.data[1] == b"", "the loop had no turn to read it"
+            # Leaving the block cancels the listener before the loop reads.
+    assert bytes(engine.data[1]) == b"line\n" * 10_000 + b"rest"
+    assert listener.received == 10_001
+    assert engine.ended == [1]
+    assert listener.connections == 0
+
+
+async def test_the_stop_has_an_end(make: Make, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that never stops sending does not keep the daemon from stopping."""
+    monkeypatch.setattr(module.os, "readv", lambda _, __: 5)
+    listener = make()
+    async with serving(listener), connected(listener):
+        await until(lambda: listener.connections == 1)
+    assert len(engine.data[1]) == 5 * module.FINAL_CHUNKS
+
+
+async def test_the_stop_with_a_peer_that_is_gone(make: Make, engine: FakeEngine) -> None:
+    """A reset that came in the same turn is no error."""
+    listener = make()
+    async with serving(listener):
+        peer = socket.create_connection(listener.address)
+        await until(lambda: listener.connections == 1)
+        # Linger with 0 s: closing resets the connection (socket(7)).
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+    assert engine.ended == [1]
+
+
+async def test_a_half_open_peer_is_closed(make: Make, engine: FakeEngine) -> None:
+    """It said that it sends no more; we never answer, so the connection is over."""
+    listener = make()
+    async with serving(listener), connected(listener) as (reader, writer):
+        writer.write(b"last\n")
+        writer.write_eof()
+        assert await reader.read() == b""
+        await until(lambda: listener.connections == 0)
+    assert bytes(engine.data[1]) == b"last\n"
+    assert engine.ended == [1]
+
+
+async def test_after_the_stop_nobody_listens(make: Make) -> None:
+    listener = make()
+    address = listener.address
+    async with serving(listener), connected(listener):
+        await until(lambda: listener.connections == 1)
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*address)
+
+
+def test_a_restart_gets_its_port_again(make: Make) -> None:
+    """Connections of the last run in TIME_WAIT do not keep it."""
+    listener = make()
+    port = listener.address[1]
+    with socket.create_connection(listener.address) as peer:
+        assert listener._socket is not None
+        taken, _ = listener._socket.accept()
+        taken.close()  # We close first: TIME_WAIT is on our side.
+        assert peer.recv(1) == b""
+    listener.close()
+    assert make(port=port).address[1] == port
+
+
+def test_a_port_in_use(make: Make) -> None:
+    first = make()
+    with pytest.raises(ListenError, match=rf"tcp port {first.address[1]} on 127.0.0.1 is in use by .+ \(pid \d+\)"):
+        make(port=first.address[1])
+
+
+async def test_bind_comes_first(engine: FakeEngine) -> None:
+    listener = TcpListener(
+        number=0, name="t", host="127.0.0.1", port=7, connections=1, idle_s=1, engine=engine, now_ns=lambda: 0
+    )
+    assert listener.address == ("127.0.0.1", 7)
+    listener.close()
+    with pytest.raises(RuntimeError, match="bind comes before serve"):
+        await listener.serve()

@@ -1,0 +1,349 @@
+"""The UDP listener: the loop's wake-up, the drain, the end, and what a socket that can't be had says."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from collectord.errors import EX_NOPERM, EX_OSERR, ListenError
+from collectord.inputs import udp
+from collectord.inputs.udp import UdpListener, bound_socket, port_holder
+
+NOW_NS = 42
+
+
+class FakeEngine:
+    """Reads the socket as the engine does, and notes what it was handed."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.calls: list[tuple[int, int, int, list[bytes]]] = []
+        """(listener, now_ns, budget, woken) of each call."""
+        self.most = 1 << 30
+        """Datagrams that a call takes at most."""
+        self.error: OSError | None = None
+
+    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+        if self.error is not None:
+            raise self.error
+        self.calls.append((listener, now_ns, budget, list(woken)))
+        taken = list(woken)
+        emptied = False
+        with socket.socket(fileno=os.dup(fd)) as ours:
+            while len(taken) < min(budget, self.most) and not emptied:
+                try:
+                    taken.append(ours.recv(65536, socket.MSG_DONTWAIT))
+                except BlockingIOError:
+                    emptied = True
+        self.messages += taken
+        return len(taken), emptied
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def make(engine: FakeEngine) -> Iterator[Callable[..., UdpListener]]:
+    """Makes a listener on a free port of loopback; any argument can be given."""
+    made: list[UdpListener] = []
+
+    def make(**arguments: Any) -> UdpListener:
+        values: dict[str, Any] = {
+            "number": 3,
+            "name": "udp",
+            "host": "127.0.0.1",
+            "port": 0,
+            "receive_buffer_bytes": 64 * 1024,
+            "engine": engine,
+            "now_ns": lambda: NOW_NS,
+        }
+        listener = UdpListener(**(values | arguments))
+        made.append(listener)
+        return listener
+
+    yield make
+    for listener in made:
+        listener.close()
+
+
+@pytest.fixture
+def sender() -> Iterator[socket.socket]:
+    """A socket to send from."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        yield sender
+
+
+@asynccontextmanager
+async def serving(listener: UdpListener) -> AsyncIterator[asyncio.Task[None]]:
+    """Serves until the block ends."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(listener.serve())
+        yield task
+        task.cancel()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Lets the loop turn until something holds; pytest's time limit is the bound."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+async def test_wakes_and_drains(make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket) -> None:
+    """One datagram wakes the listener, the others are taken with it, in order."""
+    listener = make()
+    listener.bind()
+    for number in range(10):
+        sender.sendto(b"%d" % number, listener.address)
+    async with serving(listener):
+        await until(lambda: listener.received == 10)
+
+    assert engine.messages == [b"%d" % number for number in range(10)]
+    number, now_ns, budget, woken = engine.calls[0]
+    assert (number, now_ns, budget, woken) == (3, NOW_NS, udp.BUDGET, [b"0"])
+
+
+async def test_goes_on_after_a_pause(
+    make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
+) -> None:
+    listener = make()
+    listener.bind()
+    async with serving(listener):
+        for number in range(3):
+            sender.sendto(b"%d" % number, listener.address)
+            await until(lambda number=number: listener.received == number + 1)
+
+    assert engine.messages == [b"0", b"1", b"2"]
+
+
+async def test_others_have_their_turn_when_the_budget_is_spent(
+    make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
+) -> None:
+    """A flood on one socket does not hold up the loop."""
+    engine.most = 2
+    listener = make()
+    listener.bind()
+    for number in range(20):
+        sender.sendto(b"%d" % number, listener.address)
+    turns = 0
+    async with serving(listener):
+        while listener.received < 20:
+            await asyncio.sleep(0)
+            turns += 1
+
+    assert turns >= 8
+    assert sorted(engine.messages, key=int) == [b"%d" % number for number in range(20)]
+
+
+async def test_the_end_takes_what_the_kernel_holds(
+    make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
+) -> None:
+    """Also more than one budget of it, and what the event loop had read already."""
+    engine.most = 2
+    listener = make()
+    listener.bind()
+    async with serving(listener):
+        sender.sendto(b"first", listener.address)
+        await until(lambda: listener.received == 1)
+        for number in range(15):
+            sender.sendto(b"%d" % number, listener.address)
+
+    assert engine.messages == [b"first", *(b"%d" % number for number in range(15))]
+    assert listener.received == 16
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_the_end_loses_nothing_at_whatever_moment(
+    make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket, turns: int
+) -> None:
+    """The stream may just have read a datagram that nobody has taken from it."""
+    listener = make()
+    listener.bind()
+    async with serving(listener):
+        for _ in range(4):
+            await asyncio.sleep(0)
+        for number in range(5):
+            sender.sendto(b"%d" % number, listener.address)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    assert sorted(engine.messages) == [b"%d" % number for number in range(5)]
+
+
+async def test_the_end_has_an_end(
+    make: Callable[..., UdpListener], engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer that never stops sending does not keep the daemon from stopping."""
+    monkeypatch.setattr(udp, "FINAL_TURNS", 5)
+    listener = make()
+    listener.bind()
+    async with serving(listener):
+        await asyncio.sleep(0)
+        engine.most = 0  # Never empty.
+    assert len(engine.calls) <= 1 + 5
+
+
+async def test_a_socket_that_can_not_be_read_ends_it(
+    make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
+) -> None:
+    listener = make()
+    listener.bind()
+    engine.error = OSError(errno.EBADF, "bad file descriptor")
+    sender.sendto(b"x", listener.address)
+    with pytest.raises(OSError, match="bad file descriptor"):
+        await listener.serve()
+
+
+async def test_bind_comes_first(make: Callable[..., UdpListener]) -> None:
+    with pytest.raises(RuntimeError, match="bind comes before serve"):
+        await make().serve()
+
+
+def test_the_address_is_known_before_and_after(make: Callable[..., UdpListener]) -> None:
+    listener = make()
+    assert listener.address == ("127.0.0.1", 0)
+    listener.bind()
+    host, port = listener.address
+    assert host == "127.0.0.1"
+    assert port > 0
+
+
+def test_ipv6(make: Callable[..., UdpListener]) -> None:
+    listener = make(host="::1")
+    try:
+        listener.bind()
+    except ListenError:
+        pytest.skip("no IPv6 on this machine")
+    assert listener.address[0] == "::1"
+
+
+class TestReceiveBuffer:
+    """What is asked of the kernel, and what it gives."""
+
+    def test_what_the_kernel_gave(self, make: Callable[..., UdpListener]) -> None:
+        listener = make(receive_buffer_bytes=100_000)
+        assert listener.receive_buffer_bytes == 0
+        listener.bind()
+        assert listener.receive_buffer_bytes == 100_000
+
+    def test_less_than_asked_for_is_told(self, make: Callable[..., UdpListener]) -> None:
+        listener = make(receive_buffer_bytes=1 << 30)
+        with structlog.testing.capture_logs() as logs:
+            listener.bind()
+        if listener.receive_buffer_bytes == 1 << 30:
+            pytest.skip("this kernel gives a gigabyte")
+        (entry,) = logs
+        assert "net.core.rmem_max" in entry["event"]
+        assert entry["bytes"] == listener.receive_buffer_bytes < entry["limit"] == 1 << 30
+
+
+class TestKernelDrops:
+    """Datagrams that did not fit into the receive buffer."""
+
+    def test_a_flood_that_nobody_reads(self, make: Callable[..., UdpListener], sender: socket.socket) -> None:
+        listener = make(receive_buffer_bytes=4096)
+        assert listener.kernel_drops() == 0
+        listener.bind()
+        assert listener.kernel_drops() == 0
+        for _ in range(100):
+            sender.sendto(b"x" * 1000, listener.address)
+        drops = listener.kernel_drops()
+        assert 0 < drops < 100
+
+        with socket.socket(fileno=os.dup(listener._socket.fileno())) as ours:
+            ours.setblocking(False)
+            held = 0
+            with pytest.raises(BlockingIOError):
+                while True:
+                    ours.recv(2000)
+                    held += 1
+        assert held + drops == 100
+
+    def test_none_after_the_end(self, make: Callable[..., UdpListener]) -> None:
+        listener = make()
+        listener.bind()
+        listener.close()
+        listener.close()
+        assert listener.kernel_drops() == 0
+
+
+class TestAddressThatCanNotBeHad:
+    """What an administrator reads."""
+
+    def test_in_use_names_who_holds_it(self, make: Callable[..., UdpListener]) -> None:
+        first = make()
+        first.bind()
+        second = make(name="again", port=first.address[1])
+        with pytest.raises(ListenError) as caught:
+            second.bind()
+        with open("/proc/self/comm", encoding="utf-8") as stream:
+            us = f"{stream.read().strip()} (pid {os.getpid()})"
+        assert str(caught.value) == (f"listener again: udp port {first.address[1]} on 127.0.0.1 is in use by {us}")
+        assert caught.value.exit_status == EX_OSERR
+
+    def test_in_use_by_somebody_who_can_not_be_seen(
+        self, make: Callable[..., UdpListener], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = make()
+        first.bind()
+        monkeypatch.setattr(udp.os, "listdir", lambda _: ["1x", "999999999"])
+        with pytest.raises(ListenError, match="is in use by another process"):
+            make(port=first.address[1]).bind()
+
+    def test_an_address_of_another_machine(self, make: Callable[..., UdpListener]) -> None:
+        with pytest.raises(ListenError, match=r"this machine has no address 203\.0\.113\.1") as caught:
+            make(host="203.0.113.1").bind()
+        assert caught.value.exit_status == EX_OSERR
+
+    @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+    def test_a_port_that_needs_a_privilege(
+        self, make: Callable[..., UdpListener], monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        """As root and in containers every port can be had, so the kernel's answer is made up."""
+
+        class Refusing(socket.socket):
+            def bind(self, address: Any) -> None:
+                raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(udp.socket, "socket", Refusing)
+        with pytest.raises(ListenError, match=r"udp port 514 on 127\.0\.0\.1 needs a privilege") as caught:
+            make(port=514).bind()
+        assert caught.value.exit_status == EX_NOPERM
+
+    def test_anything_else_is_told_as_it_is(
+        self, make: Callable[..., UdpListener], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Refusing(socket.socket):
+            def bind(self, address: Any) -> None:
+                raise OSError(errno.ENOBUFS, "No buffer space available")
+
+        monkeypatch.setattr(udp.socket, "socket", Refusing)
+        with pytest.raises(ListenError, match="can't be had: No buffer space available"):
+            make().bind()
+
+
+class TestPortHolder:
+    """Who holds a port, from /proc."""
+
+    @pytest.mark.parametrize("protocol", ["udp", "tcp"])
+    def test_our_own(self, protocol: str) -> None:
+        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+        with bound_socket("127.0.0.1", 0, kind, "test") as ours:
+            holder = port_holder(protocol, ours.getsockname()[1])
+        assert holder is not None
+        assert holder.endswith(f"(pid {os.getpid()})")
+
+    def test_nobody(self) -> None:
+        with bound_socket("127.0.0.1", 0, socket.SOCK_DGRAM, "test") as ours:
+            port = ours.getsockname()[1]
+        assert port_holder("udp", port) is None
+
+    def test_a_table_that_is_not_there(self) -> None:
+        assert port_holder("no-such-protocol", 514) is None

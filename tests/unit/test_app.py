@@ -1,0 +1,283 @@
+"""The daemon in this process: start, messages in, alerts out, and a stop that loses nothing."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectord import control, plan
+from collectord.app import App, receivers
+from collectord.clock import ManualClock
+from collectord.config import Config, LogOutput, SnmpOutput, SyslogOutput, TcpListener, UdpListener
+from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, StoreError
+from collectord.model import Alert, AlertState, Mode, Severity
+from collectord.store import ledger
+from collectord.store.alerts import Alerts
+from collectord.store.db import Database
+
+THRESHOLD = 10
+DENIED = b'<164>%ASA-4-106023: Deny tcp src out:203.0.113.1/1 dst in:10.0.0.1/22 by access-group "a"'
+# 20 ms before a whole second: as this clock stands still, that is how soon one tick follows the other.
+NOW_NS = 1_800_000_000_980_000_000
+
+LISTENERS = (UdpListener(type="udp", name="udp", port=0), TcpListener(type="tcp", name="tcp", port=0))
+
+MakeSetup = Callable[..., plan.Setup]
+
+
+class FakeOutput:
+    """Keeps what it is sent."""
+
+    def __init__(self, name: str = "noc", wants: bool = True) -> None:
+        self.name = name
+        self.sent: list[tuple[int, str]] = []
+        self.sent_one = asyncio.Event()
+        self.closed = False
+        self.down = False
+        self._wants = wants
+
+    def wants(self, alert: Alert) -> bool:
+        return self._wants
+
+    async def start(self) -> None:
+        pass
+
+    async def send(self, alert: Alert, sequence: int) -> None:
+        if self.down:
+            raise DeliveryError("nobody there")
+        self.sent.append((sequence, alert.event))
+        self.sent_one.set()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def make_setup(tmp_path: Path) -> MakeSetup:
+    """A setup with one rule that fires at more than ten failures; any value of the configuration can be given."""
+
+    def make(**values: Any) -> plan.Setup:
+        config = Config(**{"state_dir": tmp_path / "state", "listener": LISTENERS, **values})
+        shipped = plan.check(config)
+        (rule,) = [rule for rule in shipped.rules if rule.name == "excessive-failures"]
+        return plan.check(config, [replace(rule, threshold=THRESHOLD)])
+
+    return make
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[None]:
+    """The daemon runs until the block ends, and stops gracefully."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(app.run())
+        started = group.create_task(app.started.wait())
+        await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        try:
+            yield
+        finally:
+            app.stop()
+
+
+def send(app: App, count: int) -> None:
+    """That many failed sessions, over UDP."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        for _ in range(count):
+            sender.sendto(DENIED, app.listeners[0].address)
+
+
+def stored(setup: plan.Setup) -> dict[tuple[str, str], int]:
+    """The ledger of the database: (listener, outcome) -> messages."""
+    with Database.reader(setup.config.database) as database:
+        return {(listener, outcome): count for listener, outcome, count, _ in ledger.totals(database)}
+
+
+async def test_message_in_alert_out(make_setup: MakeSetup) -> None:
+    setup = make_setup()
+    output = FakeOutput()
+    app = App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)])
+    async with running(app):
+        send(app, THRESHOLD + 1)
+        await output.sent_one.wait()
+        answer = await asyncio.to_thread(control.ask, setup.config.control_socket, "status")
+
+    assert output.sent == [(1, "raised")]
+    assert output.closed
+    assert answer["alerts"]["active"] == 1
+    assert answer["listeners"][0]["received"] == THRESHOLD + 1
+    assert stored(setup) == {("udp", "session"): THRESHOLD + 1}
+    assert not setup.config.control_socket.exists()
+
+
+async def test_tcp(make_setup: MakeSetup) -> None:
+    setup = make_setup()
+    output = FakeOutput()
+    app = App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)])
+    async with running(app):
+        _, writer = await asyncio.open_connection(*app.listeners[1].address)
+        writer.write((DENIED + b"\n") * THRESHOLD + DENIED)
+        writer.close()
+        await output.sent_one.wait()
+    assert stored(setup) == {("tcp", "session"): THRESHOLD + 1}
+
+
+async def test_the_stop_flushes(make_setup: MakeSetup) -> None:
+    """What the kernel holds is read, judged, stored and delivered, although no tick came between."""
+    setup = make_setup()
+    output = FakeOutput()
+    app = App(setup, outputs=[(output, Severity.LOW)])
+    async with running(app):
+        send(app, THRESHOLD + 1)
+        peer = socket.create_connection(app.listeners[1].address)
+        tcp = app.listeners[1]
+        while not tcp.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        peer.sendall(DENIED + b"\n" + DENIED)
+    peer.close()
+
+    assert stored(setup) == {("udp", "session"): THRESHOLD + 1, ("tcp", "session"): 2}
+    assert output.sent == [(1, "raised")]
+
+
+async def test_a_stop_before_the_start(make_setup: MakeSetup) -> None:
+    setup = make_setup()
+    app = App(setup, outputs=[])
+    app.stop()
+    await app.run()
+    assert stored(setup) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signals_stop_it(make_setup: MakeSetup, number: signal.Signals) -> None:
+    setup = make_setup()
+    app = App(setup, outputs=[])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(app.run())
+        await app.started.wait()
+        send(app, 1)
+        os.kill(os.getpid(), number)
+        await task
+    assert stored(setup) == {("udp", "session"): 1}
+
+
+async def test_a_restart_goes_on(make_setup: MakeSetup) -> None:
+    """Half of the failures before it, half after it; and the alert that waits for its output is delivered then."""
+    setup = make_setup()
+    clock = ManualClock(NOW_NS)
+    output = FakeOutput()
+    output.down = True
+    for count in (THRESHOLD, 1):
+        app = App(setup, clock=clock, outputs=[(output, Severity.LOW)])
+        async with running(app):
+            send(app, count)
+    assert output.sent == []
+    output.down = False
+    clock.advance(3600)
+    app = App(setup, clock=clock, outputs=[(output, Severity.LOW)])
+    async with running(app):
+        await output.sent_one.wait()
+
+    assert output.sent == [(1, "raised")]
+    assert stored(setup) == {("udp", "session"): THRESHOLD + 1}
+    with Database.reader(setup.config.database) as database:
+        (alert,) = Alerts(database).find()
+    assert (alert.state, alert.episode, alert.count) == (AlertState.RAISED, 1, THRESHOLD + 1)
+
+
+async def test_the_configured_outputs(make_setup: MakeSetup) -> None:
+    outputs = (
+        LogOutput(type="log", name="log"),
+        SyslogOutput(type="syslog", name="syslog", host="127.0.0.1", port=9),
+        SnmpOutput(type="snmp", name="snmp", host="127.0.0.1", port=9, community="public"),
+    )
+    setup = make_setup(output=outputs)
+    async with running(App(setup)):
+        answer = await asyncio.to_thread(control.ask, setup.config.control_socket, "status")
+    assert [output["name"] for output in answer["outputs"]] == ["log", "syslog", "snmp"]
+
+
+class TestStartThatFails:
+    """What the machine does not give ends the start, and leaves nothing behind."""
+
+    async def test_an_address_in_use(self, make_setup: MakeSetup) -> None:
+        with socket.socket(type=socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))
+            second = UdpListener(type="udp", name="second", port=taken.getsockname()[1])
+            setup = make_setup(listener=(*LISTENERS, second))
+            app = App(setup, outputs=[])
+            with pytest.raises(ListenError, match=r"listener second: udp port \d+ on 127\.0\.0\.1 is in use by"):
+                await app.run()
+        assert not app.started.is_set()
+        await self._works(make_setup())
+
+    async def test_a_database_in_use(self, make_setup: MakeSetup) -> None:
+        setup = make_setup()
+        async with running(App(setup, outputs=[])):
+            with pytest.raises(StoreError, match="in use by another collectord"):
+                await App(setup, outputs=[]).run()
+
+    async def test_a_control_socket_in_use(self, make_setup: MakeSetup, tmp_path: Path) -> None:
+        setup = make_setup()
+        other = make_setup(state_dir=tmp_path / "other", control_socket=setup.config.control_socket)
+        async with running(App(setup, outputs=[])):
+            with pytest.raises(EnvironmentProblem, match="another daemon answers"):
+                await App(other, outputs=[]).run()
+        await self._works(other)
+
+    async def test_a_state_folder_that_can_not_be_made(self, make_setup: MakeSetup, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        setup = make_setup(state_dir=tmp_path / "file" / "state", control_socket=tmp_path / "s")
+        with pytest.raises(StoreError, match=r"state folder .* can't be made: .*; set state_dir"):
+            await App(setup, outputs=[]).run()
+
+    async def _works(self, setup: plan.Setup) -> None:
+        async with running(App(setup, outputs=[])):
+            pass
+
+
+async def test_a_listener_that_breaks_ends_the_daemon(make_setup: MakeSetup) -> None:
+    """A bug or a broken machine: it ends with an error, and the service manager starts it again."""
+    app = App(make_setup(), outputs=[(FakeOutput(), Severity.LOW)])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(20):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(app.run())
+                await app.started.wait()
+
+                def broken(*_: Any) -> tuple[int, bool]:
+                    raise OSError("broken")
+
+                app.listeners[0]._engine = type("Broken", (), {"receive": staticmethod(broken)})()
+                send(app, 1)
+    assert caught.group_contains(OSError, match="broken")
+
+
+class TestReceivers:
+    """Which outputs an alert goes to."""
+
+    def alert(self, severity: Severity, mode: Mode = Mode.NOTIFY) -> Alert:
+        return Alert(
+            id="1", episode=1, event="raised", rule="r", state=AlertState.RAISED, severity=severity, mode=mode, site="",
+            key={}, count=1, threshold=0, window_s=60, first_time_ns=0, last_time_ns=0, title="", summary="",
+        )  # fmt: skip
+
+    def test_from_the_severity_that_an_output_takes(self) -> None:
+        outputs = [(FakeOutput(severity.value), severity) for severity in Severity]
+        names = [severity.value for severity in Severity]
+        for number, severity in enumerate(Severity, start=1):
+            assert receivers(self.alert(severity), outputs) == names[:number]
+
+    def test_what_is_only_reported_goes_nowhere(self) -> None:
+        outputs = [(FakeOutput(), Severity.INFORMATIONAL)]
+        assert receivers(self.alert(Severity.HIGH, Mode.REPORT), outputs) == []
+
+    def test_an_output_may_not_want_it(self) -> None:
+        outputs = [(FakeOutput("a", wants=False), Severity.LOW), (FakeOutput("b"), Severity.LOW)]
+        assert receivers(self.alert(Severity.HIGH), outputs) == ["b"]

@@ -1,0 +1,141 @@
+"""What ``collectord status`` gets from the running daemon."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from collectord import __version__, plan
+from collectord.clock import ManualClock
+from collectord.config import Config
+from collectord.engine import BUILD
+from collectord.inputs.stream import TcpListener
+from collectord.inputs.udp import UdpListener
+from collectord.status import DaemonStatus
+from collectord.store.outbox import OutboxCounts
+from collectord.tick import TickCounters
+
+START_S = 1_800_000_000
+
+
+class FakeWriter:
+    """Calls at once."""
+
+    async def run(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return call(*arguments)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START_S * 10**9)
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[UdpListener | TcpListener]]:
+    """One of each kind, bound."""
+    common: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "engine": None, "now_ns": lambda: 0}
+    listeners: list[UdpListener | TcpListener] = [
+        UdpListener(number=0, name="udp", receive_buffer_bytes=65536, **common),
+        TcpListener(number=1, name="tcp", connections=5, idle_s=60, **common),
+    ]
+    for listener in listeners:
+        listener.bind()
+    yield listeners
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.fixture
+def worker() -> SimpleNamespace:
+    """An output that works."""
+    counters = SimpleNamespace(delivered=7, failures=2)
+    return SimpleNamespace(output=SimpleNamespace(name="noc"), up=True, counters=counters, last_error="")
+
+
+@pytest.fixture
+def tick() -> SimpleNamespace:
+    counters = TickCounters(
+        ticks=9, last_duration_ns=1_500_000, longest_duration_ns=2_000_000, carried=3, evicted={"port_volume": 4}
+    )
+    return SimpleNamespace(counters=counters, outcomes={"udp": {"session": 5, "unparsed": 1}})
+
+
+@pytest.fixture
+def status(
+    clock: ManualClock, listeners: list[Any], worker: SimpleNamespace, tick: SimpleNamespace, tmp_path: Path
+) -> DaemonStatus:
+    """The status of a daemon whose parts are as the other fixtures say."""
+    setup = plan.check(Config(state_dir=tmp_path))
+    states = SimpleNamespace(active_count=2, refused={"too many": 1})
+    outbox = SimpleNamespace(counts=lambda: {"noc": OutboxCounts(3, 1, 7, 0), "gone": OutboxCounts(1, 1, 1, 0)})
+    parts: Any = (listeners, [worker], tick, states, FakeWriter(), outbox)
+    return DaemonStatus(setup, clock, *parts)
+
+
+async def test_everything_is_told(
+    status: DaemonStatus, clock: ManualClock, listeners: list[UdpListener | TcpListener], tmp_path: Path
+) -> None:
+    clock.advance(61.7)
+    listeners[0].received = 6
+    answer = await status.answer({}, 0)
+
+    assert answer == {
+        "version": __version__,
+        "engine": BUILD,
+        "running": True,
+        "started": "2027-01-15T08:00:00.000Z",
+        "uptime_s": 61,
+        "database": str(tmp_path / "collectord.db"),
+        "listeners": [
+            {
+                "type": "udp", "name": "udp", "host": "127.0.0.1", "port": listeners[0].address[1], "received": 6,
+                "outcomes": {"session": 5, "unparsed": 1}, "kernel_drops": 0, "receive_buffer": 65536,
+            },
+            {
+                "type": "tcp", "name": "tcp", "host": "127.0.0.1", "port": listeners[1].address[1], "received": 0,
+                "outcomes": {}, "connections": 0, "refused": 0,
+            },
+        ],
+        "outputs": [
+            {"name": "noc", "up": True, "delivered": 7, "failures": 2, "waiting": 3, "last_error": ""},
+        ],
+        "alerts": {"active": 2, "refused": {"too many": 1}},
+        "tick": {
+            "ticks": 9, "last_ms": 1.5, "longest_ms": 2.0, "carried_rows": 3, "store_failures": 0,
+            "unstored_alerts": 0, "lost_alerts": 0,
+        },
+        "counters": [
+            {"name": "failures_by_source", "evicted": 0, "without_key": 0},
+            {"name": "port_volume", "evicted": 4, "without_key": 0},
+        ],
+    }  # fmt: skip
+    assert json.loads(json.dumps(answer)) == answer
+
+
+async def test_an_output_without_entries(status: DaemonStatus, worker: SimpleNamespace) -> None:
+    worker.output.name = "new"
+    worker.up = None
+    (output,) = (await status.answer({}, 0))["outputs"]
+
+    assert (output["up"], output["waiting"]) == (None, 0)
+
+
+async def test_uptime_does_not_follow_the_wall_clock(status: DaemonStatus, clock: ManualClock) -> None:
+    clock.set(0)
+    clock.advance(5)
+
+    assert (await status.answer({}, 0))["uptime_s"] == 5
+
+
+def test_line(status: DaemonStatus, listeners: list[UdpListener | TcpListener], worker: SimpleNamespace) -> None:
+    """For `systemctl status`: what is fine in few words, what is down by name."""
+    listeners[0].received = 6
+    listeners[1].received = 4
+    assert status.line() == "10 messages, 2 active alerts, 0 dropped by the kernel"
+    worker.up = False
+    assert status.line() == "10 messages, 2 active alerts, 0 dropped by the kernel, down: noc"
+    worker.up = None
+    assert "down" not in status.line()
