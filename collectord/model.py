@@ -23,7 +23,7 @@ OUTCOMES = (
 )
 
 # The ASIM fields that a rule may filter and group by: those that name something. Sums, sizes, durations, times and free
-# text are not among them.
+# text are not among them, nor is Dvc: it follows from the header and the peer, which counting does not look at.
 RULE_FIELDS = (
     "SrcIpAddr",
     "DstIpAddr",
@@ -57,7 +57,6 @@ RULE_FIELDS = (
     "EventType",
     "EventSubType",
     "EventOriginalType",
-    "Dvc",
     "DvcIpAddr",
     "DvcHostname",
     "DvcId",

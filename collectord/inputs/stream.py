@@ -22,7 +22,7 @@ CHUNK_BYTES = 256 * 1024
 """Most bytes read at once; about 500 messages, some 0.5 ms of work."""
 
 FINAL_CHUNKS = 64
-"""Chunks read of a connection at the stop: more than a kernel's receive buffer, less than a peer could send for ever."""
+"""Chunks read of a connection at the stop: more than the kernel holds, less than a peer could send for ever."""
 
 
 class Reader(Protocol):

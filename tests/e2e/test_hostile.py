@@ -2,13 +2,14 @@
 
 import contextlib
 import random
+import signal
 import socket
 import struct
 from pathlib import Path
 
 import pytest
 
-from .daemon import Daemon, counted, denied, ended, running
+from .daemon import LISTENERS, Daemon, collectord, counted, denied, ended, running
 from .servers import PATIENCE_S
 
 SEED = 20_261_122
@@ -147,3 +148,38 @@ def test_garbage_has_outcomes(tmp_path: Path) -> None:
         assert dict(ledger)["udp"] == len(datagrams) + GOOD
         assert daemon.rows("PRAGMA integrity_check") == [("ok",)]
         assert "Traceback" not in daemon.said()
+
+
+@pytest.mark.e2e
+def test_flood_is_accounted_for(tmp_path: Path) -> None:
+    """More than the kernel can hold: what it dropped and what was read add up to what was sent."""
+    sent = 30_000
+    small = LISTENERS.replace('name = "udp"', 'name = "udp"\nreceive_buffer = "64KiB"', 1)
+    with running(tmp_path, small) as daemon:
+        port = daemon.listener("udp")["port"]
+        messages = [denied(f"198.51.100.{number}", number) for number in range(250)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect(("127.0.0.1", port))
+            # Asleep at first, so that it has to fall behind on any machine.
+            daemon.process.send_signal(signal.SIGSTOP)
+            for number in range(sent):
+                if number == sent // 2:
+                    daemon.process.send_signal(signal.SIGCONT)
+                sender.send(messages[number % 250])
+
+        def all_told() -> bool:
+            listener = daemon.listener("udp")
+            dropped: int = listener["kernel_drops"]
+            return sum(listener["outcomes"].values()) == listener["received"] == sent - dropped
+
+        daemon.wait(all_told, f"{sent} datagrams to be accounted for")
+        assert daemon.listener("udp")["kernel_drops"] > sent // 4
+        check = collectord("status", "--check", "--config", str(daemon.config))
+        assert check.returncode == 1
+        assert b"WARNING - the kernel dropped" in check.stdout
+        received = daemon.listener("udp")["received"]
+        # As many as the small buffer surely holds.
+        daemon.send_udp(messages[:50])
+        daemon.wait_stored("udp", received + 50)
+        daemon.stop()
+        assert sum(daemon.sums("failures_by_source", "SrcIpAddr").values()) == received + 50

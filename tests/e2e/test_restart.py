@@ -106,6 +106,12 @@ def test_killed_in_mid_stream(tmp_path: Path) -> None:
         with running(tmp_path / "collector", tables) as daemon:
             _kill_in_mid_stream(daemon)
             kept = _kept(daemon)
+            (status,) = daemon.objects("status")
+            assert (status["running"], status["ledger"], status["alerts"]) == (
+                False,
+                {"tcp": {"session": kept}},
+                {"active": 1},
+            )
             (entry,) = daemon.rows("SELECT id, alert_id, sequence, attempts, delivered_ns FROM outbox")
             assert (entry[2], entry[4]) == (1, None)
             assert entry[3] >= 1, "it was tried before"

@@ -57,6 +57,8 @@ pub struct Detector {
     cef_profiles: Vec<usize>,
     /// CEF products that end in `*`, longest first: (vendor prefix, product prefix, profile).
     cef_prefixes: Vec<CefPrefix>,
+    /// The same of fallbacks: what no other sign fits, whatever its kind.
+    cef_fallbacks: Vec<CefPrefix>,
 }
 
 impl Detector {
@@ -70,7 +72,8 @@ impl Detector {
             if let Some((vendor, product)) = &sign.cef {
                 if vendor.ends_with('*') || product.ends_with('*') {
                     let trim = |text: &str| Box::from(text.trim_end_matches('*').as_bytes());
-                    detector.cef_prefixes.push((trim(vendor), trim(product), profile));
+                    let list = if sign.fallback { &mut detector.cef_fallbacks } else { &mut detector.cef_prefixes };
+                    list.push((trim(vendor), trim(product), profile));
                 } else {
                     cef.push((format!("{vendor}|{product}"), profile));
                 }
@@ -90,9 +93,9 @@ impl Detector {
                 None => detector.anywhere.push(candidate),
             }
         }
-        detector
-            .cef_prefixes
-            .sort_by_key(|(vendor, product, _)| std::cmp::Reverse(vendor.len().saturating_add(product.len())));
+        for list in [&mut detector.cef_prefixes, &mut detector.cef_fallbacks] {
+            list.sort_by_key(|(vendor, product, _)| std::cmp::Reverse(vendor.len().saturating_add(product.len())));
+        }
         detector.cef = Words::new(cef.iter().map(|(name, _)| name.as_str()));
         detector.cef_profiles = cef.into_iter().map(|(_, profile)| profile).collect();
         detector
@@ -100,9 +103,8 @@ impl Detector {
 
     /// The number of the profile that reads this content.
     pub fn detect(&self, content: &[u8]) -> Option<usize> {
-        if content.starts_with(b"CEF:")
-            && let Some(profile) = self.detect_cef(content)
-        {
+        let product = if content.starts_with(b"CEF:") { cef_product(content) } else { None };
+        if let Some(profile) = product.and_then(|product| self.detect_cef(product)) {
             return Some(profile);
         }
         let first = content.first()?;
@@ -112,24 +114,39 @@ impl Detector {
             .chain(&self.fallbacks)
             .find(|candidate| candidate.fits(content))
             .map(|candidate| candidate.profile)
+            .or_else(|| product.and_then(|product| first_with_prefix(&self.cef_fallbacks, product)))
     }
 
-    fn detect_cef(&self, content: &[u8]) -> Option<usize> {
-        let mut pipes = memchr::memchr_iter(b'|', content);
-        let (before, between, behind) = (pipes.next()?, pipes.next()?, pipes.next()?);
-        let named = content.get(before.saturating_add(1)..behind)?;
-        if let Some(number) = self.cef.find(named) {
-            return self.cef_profiles.get(number).copied();
+    fn detect_cef(&self, product: CefProduct<'_>) -> Option<usize> {
+        match self.cef.find(product.both) {
+            Some(number) => self.cef_profiles.get(number).copied(),
+            None => first_with_prefix(&self.cef_prefixes, product),
         }
-        let vendor = content.get(before.saturating_add(1)..between)?;
-        let product = content.get(between.saturating_add(1)..behind)?;
-        let starts =
-            |text: &[u8], prefix: &[u8]| text.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
-        self.cef_prefixes
-            .iter()
-            .find(|(v, p, _)| starts(vendor, v) && starts(product, p))
-            .map(|(_, _, profile)| *profile)
     }
+}
+
+/// Vendor and product of a CEF header, as escaped there.
+#[derive(Clone, Copy)]
+struct CefProduct<'c> {
+    /// With the bar between.
+    both: &'c [u8],
+    vendor: &'c [u8],
+    product: &'c [u8],
+}
+
+fn cef_product(content: &[u8]) -> Option<CefProduct<'_>> {
+    let mut pipes = memchr::memchr_iter(b'|', content);
+    let (before, between, behind) = (pipes.next()?, pipes.next()?, pipes.next()?);
+    Some(CefProduct {
+        both: content.get(before.saturating_add(1)..behind)?,
+        vendor: content.get(before.saturating_add(1)..between)?,
+        product: content.get(between.saturating_add(1)..behind)?,
+    })
+}
+
+fn first_with_prefix(list: &[CefPrefix], found: CefProduct<'_>) -> Option<usize> {
+    let starts = |text: &[u8], prefix: &[u8]| text.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
+    list.iter().find(|(v, p, _)| starts(found.vendor, v) && starts(found.product, p)).map(|(_, _, profile)| *profile)
 }
 
 #[cfg(test)]
@@ -174,6 +191,15 @@ mod tests {
         assert_eq!(Some(2), detector.detect(b"CEF:0|Fortinet|Fortigate-100F|1|x|y|5|"));
         assert_eq!(Some(0), detector.detect(b"CEF:0|Acme|Wall|1|x|y|5|"));
         assert_eq!(None, detector.detect(b"CEF:0|Acme"));
+    }
+
+    #[test]
+    fn a_cef_fallback_leaves_records_to_signs_of_every_kind() {
+        let fallback = Sign { fallback: true, ..cef("*", "*") };
+        let detector = Detector::new([(0, fallback), (1, starts("CEF:0|Acme|", &[])), (2, starts("", &["|Wall|"]))]);
+        assert_eq!(Some(1), detector.detect(b"CEF:0|Acme|Wall|1|x|y|5|"));
+        assert_eq!(Some(2), detector.detect(b"CEF:0|Other|Wall|1|x|y|5|"));
+        assert_eq!(Some(0), detector.detect(b"CEF:0|Other|Gate|1|x|y|5|"));
     }
 
     #[test]

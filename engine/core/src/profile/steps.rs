@@ -168,7 +168,7 @@ impl Map {
     fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>) {
         let holds = |(field, values): &(Field, Vec<String>)| {
             let held = session.get(*field).map_or(std::borrow::Cow::Borrowed(&b""[..]), Value::bytes);
-            values.iter().any(|value| value.as_bytes() == &*held)
+            values.iter().any(|value| value.as_bytes().eq_ignore_ascii_case(&held))
         };
         if !self.when.iter().all(holds) || self.unless.iter().any(holds) {
             return;

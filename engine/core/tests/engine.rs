@@ -1,0 +1,513 @@
+//! The engine as its caller sees it: plans, outcomes, counting, numbered batches, windows, and one message in full.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use collectord_core::engine::{Changes, OUTCOMES, Row};
+use collectord_core::key::Part;
+use collectord_core::{Engine, Outcome};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const S: u64 = 1_000_000_000;
+/// Somewhere in time, on a boundary of minutes.
+const START_S: u64 = 1_800_000_000;
+const NOW: u64 = START_S * S;
+
+/// A made-up product: `acme src=... dst=... port=... act=... n=...`.
+fn profile() -> Value {
+    json!({
+        "name": "acme", "title": "Acme", "EventVendor": "Acme", "EventProduct": "Wall",
+        "detect": [{"starts": "acme "}],
+        "reader": "kv",
+        "id": "type",
+        "fields": {"SrcIpAddr": "src", "DstIpAddr": "dst", "DstPortNumber": "port", "EventCount": "n"},
+        "map": [{"from": "act", "to": {
+            "allow": {"DvcAction": "Allow"},
+            "deny": {"DvcAction": "Deny"},
+            "again": {"DvcAction": "Deny", "counts": "never"},
+            "info": {"session": false},
+        }}],
+        "message": [{"id": "*"}, {"id": "other", "session": false}],
+    })
+}
+
+fn plan() -> Value {
+    json!({
+        "profiles": [profile()],
+        "counters": [
+            {
+                "name": "failures", "where": {"EventResult": "Failure"}, "group_by": ["SrcIpAddr"],
+                "slot_s": 60, "capacity": 100, "weight": "EventCount",
+                "rules": [{"name": "many", "window_slots": 5, "level": 10}],
+            },
+            {
+                "name": "ports", "where": {}, "group_by": ["DstPortNumber", "DvcAction"],
+                "slot_s": 60, "capacity": 100, "weight": "records",
+                "rules": [{"name": "busy", "window_slots": 2,
+                           "levels": {"field": "DstPortNumber", "values": {"22": 3}}}],
+            },
+        ],
+        "internal_networks": ["10.0.0.0/8"],
+        "listeners": [{"name": "udp", "site": "north"}, {"name": "tcp", "site": "south"}, {"name": "more"}],
+        "bounds": {"message_bytes": 200, "unfinished_bytes": 1000, "rows_per_batch": 1000, "event_count": 50},
+    })
+}
+
+fn engine() -> Engine {
+    Engine::new(&plan()).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// A failed session; `rest` adds to it.
+fn deny(source: &str, rest: &str) -> Vec<u8> {
+    format!("<13>acme src={source} dst=10.0.0.1 port=22 act=deny {rest}").into_bytes()
+}
+
+fn send(engine: &mut Engine, messages: &[Vec<u8>], now: u64) {
+    engine.datagrams(0, messages.iter().map(Vec::as_slice), now);
+}
+
+/// (counter, slot from the start, site, key) -> (count, messages).
+type Sums = BTreeMap<(String, i64, String, String), (u64, u64)>;
+
+fn sums(changes: &Changes) -> Sums {
+    let mut sums = Sums::new();
+    for (counter, rows) in &changes.rows {
+        for Row { slot_start_s, key, count, messages, .. } in rows {
+            let (site, parts) = key.clone().unwrap_or_else(|| ("*".into(), Vec::new()));
+            let text = |part: &Part| match part {
+                Part::Text(text) => text.clone(),
+                Part::Number(number) => number.to_string(),
+            };
+            let key = parts.iter().map(text).collect::<Vec<_>>().join(" ");
+            let slot = i64::try_from(*slot_start_s).unwrap() - i64::try_from(START_S).unwrap();
+            let sum = sums.entry((counter.clone(), slot, site, key)).or_default();
+            *sum = (sum.0 + count, sum.1 + messages);
+        }
+    }
+    sums
+}
+
+fn sum(changes: &Changes, counter: &str, key: &str) -> Option<(u64, u64)> {
+    sums(changes).into_iter().find(|((c, _, _, k), _)| c == counter && k == key).map(|(_, sum)| sum)
+}
+
+/// Keys over a rule's level in its window that is still open.
+fn over(changes: &Changes, rule: &str) -> Vec<(String, u64)> {
+    let window = changes.windows.iter().find(|window| window.rule == rule && !window.closed).unwrap();
+    window.keys.iter().map(|(site, parts, sum, _)| (format!("{site} {parts:?}"), *sum)).collect()
+}
+
+fn outcome_of(engine: &mut Engine, message: &[u8]) -> &'static str {
+    engine.datagrams(0, [message], NOW);
+    let changes = engine.changes(NOW);
+    engine.ack(changes.seq);
+    let [(0, outcome, 1, bytes)] = changes.ledger[..] else { panic!("{:?}", changes.ledger) };
+    assert_eq!(bytes, message.len() as u64);
+    outcome.name()
+}
+
+#[test]
+fn everything_wrong_in_a_plan_is_told_at_once() {
+    let wrong = json!({
+        "profiles": [{"name": "x", "surprise": 1}, profile(), profile()],
+        "counters": [
+            {"name": "", "group_by": [], "slot_s": 0, "weight": "heavy", "rules": [{"name": "r", "window_slots": 0}]},
+            {"name": "c", "where": {"NoField": 1}, "group_by": ["SrcIpAddr"], "slot_s": 60, "capacity": 1,
+             "rules": [{"name": "r", "window_slots": 1, "levels": {"field": "DstPortNumber", "values": {"x": 1}}}]},
+        ],
+        "internal_networks": ["10.0.0.0/8", "nonsense"],
+        "listeners": [{"site": ""}, 5],
+        "bounds": {"message_bytes": 0, "unfinished_bytes": -1, "rows_per_batch": 1},
+        "extra": true,
+    });
+    let problems = Engine::new(&wrong).err().unwrap();
+    let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    for path in [
+        "profiles[0].surprise",
+        "profiles[0].detect",
+        "profiles[2]",
+        "counters[0].name",
+        "counters[0].group_by",
+        "counters[0]",
+        "counters[0].weight",
+        "counters[0].rules[0].window_slots",
+        "counters[1].rules[0].levels",
+        "counters[1].rules[0].levels.values.x",
+        "internal_networks[1]",
+        "listeners[0]",
+        "listeners[1]",
+        "bounds.message_bytes",
+        "bounds.unfinished_bytes",
+        "bounds.event_count",
+        "extra",
+    ] {
+        assert!(paths.contains(&path), "{path} is not among {paths:?}");
+    }
+    assert!(paths.iter().any(|path| path.starts_with("counters[1].where")), "{paths:?}");
+}
+
+#[test]
+fn a_plan_that_is_no_table_is_refused() {
+    for plan in [json!(null), json!([]), json!(5), json!({})] {
+        assert!(Engine::new(&plan).is_err(), "{plan}");
+    }
+}
+
+#[test]
+fn each_datagram_ends_in_one_outcome() {
+    let mut engine = engine();
+    for (message, outcome) in [
+        (&b"<13>acme src=192.0.2.1 act=deny"[..], "session"),
+        (b"<13>acme src=192.0.2.1 act=info", "event"),
+        (b"<13>acme type=other src=192.0.2.1", "event"),
+        (b"<13>acme act=deny", "event"),
+        (b"<13>something else", "unparsed"),
+        (b"", "empty"),
+        (b"\r\n\0\n", "empty"),
+        (&[b'x'; 201], "too_long"),
+    ] {
+        assert_eq!(outcome_of(&mut engine, message), outcome, "{}", String::from_utf8_lossy(message));
+    }
+    let mut longest = b"<13>acme src=192.0.2.1".to_vec();
+    longest.resize(200, b' ');
+    longest.push(b'\n');
+    assert_eq!(outcome_of(&mut engine, &longest), "session", "a line end is not part of the message");
+}
+
+#[test]
+fn each_frame_of_a_stream_ends_in_one_outcome() {
+    let mut engine = engine();
+    let mut wire = Vec::new();
+    for message in [&b"<13>acme src=192.0.2.1"[..], b"<13>acme act=info", b"<13>else", b"\n", &[b'x'; 300]] {
+        wire.extend_from_slice(format!("{} ", message.len()).as_bytes());
+        wire.extend_from_slice(message);
+    }
+    wire.extend_from_slice(b"nonsense\n9 <13>half");
+    let stream = engine.connect(1);
+    let ended = engine.feed(stream, &wire, NOW) + engine.disconnect(stream, NOW);
+    let changes = engine.changes(NOW);
+    let ledger: BTreeMap<&str, u64> = changes.ledger.iter().map(|(_, o, messages, _)| (o.name(), *messages)).collect();
+    let expected = ["session", "event", "unparsed", "empty", "too_long", "bad_frame", "unfinished"].map(|o| (o, 1));
+    assert_eq!(ledger, BTreeMap::from(expected));
+    assert_eq!(ended, 7);
+}
+
+#[test]
+fn unfinished_frames_of_all_streams_together_are_bounded() {
+    let mut engine = engine();
+    let half = format!("200 <13>{}", "x".repeat(100));
+    let streams: Vec<u64> = (0..10)
+        .map(|_| {
+            let stream = engine.connect(1);
+            engine.feed(stream, half.as_bytes(), NOW);
+            stream
+        })
+        .collect();
+    for stream in streams {
+        engine.feed(stream, &[b'y'; 96], NOW);
+        engine.disconnect(stream, NOW);
+    }
+    let changes = engine.changes(NOW);
+    let count = |outcome| changes.ledger.iter().filter(|(_, o, ..)| *o == outcome).map(|(_, _, n, _)| n).sum::<u64>();
+    assert!(count(Outcome::NoMemory) > 0, "{:?}", changes.ledger);
+    assert_eq!(count(Outcome::NoMemory) + count(Outcome::Unparsed), 10);
+}
+
+#[test]
+fn counts_by_site_key_and_weight() {
+    let mut engine = engine();
+    let messages = [deny("192.0.2.1", "n=5"), deny("192.0.2.1", ""), deny("192.0.2.2", "n=7")];
+    send(&mut engine, &messages, NOW);
+    engine.datagrams(1, [messages[0].as_slice()], NOW);
+    engine.datagrams(2, [messages[0].as_slice()], NOW);
+    let changes = engine.changes(NOW);
+    let row = |counter: &str, site: &str, key: &str, count, messages| {
+        ((counter.to_owned(), 0, site.to_owned(), key.to_owned()), (count, messages))
+    };
+    let expected = Sums::from([
+        row("failures", "north", "192.0.2.1", 6, 2),
+        row("failures", "north", "192.0.2.2", 7, 1),
+        row("failures", "south", "192.0.2.1", 5, 1),
+        row("failures", "", "192.0.2.1", 5, 1),
+        row("ports", "north", "22 Deny", 3, 3),
+        row("ports", "south", "22 Deny", 1, 1),
+        row("ports", "", "22 Deny", 1, 1),
+    ]);
+    assert_eq!(sums(&changes), expected);
+}
+
+#[test]
+fn what_does_not_count_is_a_session_all_the_same() {
+    let mut engine = engine();
+    send(&mut engine, &[b"<13>acme src=192.0.2.1 port=22 act=again".to_vec()], NOW);
+    let changes = engine.changes(NOW);
+    assert!(changes.rows.is_empty());
+    assert_eq!(changes.ledger.len(), 1);
+}
+
+#[test]
+fn one_record_stands_for_so_many_events_at_most() {
+    let mut engine = engine();
+    for (n, count) in [("0", 1), ("1", 1), ("50", 50), ("51", 50), ("18446744073709551615", 50), ("x", 1), ("-5", 1)] {
+        send(&mut engine, &[deny("192.0.2.1", &format!("n={n}"))], NOW);
+        let changes = engine.changes(NOW);
+        engine.ack(changes.seq);
+        assert_eq!(sum(&changes, "failures", "192.0.2.1"), Some((count, 1)), "n={n}");
+    }
+}
+
+#[test]
+fn a_session_without_an_address_or_port_of_the_key_is_told() {
+    let mut engine = engine();
+    let text = |text: &str| text.as_bytes().to_vec();
+    send(&mut engine, &[text("<13>acme dst=10.0.0.1 act=deny"), text("<13>acme dst=10.0.0.1 port=9 act=deny")], NOW);
+    let changes = engine.changes(NOW);
+    assert_eq!(changes.without_key, [("failures".to_owned(), 2), ("ports".to_owned(), 1)]);
+    assert_eq!(sum(&changes, "ports", "9 Deny"), Some((1, 1)));
+    assert!(engine.changes(NOW).without_key.is_empty(), "increments");
+}
+
+#[test]
+fn a_word_of_the_key_may_be_missing() {
+    let mut engine = engine();
+    send(&mut engine, &[b"<13>acme src=192.0.2.1 port=22".to_vec()], NOW);
+    assert_eq!(sum(&engine.changes(NOW), "ports", "22 "), Some((1, 1)));
+}
+
+#[test]
+fn a_rule_hears_of_what_is_over_its_level() {
+    let mut engine = engine();
+    send(&mut engine, &vec![deny("192.0.2.1", ""); 10], NOW);
+    let quiet = engine.changes(NOW);
+    send(&mut engine, &[deny("192.0.2.1", "")], NOW);
+    let loud = engine.changes(NOW);
+    assert!(over(&quiet, "many").is_empty());
+    assert_eq!(over(&loud, "many"), [("north [Text(\"192.0.2.1\")]".to_owned(), 11)]);
+    assert_eq!(over(&loud, "busy").len(), 1, "22 has a level of 3");
+    send(&mut engine, &vec![b"<13>acme src=192.0.2.1 port=23 act=allow".to_vec(); 100], NOW);
+    assert_eq!(over(&engine.changes(NOW), "busy").len(), 1, "23 has none");
+}
+
+#[test]
+fn windows_hop_slot_by_slot() {
+    let mut engine = engine();
+    for minute in 0..5 {
+        send(&mut engine, &vec![deny("192.0.2.1", ""); 3], NOW + minute * 60 * S);
+    }
+    let changes = engine.changes(NOW + 4 * 60 * S);
+    assert_eq!(over(&changes, "many")[0].1, 15);
+    let changes = engine.changes(NOW + 5 * 60 * S);
+    let closed: Vec<u64> = changes
+        .windows
+        .iter()
+        .filter(|window| window.rule == "many" && window.closed)
+        .map(|window| window.keys.first().map_or(0, |(_, _, sum, _)| *sum))
+        .collect();
+    assert_eq!(closed, [15], "the boundary that was passed");
+    assert_eq!(over(&changes, "many")[0].1, 12, "the first minute has left");
+}
+
+#[test]
+fn a_step_of_the_clock_starts_the_windows_anew() {
+    let mut engine = engine();
+    send(&mut engine, &vec![deny("192.0.2.1", ""); 11], NOW);
+    let back = NOW - 3600 * S;
+    engine.restart_windows(back);
+    send(&mut engine, &[deny("192.0.2.1", "")], back);
+    let changes = engine.changes(back);
+    assert!(over(&changes, "many").is_empty());
+    let slots: Vec<i64> =
+        sums(&changes).into_keys().filter(|(c, ..)| c == "failures").map(|(_, slot, ..)| slot).collect();
+    assert_eq!(slots, [-3600, 0]);
+}
+
+#[test]
+fn restored_rows_count_and_are_not_handed_over() {
+    let mut engine = engine();
+    let row = |source: &str, site: &str| Row {
+        slot_start_s: START_S - 60,
+        key: Some((site.to_owned(), vec![Part::Text(source.to_owned())])),
+        count: 10,
+        messages: 10,
+        error: 0,
+    };
+    assert!(engine.restore("failures", &row("192.0.2.1", "north")));
+    assert!(engine.restore("failures", &row("192.0.2.1", "a site of an earlier configuration")));
+    assert!(!engine.restore("failures", &row("no address", "north")));
+    assert!(!engine.restore("no such counter", &row("192.0.2.1", "north")));
+    send(&mut engine, &[deny("192.0.2.1", "")], NOW);
+    let changes = engine.changes(NOW);
+    assert_eq!(sum(&changes, "failures", "192.0.2.1"), Some((1, 1)));
+    assert_eq!(over(&changes, "many"), [("north [Text(\"192.0.2.1\")]".to_owned(), 11)]);
+}
+
+#[test]
+fn another_plan_keeps_the_counts_of_equal_counters() {
+    let mut engine = engine();
+    send(&mut engine, &vec![deny("192.0.2.1", ""); 5], NOW);
+    let mut other = plan();
+    other["counters"][0]["rules"][0]["level"] = json!(4);
+    other["listeners"].as_array_mut().unwrap().push(json!({"name": "new", "site": "north"}));
+    engine.replan(&other).unwrap();
+    engine.datagrams(3, [deny("192.0.2.1", "").as_slice()], NOW);
+    let changes = engine.changes(NOW);
+    assert_eq!(over(&changes, "many")[0].1, 6);
+    assert_eq!(changes.ledger.iter().map(|(listener, ..)| *listener).collect::<Vec<_>>(), [0, 3]);
+}
+
+#[test]
+fn a_plan_with_fewer_listeners_or_mistakes_is_refused_and_nothing_changes() {
+    let mut engine = engine();
+    let mut fewer = plan();
+    fewer["listeners"].as_array_mut().unwrap().pop();
+    assert_eq!(engine.replan(&fewer).unwrap_err()[0].path, "listeners");
+    assert!(engine.replan(&json!({})).is_err());
+    assert_eq!(outcome_of(&mut engine, &deny("192.0.2.1", "")), "session");
+}
+
+#[test]
+fn one_message_in_full() {
+    let engine = engine();
+    let answer = engine.parse(b"<13>Nov 22 10:20:30 fw acme src=192.0.2.1 dst=10.0.0.1 port=22 act=deny", None);
+    let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["Outcome", "Profile", "Header", "Sessions"]);
+    assert_eq!((&answer["Outcome"], &answer["Profile"]), (&json!("session"), &json!("acme")));
+    assert_eq!(answer["Header"]["facility"], 1);
+    assert_eq!(answer["Header"]["severity"], 5);
+    assert_eq!(answer["Header"]["hostname"], "fw");
+    assert_eq!(
+        answer["Sessions"],
+        json!([{
+            "SrcIpAddr": "192.0.2.1", "DstIpAddr": "10.0.0.1", "DstPortNumber": 22,
+            "NetworkDirection": "Inbound", "DvcAction": "Deny", "EventResult": "Failure", "EventSeverity": "Low",
+            "EventType": "NetworkSession", "EventCount": 1, "Dvc": "fw", "EventVendor": "Acme", "EventProduct": "Wall",
+            "EventSchema": "NetworkSession", "EventSchemaVersion": "0.2.6",
+            "AdditionalFields": {"blocked": true, "counted": true},
+        }])
+    );
+    assert_eq!(engine.parse(b"<13>acme src=192.0.2.1", Some("192.0.2.9"))["Sessions"][0]["Dvc"], "192.0.2.9");
+    let nothing = engine.parse(b"", None);
+    assert_eq!((&nothing["Outcome"], &nothing["Profile"]), (&json!("empty"), &json!(null)));
+    assert_eq!(nothing["Sessions"], json!([]));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Datagrams(Vec<u8>),
+    Stream(usize, Vec<u8>),
+    End(usize),
+    Changes { ack: bool },
+    WrongAck,
+    Wait(u64),
+    Restart(u64),
+    Replan,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let text = prop_oneof![
+        3 => (1_u8..5, 0_u8..3).prop_map(|(host, n)| deny(&format!("192.0.2.{host}"), &format!("n={n}"))),
+        1 => vec(any::<u8>(), 0..40),
+        1 => Just(vec![b'x'; 250]),
+    ];
+    let wire = text.clone().prop_flat_map(|text| {
+        prop_oneof![
+            Just([format!("{} ", text.len()).as_bytes(), &text].concat()),
+            Just([&text, &b"\n"[..]].concat()),
+            Just(text),
+        ]
+    });
+    let step = prop_oneof![
+        4 => text.prop_map(Step::Datagrams),
+        4 => (0_usize..3, wire).prop_map(|(stream, bytes)| Step::Stream(stream, bytes)),
+        1 => (0_usize..3).prop_map(Step::End),
+        3 => any::<bool>().prop_map(|ack| Step::Changes { ack }),
+        1 => Just(Step::WrongAck),
+        1 => (0_u64..200).prop_map(Step::Wait),
+        1 => (0_u64..10_000).prop_map(Step::Restart),
+        1 => Just(Step::Replan),
+    ];
+    vec(step, 1..60)
+}
+
+/// What a store that adds up each batch once holds of the ledger.
+#[derive(Default)]
+struct Store {
+    seq: Option<u64>,
+    messages: BTreeMap<(usize, &'static str), u64>,
+    rows: u64,
+}
+
+impl Store {
+    fn write(&mut self, changes: &Changes) {
+        if self.seq == Some(changes.seq) {
+            return;
+        }
+        self.seq = Some(changes.seq);
+        for (listener, outcome, messages, _) in &changes.ledger {
+            assert!(OUTCOMES.contains(&outcome.name()));
+            *self.messages.entry((*listener, outcome.name())).or_default() += messages;
+        }
+        let failures = changes.rows.iter().filter(|(counter, _)| counter == "failures");
+        self.rows += failures.flat_map(|(_, rows)| rows).map(|row| row.messages).sum::<u64>();
+    }
+}
+
+proptest! {
+    /// Each message is in the ledger once and in the rows once, whatever is asked in between, acknowledged or not.
+    #[test]
+    fn nothing_is_lost_and_nothing_counts_twice(steps in steps()) {
+        let mut engine = engine();
+        let mut store = Store::default();
+        let mut streams = [None; 3];
+        let (mut now, mut datagrams, mut frames) = (NOW, 0_u64, 0_u64);
+        for step in steps {
+            match step {
+                Step::Datagrams(message) => {
+                    datagrams += 1;
+                    engine.datagrams(0, [message.as_slice()], now);
+                }
+                Step::Stream(place, bytes) => {
+                    let stream = *streams[place].get_or_insert_with(|| engine.connect(1));
+                    frames += engine.feed(stream, &bytes, now);
+                }
+                Step::End(place) => {
+                    if let Some(stream) = streams[place].take() {
+                        frames += engine.disconnect(stream, now);
+                    }
+                }
+                Step::Changes { ack } => {
+                    let changes = engine.changes(now);
+                    store.write(&changes);
+                    if ack {
+                        engine.ack(changes.seq);
+                    }
+                }
+                Step::WrongAck => engine.ack(u64::MAX),
+                Step::Wait(seconds) => now += seconds * S,
+                Step::Restart(seconds) => {
+                    now = NOW - seconds * S;
+                    engine.restart_windows(now);
+                }
+                Step::Replan => engine.replan(&plan()).unwrap(),
+            }
+        }
+        for stream in streams.into_iter().flatten() {
+            frames += engine.disconnect(stream, now);
+        }
+        // The batch that is out, and what came since.
+        for left in [None, Some(0)] {
+            let changes = engine.changes(now);
+            prop_assert!(left.is_none_or(|left| changes.carried == left));
+            store.write(&changes);
+            engine.ack(changes.seq);
+        }
+        let of = |listener| store.messages.iter().filter(|((l, _), _)| *l == listener).map(|(_, n)| n).sum::<u64>();
+        prop_assert_eq!(of(0), datagrams);
+        prop_assert_eq!(of(1), frames);
+        let sessions: u64 = store.messages.iter().filter(|((_, o), _)| *o == "session").map(|(_, n)| n).sum();
+        prop_assert_eq!(store.rows, sessions, "every session here is a failure that has a source");
+        prop_assert!(!store.messages.contains_key(&(0, "panic")) && !store.messages.contains_key(&(1, "panic")));
+    }
+}
