@@ -35,12 +35,15 @@ class Engine:
     def replan(self, plan: str) -> None:
         """Take up another plan; counters of the same definition keep what they hold. Raises as the constructor."""
 
-    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+    def receive(
+        self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
+    ) -> tuple[int, bool]:
         """
         Drain a datagram socket: parse and count what waits on ``fd``, at most ``budget`` datagrams.
 
         Args:
-            woken: Datagrams of the same socket that the event loop has read already; they come first.
+            woken: Datagrams of the same socket that the event loop has read already, each with its peer's host; they
+                come first.
 
         Returns:
             Datagrams taken (those in ``woken`` included), and whether the socket was emptied.
@@ -49,7 +52,7 @@ class Engine:
             OSError: the socket can't be read.
         """
 
-    def connect(self, listener: int) -> int:
+    def connect(self, listener: int, peer: str) -> int:
         """A stream starts; returns its number."""
 
     def feed(self, stream: int, buffer: bytearray | memoryview, n: int, now_ns: int) -> int:
@@ -65,8 +68,11 @@ class Engine:
         Returns:
             ``seq``, ``now_ns``; ``rows``: per counter (slot, site, key columns..., EventCount, messages, error), the
             row of evicted keys without key columns and with the site ``*``; ``ledger``: (listener, outcome, messages,
-            bytes); ``windows``: ``rule``, ``start_ns``, ``end_ns``, ``closed`` and ``keys`` as (site, key columns...,
-            sum, error); ``evicted`` and ``without_key`` per counter; ``carried``.
+            bytes); ``devices``: (site, name, peer, listener, profile, messages by outcome, last_ns, clock_off_ms);
+            ``quarantine``: (listener, peer, profile, shape, messages, example, last_ns); ``not_quarantined``;
+            ``unmapped``: (profile, source, word, messages); ``clamped``; ``windows``: ``rule``, ``start_ns``,
+            ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error); ``evicted`` and ``without_key``
+            per counter; ``carried``.
         """
 
     def ack(self, seq: int) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from collectord.config import SyslogOutput as SyslogOutputConfig
 from collectord.config import UdpListener as UdpListenerConfig
 from collectord.control import ControlServer
 from collectord.detect.alerts import AlertStates
-from collectord.errors import StoreError
+from collectord.errors import RequestError, StoreError
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, Alert, Mode, Severity
@@ -33,6 +33,7 @@ from collectord.outputs.syslog import SyslogOutput
 from collectord.plan import Setup
 from collectord.sdnotify import Notifier
 from collectord.status import DaemonStatus
+from collectord.store import quarantine
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
@@ -125,7 +126,9 @@ class App:
                 tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
             )
             status = DaemonStatus(self._setup, self._clock, self.listeners, workers, tick, states, writer, outbox)
-            control = ControlServer(config.control_socket, {"status": status.answer})
+            control = ControlServer(
+                config.control_socket, {"status": status.answer, "quarantine-forget": _forget(database, writer)}
+            )
             await control.start()
             notifier = cleanup.enter_context(Notifier.from_environment())
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -234,6 +237,20 @@ def receivers(alert: Alert, outputs: Sequence[tuple[Output, Severity]]) -> list[
         return []
     rank = _RANK[alert.severity]
     return [output.name for output, lowest in outputs if rank >= _RANK[lowest] and output.wants(alert)]
+
+
+def _forget(database: Database, writer: Writer) -> Callable[[dict[str, Any], int], Awaitable[int]]:
+    """The command that takes groups out of the quarantine; answers how many were there."""
+
+    async def forget(arguments: dict[str, Any], user: int) -> int:
+        numbers = arguments.get("ids")
+        if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+            raise RequestError("ids must be a list of numbers")
+        count = await writer.run(quarantine.forget, database, numbers)
+        log.info("taken out of the quarantine", count=count, user=user)
+        return count
+
+    return forget
 
 
 class _StoredOutbox:

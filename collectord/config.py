@@ -13,7 +13,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from collectord import data, schema, toml
 from collectord.errors import ConfigError, Problem
@@ -87,6 +96,17 @@ def _oid(text: str) -> str:
     return text
 
 
+def _offset_s(text: object) -> int:
+    """``+01:00`` or ``-05:30`` in seconds; UTC offsets reach from -12 to +14 hours (ISO 8601)."""
+    refused = Refused('expected an offset from UTC such as "+01:00"')
+    if not isinstance(text, str) or len(text) != 6 or text[0] not in "+-" or text[3] != ":":
+        raise refused
+    hours, minutes = text[1:3], text[4:6]
+    if not (hours.isdigit() and minutes.isdigit()) or int(hours) > 14 or int(minutes) > 59:
+        raise refused
+    return (1 if text[0] == "+" else -1) * (int(hours) * 3600 + int(minutes) * 60)
+
+
 def _socket_path(path: Path) -> Path:
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH_BYTES:
@@ -96,6 +116,19 @@ def _socket_path(path: Path) -> Path:
 
 Site = Annotated[Text, AfterValidator(_site)]
 Host = Annotated[Text, AfterValidator(_host)]
+
+
+class Device(Strict):
+    """What you know of a device; it wins over what messages say."""
+
+    name: Host
+    """Its address, or its host name where it sends through a relay."""
+    site: Site | None = None
+    """In place of the listener's."""
+    profile: Text | None = None
+    """The profile that reads all its messages."""
+    utc_offset_s: Annotated[int, BeforeValidator(_offset_s)] | None = Field(default=None, alias="utc_offset")
+    """What its clock is ahead of UTC, where its messages do not say it."""
 
 
 class Log(Strict):
@@ -251,6 +284,9 @@ class Config(Strict):
     )
     profiles_dir: Annotated[FilePath, AfterValidator(_existing_folder)] | None = None
     rules_dir: Annotated[FilePath, AfterValidator(_existing_folder)] | None = None
+    relays: Annotated[tuple[Network, ...], Field(strict=False)] = ()
+    """Log servers that send for others: the header of their messages names the device."""
+    device: Annotated[tuple[Device, ...], Field(strict=False)] = ()
     log: Log = Log()
     listener: Annotated[
         tuple[Annotated[Listener, Field(discriminator="type")], ...], Field(strict=False, min_length=1)

@@ -11,6 +11,8 @@ from collectord.model import (
     OUTCOMES,
     Changes,
     CounterDefinition,
+    DeviceSighting,
+    UnreadGroup,
     Window,
     WindowKey,
     is_number_field,
@@ -46,6 +48,10 @@ class Plan:
     unfinished_bytes: int
     rows_per_batch: int
     event_count: int
+    relays: Sequence[str] = ()
+    """Networks whose messages name their device in the header."""
+    devices: Sequence[dict[str, Any]] = ()
+    """The operator's table: ``name`` (an address, or a host behind a relay), ``site``, ``profile``."""
 
     def as_json(self) -> str:
         """The engine's form of it."""
@@ -54,6 +60,8 @@ class Plan:
                 "profiles": [{k: v for k, v in profile.items() if k != "sample"} for profile in self.profiles],
                 "counters": list(self.counters),
                 "internal_networks": list(self.internal_networks),
+                "relays": list(self.relays),
+                "devices": list(self.devices),
                 "listeners": [{"name": name, "site": site} for name, site in self.listeners],
                 "bounds": {
                     "message_bytes": self.message_bytes,
@@ -84,13 +92,15 @@ class Engine:
         except _engine.PlanError as error:
             raise PlanError(error.args[0]) from error
 
-    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+    def receive(
+        self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
+    ) -> tuple[int, bool]:
         """Drain a datagram socket; returns datagrams taken (``woken`` included) and whether it was emptied."""
         return self._engine.receive(listener, fd, now_ns, budget, woken)
 
-    def connect(self, listener: int) -> int:
+    def connect(self, listener: int, peer: str) -> int:
         """A stream starts; returns its number."""
-        return self._engine.connect(listener)
+        return self._engine.connect(listener, peer)
 
     def feed(self, stream: int, buffer: bytearray | memoryview, n: int, now_ns: int) -> int:
         """The first ``n`` bytes of ``buffer`` are the stream's next; returns how many frames they ended."""
@@ -119,6 +129,16 @@ class Engine:
             now_ns=raw["now_ns"],
             rows=rows,
             ledger=raw["ledger"],
+            devices=tuple(
+                DeviceSighting(
+                    site, name, peer, listener, profile, dict(zip(OUTCOMES, counts, strict=True)), last_ns, clock_off_ms
+                )
+                for site, name, peer, listener, profile, counts, last_ns, clock_off_ms in raw["devices"]
+            ),
+            quarantine=tuple(UnreadGroup(*group) for group in raw["quarantine"]),
+            not_quarantined=raw["not_quarantined"],
+            unmapped=raw["unmapped"],
+            clamped=raw["clamped"],
             windows=windows,
             evicted=raw["evicted"],
             without_key=raw["without_key"],

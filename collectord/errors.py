@@ -8,6 +8,7 @@ Every exception of the product.
     |   +-- StoreError       the database can't be opened, read or written; exit 74
     |   +-- DeliveryError    an output could not hand over an alert; retried, never fatal
     +-- UnavailableError     the daemon does not run or does not answer; exit 69
+    +-- RequestError         the control socket was asked for something that can't be; told to who asked
 
 Input from the wire never raises: it ends in an outcome.
 """
@@ -83,6 +84,12 @@ class StoreError(EnvironmentProblem):
 
 class DeliveryError(EnvironmentProblem):
     """An output could not hand over an alert; it may work later."""
+
+
+class RequestError(CollectordError):
+    """A request on the control socket makes no sense; who asked is told."""
+
+    exit_status = EX_USAGE
 
 
 class UnavailableError(CollectordError):

@@ -62,6 +62,8 @@ class Keys(TypedDict, total=False):
     key: str
     """The key of an alert, as people write it."""
     id: str
+    user: int
+    """Who asked for it on the control socket."""
     summary: str
     """An alert's one line; what has it is the alert itself and is never held back."""
     exc_info: object

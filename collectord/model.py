@@ -1,5 +1,6 @@
 """What the stages hand to each other: plain values, no behaviour that needs a clock, a socket or a file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -69,7 +70,18 @@ RULE_FIELDS = (
 )
 
 # Tables of the database that no counter may be named after.
-FIXED_TABLES = ("alert_history", "alerts", "ledger", "meta", "migrations", "outbox", "outbox_sequences")
+FIXED_TABLES = (
+    "alert_history",
+    "alerts",
+    "devices",
+    "ledger",
+    "meta",
+    "migrations",
+    "outbox",
+    "outbox_sequences",
+    "quarantine",
+    "unmapped_words",
+)
 
 OTHER_SITE = "*"
 """Site of the row that collects what has no row of its own; no site may be named so."""
@@ -150,6 +162,38 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSighting:
+    """What was seen of one device since the last batch."""
+
+    site: str
+    name: str
+    peer: str
+    """Address that its last message came from; empty where the listener does not know it."""
+    listener: int
+    profile: str
+    """Of its last message that any profile knew; empty: none yet."""
+    messages: dict[str, int] = field(hash=False)
+    """By outcome."""
+    last_ns: int
+    clock_off_ms: int | None
+    """Its clock less ours; None: its messages carry no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadGroup:
+    """Messages of one peer and one shape that could not be read, since the last batch."""
+
+    listener: int
+    peer: str
+    profile: str
+    """The profile that knew them and could not read them; empty where none knew them."""
+    shape: str
+    messages: int
+    example: bytes
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """A numbered batch of what the engine counted since the batch before it."""
 
@@ -164,6 +208,14 @@ class Changes:
     without_key: dict[str, int]
     carried: int
     """Rows that did not fit and come with the next batch."""
+    devices: tuple[DeviceSighting, ...] = ()
+    quarantine: tuple[UnreadGroup, ...] = ()
+    not_quarantined: int = 0
+    """Unread messages that the quarantine had no place for; they are in the ledger."""
+    unmapped: Sequence[tuple[str, str, str, int]] = ()
+    """Vendors' words that no map knows: (profile, source, word, messages)."""
+    clamped: int = 0
+    """Records that claimed a larger ``EventCount`` than one may."""
 
 
 @dataclass(frozen=True, slots=True)

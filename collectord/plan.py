@@ -105,21 +105,23 @@ def _profiles(folder: Path | None, problems: list[Problem]) -> tuple[Document, .
 
     What can't be handed to the engine at all is left out of them, and told.
     """
-    found: list[Document] = []
-    for _, path in sorted({path.stem: path for path in [*data.profiles(), *_files(folder)]}.items()):
-        try:
-            document = toml.load(path)
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        name = document.values.get("name")
-        if name != path.stem:
-            problems.append(document.problem("name", f"expected the file's name {path.stem!r}, got {name!r}"))
-        strange = [document.problem(key, reason) for key, reason in _strange_values(document.values)]
-        problems += strange
-        if not strange:
-            found.append(document)
-    return tuple(found)
+    paths = {path.stem: path for path in [*data.profiles(), *_files(folder)]}
+    found = [_profile(path, problems) for _, path in sorted(paths.items())]
+    return tuple(document for document in found if document is not None)
+
+
+def _profile(path: Path, problems: list[Problem]) -> Document | None:
+    try:
+        document = toml.load(path)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+    name = document.values.get("name")
+    if name != path.stem:
+        problems.append(document.problem("name", f"expected the file's name {path.stem!r}, got {name!r}"))
+    strange = [document.problem(key, reason) for key, reason in _strange_values(document.values)]
+    problems += strange
+    return None if strange else document
 
 
 def _strange_values(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
@@ -180,6 +182,8 @@ def _plan(config: Config, profiles: Sequence[Document], rules: Sequence[Rule], w
         profiles=[document.values for document in profiles],
         counters=counters,
         internal_networks=config.internal_networks,
+        relays=config.relays,
+        devices=[device.model_dump(exclude_none=True) for device in config.device],
         listeners=[(listener.name, listener.site) for listener in config.listener],
         message_bytes=config.bounds.message_bytes,
         unfinished_bytes=config.bounds.unfinished_bytes,
@@ -252,3 +256,20 @@ def _differences(want: dict[str, Any], got: dict[str, Any]) -> list[str]:
         for field in fields
         if want.get(field) != got.get(field)
     ]
+
+
+def check_profiles(setup: Setup, files: Sequence[Path]) -> list[Problem]:
+    """
+    What is wrong in profile files that may not be in use yet, read beside all others of ``setup``.
+
+    Args:
+        setup: The others; one of the same name is replaced.
+        files: TOML files.
+    """
+    problems: list[Problem] = []
+    own = tuple(document for file in files if (document := _profile(file, problems)) is not None)
+    names = {document.values["name"] for document in own}
+    others = tuple(document for document in setup.profiles if document.values["name"] not in names)
+    plan = replace(setup.plan, profiles=[document.values for document in (*own, *others)], counters=())
+    found = _wrong_in_plan(plan, (), (*own, *others))
+    return problems + found

@@ -74,6 +74,8 @@ class DaemonStatus:
                 "store_failures": tick.store_failures,
                 "unstored_alerts": tick.unstored_alerts,
                 "lost_alerts": tick.lost_alerts,
+                "not_quarantined": tick.not_quarantined,
+                "clamped": tick.clamped,
             },
             "counters": [
                 {

@@ -16,6 +16,7 @@ from collectord.detect.alerts import AlertStates
 from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.model import NS_PER_S, Alert, CounterDefinition
+from collectord.store import devices, quarantine
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
@@ -47,6 +48,10 @@ class TickCounters:
     """Alert states that wait in memory for the database."""
     lost_alerts: int = 0
     """Alert states given up because too many waited."""
+    not_quarantined: int = 0
+    """Unread messages that the quarantine had no place for."""
+    clamped: int = 0
+    """Records that claimed a larger EventCount than one may."""
     evicted: dict[str, int] = field(default_factory=dict)
     without_key: dict[str, int] = field(default_factory=dict)
 
@@ -149,6 +154,8 @@ class Tick:
             for listener, outcome, messages, _ in changes.ledger:
                 of_listener = self.outcomes.setdefault(self._listeners[listener], {})
                 of_listener[outcome] = of_listener.get(outcome, 0) + messages
+            self.counters.not_quarantined += changes.not_quarantined
+            self.counters.clamped += changes.clamped
             self._maintain(now_ns)
         except StoreError as error:
             self._store_failed(error)
@@ -192,6 +199,8 @@ class Tick:
             closed = now_s - self._longest_window_s - 2 * definition.slot_s
             self._tables.fold(definition, closed, KEPT_KEYS_PER_SLOT)
             self._tables.expire(definition, now_s - self._keep_slots_s)
+        devices.trim(self._database)
+        quarantine.trim(self._database)
         self._outbox.expire(now_ns - self._keep_alerts_s * NS_PER_S)
         self._alerts.expire(now_ns - self._keep_alerts_s * NS_PER_S)
         self._database.checkpoint()

@@ -10,7 +10,11 @@ from collectord import __version__
 from collectord.cli.alerts import alerts
 from collectord.cli.check import check
 from collectord.cli.demo import demo
+from collectord.cli.devices import devices
+from collectord.cli.explain import explain
 from collectord.cli.parse import parse
+from collectord.cli.profile import profile
+from collectord.cli.quarantine import quarantine
 from collectord.cli.run import run
 from collectord.cli.snmp import snmp
 from collectord.cli.status import status
@@ -49,7 +53,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, demo, check, parse, status, alerts, snmp):
+for _command in (run, demo, check, parse, explain, status, alerts, devices, quarantine, profile, snmp):
     cli.add_command(_command)
 
 

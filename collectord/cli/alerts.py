@@ -9,11 +9,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
-from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
-from collectord.errors import EX_USAGE, StoreError
+from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.errors import EX_USAGE
 from collectord.model import Alert, AlertState
 from collectord.store.alerts import Alerts
-from collectord.store.db import Database
 
 _COLOURS = {"high": "bold red", "medium": "yellow", "low": "cyan", "informational": ""}
 
@@ -53,7 +52,7 @@ def list_alerts(
       collectord alerts list --all --rule excessive-failures
       collectord alerts list --json | jq .summary
     """
-    with _reader(config_path) as database:
+    with database_reader(configuration.load(config_path)) as database:
         found = Alerts(database).find(active=None if everything else True, rule=rule, site=site, limit=limit)
     if as_json:
         for alert in found:
@@ -90,7 +89,7 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
       collectord alerts show 3f2a91c07d5be148
       collectord alerts show --json 3f2a91c07d5be148 | jq .history
     """
-    with _reader(config_path) as database:
+    with database_reader(configuration.load(config_path)) as database:
         stored = Alerts(database)
         alert, history = stored.show(alert_id), stored.history(alert_id)
     if alert is None:
@@ -125,10 +124,3 @@ def _facts(alert: Alert) -> list[tuple[str, Any]]:
     ]
     facts += [(name, value) for name, value in alert.details.items()]
     return facts
-
-
-def _reader(config_path: Path | None) -> Database:
-    database = configuration.load(config_path).database
-    if not database.exists():
-        raise StoreError(f"there is no database {database}: the daemon has not run with this configuration")
-    return Database.reader(database)

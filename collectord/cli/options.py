@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
+from collectord.config import Config
+from collectord.errors import StoreError
 from collectord.log import safe
 from collectord.model import NS_PER_S
+from collectord.store.db import Database
 
 INSTALLED_CONFIG = Path("/etc/collectord/collectord.toml")
 """Where packages put the configuration (Filesystem Hierarchy Standard 3.0, section 3.7)."""
@@ -46,6 +49,18 @@ def echo_json(value: Any) -> None:
     """One object on one line; UTF-8 whatever the locale's encoding is (RFC 8259 section 8.1)."""
     # A lone surrogate, as of a file name that is not UTF-8, becomes JSON's own escape of it.
     click.echo(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+
+
+def database_reader(config: Config) -> Database:
+    """
+    The database for reading, a context manager.
+
+    Raises:
+        StoreError: there is none, or it can't be read.
+    """
+    if not config.database.exists():
+        raise StoreError(f"there is no database {config.database}: the daemon has not run with this configuration")
+    return Database.reader(config.database)
 
 
 def local_time(time_ns: int) -> str:

@@ -28,7 +28,7 @@ FINAL_CHUNKS = 64
 class Reader(Protocol):
     """What a stream listener needs of the engine."""
 
-    def connect(self, listener: int) -> int:
+    def connect(self, listener: int, peer: str) -> int:
         """A stream starts."""
 
     def feed(self, stream: int, buffer: memoryview, n: int, now_ns: int) -> int:
@@ -137,7 +137,7 @@ class TcpListener:
             )
             return None
         self._open.add(connection)
-        return self._engine.connect(self._number)
+        return self._engine.connect(self._number, connection.peer)
 
     def read(self, stream: int, n: int) -> None:
         """The first ``n`` bytes of the buffer came on a connection."""

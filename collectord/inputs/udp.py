@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncio_dgram
 import structlog
@@ -39,7 +39,9 @@ SK_MEMINFO_DROPS = 8
 class Reader(Protocol):
     """What a datagram listener needs of the engine."""
 
-    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+    def receive(
+        self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
+    ) -> tuple[int, bool]:
         """Drain the socket; see ``collectord.engine``."""
 
 
@@ -121,8 +123,7 @@ class UdpListener:
         stream = await asyncio_dgram.from_socket(self._socket)
         try:
             while True:
-                woken, _ = await stream.recv()
-                emptied = self._drain(fd, [woken])
+                emptied = self._drain(fd, [_with_host(await stream.recv())])
                 while not emptied:
                     await asyncio.sleep(0)
                     emptied = self._drain(fd, [])
@@ -132,7 +133,7 @@ class UdpListener:
             finally:
                 stream.close()
 
-    def _finish(self, fd: int, woken: list[bytes]) -> None:
+    def _finish(self, fd: int, woken: list[tuple[bytes, str]]) -> None:
         """A graceful stop loses nothing that arrived: neither what the stream has queued nor what the kernel holds."""
         emptied = self._drain(fd, woken)
         for _ in range(FINAL_TURNS):
@@ -145,7 +146,7 @@ class UdpListener:
         if self._socket is not None:
             self._socket.close()
 
-    def _drain(self, fd: int, woken: list[bytes]) -> bool:
+    def _drain(self, fd: int, woken: list[tuple[bytes, str]]) -> bool:
         taken, emptied = self._engine.receive(self._number, fd, self._now_ns(), BUDGET, woken)
         self.received += taken
         return emptied
@@ -158,15 +159,21 @@ class UdpListener:
         return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
 
 
-def _queued(stream: asyncio_dgram.aio.DatagramStream) -> list[bytes]:
+def _with_host(received: tuple[bytes, Any]) -> tuple[bytes, str]:
+    """A datagram with its peer's host; asyncio hands over the socket address of the family."""
+    datagram, address = received
+    return datagram, str(address[0])
+
+
+def _queued(stream: asyncio_dgram.aio.DatagramStream) -> list[tuple[bytes, str]]:
     """What the stream has read and nobody has taken yet: its ``recv`` waits only if there is nothing."""
-    found: list[bytes] = []
+    found: list[tuple[bytes, str]] = []
     while True:
         step = stream.recv()
         try:
             step.send(None)
         except StopIteration as done:
-            found.append(done.value[0])
+            found.append(_with_host(done.value))
         except OSError:
             continue  # A late error of the socket, handed over once.
         except asyncio_dgram.TransportClosed:

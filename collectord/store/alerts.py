@@ -8,11 +8,11 @@ alert that was queued is sent even if the daemon dies in the next instant.
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from collectord.model import Alert, AlertState, Mode, Severity
-from collectord.store.db import Database
+from collectord.store.db import Database, named_rows
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Alert))
 _JSON_COLUMNS = frozenset(("key", "tactics", "techniques", "details"))
@@ -199,12 +199,6 @@ class Alerts:
 def alerts_of(cursor: sqlite3.Cursor) -> list[Alert]:
     """The alert in each row; columns that an alert does not have are passed over."""
     return [alert_of(row) for row in named_rows(cursor)]
-
-
-def named_rows(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
-    """The rows of a SELECT, values by column name."""
-    names = [column[0] for column in cursor.description]
-    return (dict(zip(names, row, strict=True)) for row in cursor)
 
 
 def alert_of(row: Mapping[str, Any]) -> Alert:

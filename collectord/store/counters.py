@@ -18,7 +18,7 @@ from sqlite_utils.db import quote_identifier
 
 from collectord.errors import StoreError
 from collectord.model import FIXED_TABLES, OTHER_SITE, RULE_FIELDS, Changes, CounterDefinition, is_number_field
-from collectord.store import ledger, meta
+from collectord.store import devices, ledger, meta, quarantine
 from collectord.store.db import Database
 
 FOLD_ROWS_PER_CALL = 20_000
@@ -135,7 +135,7 @@ class Counters:
 
     def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
         """
-        Stores a batch in one transaction: counters, ledger, and the batch's number.
+        Stores a batch in one transaction: counters, ledger, devices, quarantine, and the batch's number.
 
         Returns:
             False if this batch is stored already (its acknowledgement was lost); nothing is added then.
@@ -152,6 +152,9 @@ class Counters:
                     connection.executemany(self._statements(definition).upsert, rows)
                     self._fold_again_from(connection, definition, min(row[0] for row in rows))
             ledger.add(connection, changes.ledger, listeners)
+            devices.add(connection, changes.devices, listeners)
+            quarantine.add(connection, changes.quarantine, listeners)
+            quarantine.add_words(connection, changes.unmapped, changes.now_ns)
             meta.write(connection, "run", self._run)
             meta.write(connection, "seq", str(changes.seq))
             meta.write(connection, "last_tick_ns", str(changes.now_ns))

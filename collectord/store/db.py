@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import sqlite_utils
 
@@ -242,3 +243,9 @@ def _damaged(path: Path, finding: str) -> str:
         f"{path} is damaged ({finding}): stop the daemon, move the file with its -wal and -shm files aside and start "
         f"again with a new one, or restore a backup; sqlite3 {path} .recover saves what can still be read"
     )
+
+
+def named_rows(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
+    """The rows of a SELECT, values by column name."""
+    names = [column[0] for column in cursor.description]
+    return (dict(zip(names, row, strict=True)) for row in cursor)

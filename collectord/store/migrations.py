@@ -83,6 +83,59 @@ def m0001_fixed_tables(db: sqlite_utils.Database) -> None:
     db.create_table("meta", {"key": str, "value": str}, pk="key", not_null={"value"})
 
 
+@MIGRATIONS()
+def m0002_devices_and_quarantine(db: sqlite_utils.Database) -> None:
+    """The devices seen, the messages that could not be read, and the vendors' words that no map knows."""
+    db.execute(
+        """
+        CREATE TABLE devices (
+            site TEXT NOT NULL,
+            name TEXT NOT NULL,
+            peer TEXT NOT NULL,
+            listener TEXT NOT NULL,
+            profile TEXT NOT NULL,
+            first_seen_ns INTEGER NOT NULL,
+            last_seen_ns INTEGER NOT NULL,
+            sessions INTEGER NOT NULL,
+            events INTEGER NOT NULL,
+            unparsed INTEGER NOT NULL,
+            clock_off_ms INTEGER,
+            PRIMARY KEY (site, name)
+        )
+        """
+    )
+    db.execute("CREATE INDEX idx_devices_last_seen ON devices (last_seen_ns)")
+    db.execute(
+        """
+        CREATE TABLE quarantine (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            listener TEXT NOT NULL,
+            peer TEXT NOT NULL,
+            profile TEXT NOT NULL,
+            shape TEXT NOT NULL,
+            messages INTEGER NOT NULL,
+            first_ns INTEGER NOT NULL,
+            last_ns INTEGER NOT NULL,
+            example BLOB NOT NULL,
+            UNIQUE (listener, peer, shape)
+        )
+        """
+    )
+    db.execute("CREATE INDEX idx_quarantine_last ON quarantine (last_ns)")
+    db.execute(
+        """
+        CREATE TABLE unmapped_words (
+            profile TEXT NOT NULL,
+            source TEXT NOT NULL,
+            word TEXT NOT NULL,
+            messages INTEGER NOT NULL,
+            last_ns INTEGER NOT NULL,
+            PRIMARY KEY (profile, source, word)
+        )
+        """
+    )
+
+
 with sqlite_utils.Database(memory=True) as _empty:
     _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
 

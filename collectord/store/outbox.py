@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from collectord.model import Alert
-from collectord.store.alerts import alert_of, named_rows
-from collectord.store.db import Database
+from collectord.store.alerts import alert_of
+from collectord.store.db import Database, named_rows
 
 MOST_ERROR_CHARACTERS = 500
 

@@ -66,7 +66,7 @@ def _long_keys() -> Iterator[Case]:
 def _run(engine: Engine, cases: Sequence[Case], name: str) -> None:
     """Feeds the messages over a stream in chunks, checks the ledger, prints the rate."""
     wire = b"".join(b"%d %s" % (len(message), message) for message, _ in cases)
-    stream = engine.connect(1)
+    stream = engine.connect(1, "192.0.2.1")
     start = time.perf_counter()
     for at in range(0, len(wire), CHUNK_BYTES):
         chunk = bytearray(wire[at : at + CHUNK_BYTES])

@@ -85,7 +85,7 @@ def setup() -> plan.Setup:
 
 def _feed(engine: Engine, wire: bytes) -> float:
     """Feeds all bytes over one stream; returns the seconds it took."""
-    stream = engine.connect(1)
+    stream = engine.connect(1, "192.0.2.1")
     chunks = [bytearray(wire[at : at + CHUNK_BYTES]) for at in range(0, len(wire), CHUNK_BYTES)]
     began = time.perf_counter()
     for chunk in chunks:

@@ -43,7 +43,7 @@ def wires(messages: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 
 def feed(engine: Engine, pieces: list[bytes]) -> int:
     """A connection that brings these bytes, and ends; returns the frames that ended."""
-    stream = engine.connect(1)
+    stream = engine.connect(1, "192.0.2.1")
     ended = sum(engine.feed(stream, bytearray(piece), len(piece), NOW_NS) for piece in pieces)
     return ended + engine.disconnect(stream, NOW_NS)
 
@@ -74,7 +74,9 @@ def test_each_datagram_has_one_outcome(
     """And it is the one that `parse` tells."""
     datagrams = data.draw(st.lists(messages, max_size=10))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-        taken, emptied = engine.receive(0, empty.fileno(), NOW_NS, len(datagrams) + 1, datagrams)
+        taken, emptied = engine.receive(
+            0, empty.fileno(), NOW_NS, len(datagrams) + 1, [(each, "192.0.2.1") for each in datagrams]
+        )
     _, ledger = gained(engine)
 
     assert (taken, emptied) == (len(datagrams), True)
@@ -135,7 +137,7 @@ def test_connections_at_once_give_what_they_give_alone(
         feed(engine, each)
     alone = gained(engine)
 
-    streams = [engine.connect(1) for _ in pieces]
+    streams = [engine.connect(1, "192.0.2.1") for _ in pieces]
     waiting, order = [list(each) for each in pieces], random.Random(seed)
     while any(waiting):
         number = order.choice([number for number, each in enumerate(waiting) if each])

@@ -100,7 +100,7 @@ def expected(definitions: tuple[CounterDefinition, ...], sessions: list[Session]
 
 def count(engine: Engine, messages: list[bytes]) -> None:
     """Over a stream, each in a counted frame."""
-    stream = engine.connect(1)
+    stream = engine.connect(1, "192.0.2.1")
     for message in filter(None, messages):
         wire = bytearray(b"%d %s" % (len(message), message))
         engine.feed(stream, wire, len(wire), NOW_NS)
@@ -152,5 +152,5 @@ def test_datagrams_count_as_frames_do(setup: plan.Setup, samples: list[bytes], g
     count(engine, samples)
     framed, _ = gained(engine)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-        engine.receive(1, empty.fileno(), NOW_NS, len(samples) + 1, samples)
+        engine.receive(1, empty.fileno(), NOW_NS, len(samples) + 1, [(sample, "192.0.2.1") for sample in samples])
     assert gained(engine)[0] == framed

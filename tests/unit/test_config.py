@@ -148,6 +148,9 @@ def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
     assert Path("/var/lib/collectord") == config.state_dir
     assert Path("/run/collectord/control.sock") == config.control_socket
     assert (tmp_path / "profiles.d", tmp_path / "rules.d") == (config.profiles_dir, config.rules_dir)
+    assert [("192.0.2.1", "branch-7", "cisco-asa", 3600)] == [
+        (device.name, device.site, device.profile, device.utc_offset_s) for device in config.device
+    ]
 
 
 def test_shipped_file_shows_every_key() -> None:
@@ -186,7 +189,7 @@ def test_problems_name_their_own_file(tmp_path: Path) -> None:
 
     assert refused(path) == [
         "collectord.toml:1: x: unknown key (known keys: state_dir, control_socket, internal_networks, port_watchlist,"
-        " profiles_dir, rules_dir, log, listener, output, snmp, bounds, store)",
+        " profiles_dir, rules_dir, relays, device, log, listener, output, snmp, bounds, store)",
         'conf.d/1.toml:3: listener[1].name: "a" is the name of listener[0] already',
         "conf.d/1.toml:5: listener[1].port: expected at least 0, got the number -1",
         'conf.d/1.toml:6: listener[1].site: expected at most 64 characters, and not "*"',

@@ -50,7 +50,9 @@ def denied(source: str = "203.0.113.1", port: int = 445) -> bytes:
 def send(engine: Engine, messages: list[bytes], now_ns: int = NOW_NS, listener: int = 0) -> None:
     """Messages as datagrams, without a socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-        engine.receive(listener, empty.fileno(), now_ns, len(messages) + 1, messages)
+        engine.receive(
+            listener, empty.fileno(), now_ns, len(messages) + 1, [(message, "192.0.2.1") for message in messages]
+        )
 
 
 def outcomes(changes: Changes) -> dict[str, int]:
@@ -118,8 +120,8 @@ class TestReceive:
         ours, senders = pair
         senders.send(denied("203.0.113.2"))
 
-        assert engine.receive(0, ours.fileno(), NOW_NS, 1, [denied("203.0.113.1")]) == (1, False)
-        assert engine.receive(0, ours.fileno(), NOW_NS, 2, [denied("203.0.113.3")]) == (2, False)
+        assert engine.receive(0, ours.fileno(), NOW_NS, 1, [(denied("203.0.113.1"), "192.0.2.1")]) == (1, False)
+        assert engine.receive(0, ours.fileno(), NOW_NS, 2, [(denied("203.0.113.3"), "192.0.2.1")]) == (2, False)
         assert sorted(source for _, source in failures(engine.changes(NOW_NS))) == [
             "203.0.113.1", "203.0.113.2", "203.0.113.3",
         ]  # fmt: skip
@@ -165,7 +167,7 @@ class TestReceive:
 
     def test_what_came_before_the_error_is_counted(self, engine: Engine) -> None:
         with pytest.raises(OSError, match="Bad file descriptor"):
-            engine.receive(0, -1, NOW_NS, 10, [denied()])
+            engine.receive(0, -1, NOW_NS, 10, [(denied(), "192.0.2.1")])
         assert outcomes(engine.changes(NOW_NS)) == {"session": 1}
 
     @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ class TestStream:
         return engine.feed(stream, bytearray(data), len(data), NOW_NS)
 
     def test_pieces_give_what_the_whole_gives(self, engine: Engine) -> None:
-        stream = engine.connect(1)
+        stream = engine.connect(1, "192.0.2.1")
         wire = b"".join(b"%d %s" % (len(denied()), denied()) for _ in range(3))
         ended = [self.feed(engine, stream, wire[at : at + 1]) for at in range(len(wire))]
 
@@ -200,7 +202,7 @@ class TestStream:
         assert engine.changes(NOW_NS).ledger == [(1, "session", 3, 3 * len(denied()))]
 
     def test_only_n_bytes_of_the_buffer_are_read(self, engine: Engine) -> None:
-        stream = engine.connect(1)
+        stream = engine.connect(1, "192.0.2.1")
         line = denied() + b"\n"
         buffer = memoryview(bytearray(line + b"rubbish of the chunk before\n"))
 
@@ -210,7 +212,7 @@ class TestStream:
             engine.feed(stream, buffer, len(buffer) + 1, NOW_NS)
 
     def test_streams_do_not_mix(self, engine: Engine) -> None:
-        first, second = engine.connect(1), engine.connect(1)
+        first, second = engine.connect(1, "192.0.2.1"), engine.connect(1, "192.0.2.1")
         half = len(denied()) // 2
         self.feed(engine, first, denied()[:half])
         assert self.feed(engine, second, denied() + b"\n") == 1
@@ -219,7 +221,7 @@ class TestStream:
 
     def test_the_end_gives_what_is_unfinished_its_outcome(self, engine: Engine) -> None:
         """A line without its end is a message; a counted frame without its rest is not."""
-        line, counted, idle = (engine.connect(1) for _ in range(3))
+        line, counted, idle = (engine.connect(1, "192.0.2.1") for _ in range(3))
         self.feed(engine, line, denied())
         self.feed(engine, counted, b"500 <164>half of it")
 
@@ -227,7 +229,7 @@ class TestStream:
         assert outcomes(engine.changes(NOW_NS)) == {"session": 1, "unfinished": 1}
 
     def test_a_stream_that_ended_takes_nothing(self, engine: Engine) -> None:
-        stream = engine.connect(1)
+        stream = engine.connect(1, "192.0.2.1")
         engine.disconnect(stream, NOW_NS)
 
         assert self.feed(engine, stream, denied() + b"\n") == 0
@@ -511,7 +513,7 @@ class TestReplan:
 
     def send(self, engine: _engine.Engine, count: int) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-            engine.receive(0, empty.fileno(), NOW_NS, count + 1, [denied()] * count)
+            engine.receive(0, empty.fileno(), NOW_NS, count + 1, [(denied(), "192.0.2.1")] * count)
 
     def over(self, changes: dict[str, Any]) -> list[tuple[Any, ...]]:
         return [
@@ -555,7 +557,7 @@ class TestReplan:
 
     def test_streams_stay(self, setup: plan.Setup) -> None:
         engine = _engine.Engine(setup.plan.as_json())
-        stream = engine.connect(1)
+        stream = engine.connect(1, "192.0.2.1")
         half = len(denied()) // 2
         engine.feed(stream, bytearray(denied()[:half]), half, NOW_NS)
         engine.replan(setup.plan.as_json())

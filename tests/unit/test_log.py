@@ -165,16 +165,16 @@ def test_unknown_key_is_an_error_where_it_can_be_mended() -> None:
     """Strict, for tests and development."""
     json_log()
 
-    with pytest.raises(KeyError, match="not an allowed log key: colour, user"):
-        log.get().info("x", user="a", colour="b")  # type: ignore[call-arg]
+    with pytest.raises(KeyError, match="not an allowed log key: colour, taste"):
+        log.get().info("x", taste="a", colour="b")  # type: ignore[call-arg]
 
 
 def test_unknown_key_is_kept_apart_in_service() -> None:
     """A slip must not end the daemon, nor lose what it says."""
     stream = json_log(strict=False)
-    log.get().info("x", count=1, user="a\n", colour="b")  # type: ignore[call-arg]
+    log.get().info("x", count=1, taste="a\n", colour="b")  # type: ignore[call-arg]
 
-    assert records(stream) == [{"event": "x", "level": "info", "count": 1, "extra": "colour=b user=a\\n"}]
+    assert records(stream) == [{"event": "x", "level": "info", "count": 1, "extra": "colour=b taste=a\\n"}]
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,13 @@ class TestReport:
         ("old", "new", "line", "key", "reason"),
         [
             ('name = "acme"', 'name = "other"', 1, "name", "expected the file's name 'acme', got 'other'"),
-            ('reader = "kv"', 'reader = "xml"', 6, "reader", 'unknown reader "xml"; known: kv, csv, cef, template'),
+            (
+                'reader = "kv"',
+                'reader = "yaml"',
+                6,
+                "reader",
+                'unknown reader "yaml"; known: kv, csv, cef, leef, json, xml, template',
+            ),
             ('SrcIpAddr = "from"', 'SrcIp = "from"', 9, "fields.SrcIp", "no ASIM field"),
             ('DvcAction = "Deny"', 'DvcAction = "Denied"', 14, "map[0].to.no.DvcAction", "one of Allow, Deny"),
             ('title = "Acme firewall"', "title = 2026-11-22", 2, "title", "expected a text"),
@@ -240,7 +246,7 @@ class TestReport:
     def test_a_profile_that_is_wrong_does_not_hide_failing_samples(self, write: Write, tmp_path: Path) -> None:
         write("profiles/a-wrong.toml", PROFILE.replace('"acme"', '"a-wrong"').replace("[fields]", "[feilds]"))
         write("profiles/acme.toml", PROFILE.replace("verdict=no", "verdict=yes"))
-        write("profiles/z-wrong.toml", PROFILE.replace('"acme"', '"z-wrong"').replace('"kv"', '"xml"'))
+        write("profiles/z-wrong.toml", PROFILE.replace('"acme"', '"z-wrong"').replace('"kv"', '"yaml"'))
         found = told(Config(profiles_dir=tmp_path / "profiles"), tmp_path)
 
         assert set(found) == {

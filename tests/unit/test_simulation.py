@@ -162,7 +162,7 @@ def test_story(setup: Setup) -> None:
     engine = setup.engine()
     states = AlertStates(setup.rules, setup.watchlist)
     listener = [each.type for each in setup.config.listener].index("tcp")
-    connections = [engine.connect(listener) for _ in FIREWALLS]
+    connections = [engine.connect(listener, "127.0.0.1") for _ in FIREWALLS]
     shares = [Share(number, len(FIREWALLS), seed=1) for number in range(len(FIREWALLS))]
     told: dict[tuple[str, AlertState], tuple[float, dict[str, Any]]] = {}
     for turn in range(1, 60 * 4 + 1):

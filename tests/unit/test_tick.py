@@ -71,7 +71,9 @@ class Daemon:
         """That many failed sessions come in."""
         text = f'<164>%ASA-4-106023: Deny tcp src out:{source}/1 dst in:10.0.0.1/22 by access-group "a"'
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-            self.engine.receive(0, empty.fileno(), self.clock.now_ns(), count + 1, [text.encode()] * count)
+            self.engine.receive(
+                0, empty.fileno(), self.clock.now_ns(), count + 1, [(text.encode(), "192.0.2.1")] * count
+            )
 
     def rows(self) -> list[tuple[Any, ...]]:
         """What the counter's table holds: (slot from the start, site, source, EventCount)."""
@@ -214,7 +216,7 @@ class TestPass:
             b"<166>%ASA-6-106015: Deny TCP (no connection) from mail-gw/389 to 10.0.0.15/80 flags RST  on interface o"
         )
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-            daemon.engine.receive(0, empty.fileno(), daemon.clock.now_ns(), 2, [text])
+            daemon.engine.receive(0, empty.fileno(), daemon.clock.now_ns(), 2, [(text, "192.0.2.1")])
         daemon.tick.run()
         daemon.tick.run()
         assert daemon.tick.counters.without_key == {"failures_by_source": 1}

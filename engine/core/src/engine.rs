@@ -4,14 +4,19 @@
 //! counted goes out in numbered batches. Nothing that a peer sends makes a call fail: a message ends in one [`Outcome`],
 //! also when reading it panics.
 
+use crate::connections::Connections;
 use crate::count::Counters;
+use crate::device::{Devices, Seen, Sighting};
 use crate::frame::{self, Ended, Framer, Room};
 use crate::key::{self, Part};
 use crate::plan::Problem;
-use crate::profile::{Profiles, Reading, Scratch, Surroundings, Wanted};
-use crate::session::{Field, Session};
-use crate::setup::{Bounds, Listener, Measure, Plan, site_number};
-use crate::value::ip::Networks;
+use crate::profile::steps::DEVICE_FIELDS;
+use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
+use crate::quarantine::{Group, Quarantine};
+use crate::session::{Field, FieldSet, Orientation, Session};
+use crate::setup::{Bounds, KnownDevices, Listener, Measure, Plan, site_number};
+use crate::unmapped::{UnmappedWord, UnmappedWords};
+use crate::value::ip::{Ip, Networks};
 use crate::{header, record};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -65,10 +70,36 @@ pub type LedgerLine = (usize, Outcome, u64, u64);
 /// Messages and bytes per outcome.
 type Tally = [(u64, u64); OUTCOMES.len()];
 
+/// Where a message came in, and from whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Number of the listener.
+    pub listener: usize,
+    /// The peer's address, where the listener knows it.
+    pub peer: Option<Ip>,
+}
+
 /// One stream.
 struct Stream {
-    listener: usize,
+    origin: Origin,
     framer: Framer,
+}
+
+/// What a batch hands over beside counters, kept until it is acknowledged.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// What became of messages, per listener.
+    pub ledger: Vec<LedgerLine>,
+    /// What was seen of devices.
+    pub devices: Vec<Sighting>,
+    /// What could not be read.
+    pub quarantine: Vec<Group>,
+    /// Unread messages that the quarantine had no place for.
+    pub not_quarantined: u64,
+    /// Vendors' words that no map knows.
+    pub unmapped: Vec<UnmappedWord>,
+    /// Records that claimed a larger `EventCount` than one may.
+    pub clamped: u64,
 }
 
 /// Profiles, counters and streams at work.
@@ -77,20 +108,37 @@ pub struct Engine {
     lean: Profiles,
     /// Profiles that read everything, for people.
     full: Profiles,
-    internal: Networks,
-    bounds: Bounds,
+    surroundings: Surroundings,
     listeners: Vec<Listener>,
-    sites: Vec<String>,
-    measures: Vec<Measure>,
     /// Key fields by counter fingerprint, also of counters that an earlier plan had.
     group_by: HashMap<String, Vec<Field>>,
-    counters: Counters,
     streams: HashMap<u64, Stream>,
     next_stream: u64,
     room: Room,
+    found: Found,
+    /// What goes with the batch that is not acknowledged yet.
+    sent: Option<(u64, Notes)>,
+}
+
+/// What decides about a message beside itself.
+struct Surroundings {
+    internal: Networks,
+    relays: Networks,
+    known: KnownDevices,
+    bounds: Bounds,
+}
+
+/// Everything that messages leave behind until it is handed over.
+struct Found {
+    measures: Vec<Measure>,
+    counters: Counters,
+    sites: Vec<String>,
     ledger: Vec<Tally>,
-    /// The ledger of the batch that is not acknowledged yet.
-    sent_ledger: Option<(u64, Vec<LedgerLine>)>,
+    devices: Devices,
+    quarantine: Quarantine,
+    unmapped: UnmappedWords,
+    connections: Connections,
+    clamped: u64,
 }
 
 /// What changed since the last acknowledged batch, and how the rules' windows stand.
@@ -100,8 +148,8 @@ pub struct Changes {
     pub seq: u64,
     /// Increments per counter, by name.
     pub rows: Vec<(String, Vec<Row>)>,
-    /// What became of messages, per listener.
-    pub ledger: Vec<LedgerLine>,
+    /// What else there is to tell of the batch's messages.
+    pub notes: Notes,
     /// Judged windows in the order of time.
     pub windows: Vec<Window>,
     /// Evictions per counter since the last call.
@@ -149,23 +197,33 @@ impl Engine {
     /// Everything that is wrong in the plan, at once.
     pub fn new(plan: &Json) -> Result<Self, Vec<Problem>> {
         let plan = Plan::read(plan, Vec::new())?;
-        let counters = Counters::new(plan.counters, plan.bounds.rows_per_batch, 1);
-        let ledger = vec![Tally::default(); plan.listeners.len()];
+        let listeners = plan.listeners.len();
         Ok(Self {
             lean: Profiles::new(&plan.specs, plan.wanted),
             full: Profiles::new(&plan.specs, Wanted::ALL),
-            internal: plan.internal,
-            bounds: plan.bounds,
-            listeners: plan.listeners,
-            sites: plan.sites,
+            room: Room::new(plan.bounds.unfinished_bytes),
             group_by: key_fields(&plan.measures),
-            measures: plan.measures,
-            counters,
+            found: Found {
+                measures: plan.measures,
+                counters: Counters::new(plan.counters, plan.bounds.rows_per_batch, 1),
+                sites: plan.sites,
+                ledger: vec![Tally::default(); listeners],
+                devices: Devices::default(),
+                quarantine: Quarantine::default(),
+                unmapped: UnmappedWords::default(),
+                connections: Connections::default(),
+                clamped: 0,
+            },
+            surroundings: Surroundings {
+                internal: plan.internal,
+                relays: plan.relays,
+                known: plan.known,
+                bounds: plan.bounds,
+            },
+            listeners: plan.listeners,
             streams: HashMap::new(),
             next_stream: 0,
-            room: Room::new(plan.bounds.unfinished_bytes),
-            ledger,
-            sent_ledger: None,
+            sent: None,
         })
     }
 
@@ -176,97 +234,85 @@ impl Engine {
     /// # Errors
     /// As [`Engine::new`]; the engine goes on with the old plan then.
     pub fn replan(&mut self, plan: &Json) -> Result<(), Vec<Problem>> {
-        let plan = Plan::read(plan, self.sites.clone())?;
+        let plan = Plan::read(plan, self.found.sites.clone())?;
         if plan.listeners.len() < self.listeners.len() {
             let reason = format!("{} listeners, but {} are at work", plan.listeners.len(), self.listeners.len());
             return Err(vec![Problem { path: "listeners".into(), reason }]);
         }
         self.lean = Profiles::new(&plan.specs, plan.wanted);
         self.full = Profiles::new(&plan.specs, Wanted::ALL);
-        self.internal = plan.internal;
-        self.bounds = plan.bounds;
-        self.ledger.resize(plan.listeners.len(), Tally::default());
+        self.surroundings =
+            Surroundings { internal: plan.internal, relays: plan.relays, known: plan.known, bounds: plan.bounds };
+        self.found.ledger.resize(plan.listeners.len(), Tally::default());
         self.listeners = plan.listeners;
-        self.sites = plan.sites;
+        self.found.sites = plan.sites;
         self.group_by.extend(key_fields(&plan.measures));
-        self.measures = plan.measures;
-        self.counters.replan(plan.counters);
+        self.found.measures = plan.measures;
+        self.found.counters.replan(plan.counters);
         Ok(())
     }
 
-    /// Reads and counts datagrams, one message each, received by `listener` at `now_ns`.
-    pub fn datagrams<'m>(&mut self, listener: usize, datagrams: impl IntoIterator<Item = &'m [u8]>, now_ns: u64) {
-        let Self { lean, internal, bounds, listeners, measures, counters, ledger, .. } = self;
-        counters.advance(now_ns);
-        let (Some(Listener { site }), Some(tally)) = (listeners.get(listener), ledger.get_mut(listener)) else {
-            return;
-        };
-        let mut counting = Counting::new(lean, internal, *bounds, *site, measures, counters, tally);
+    /// Reads and counts datagrams, one message each with the peer it came from, received by `listener` at `now_ns`.
+    pub fn datagrams<'m>(
+        &mut self,
+        listener: usize,
+        datagrams: impl IntoIterator<Item = (Option<Ip>, &'m [u8])>,
+        now_ns: u64,
+    ) {
+        let Self { lean, surroundings, listeners, found, .. } = self;
+        let Some(Listener { site }) = listeners.get(listener) else { return };
+        let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut page = Page::default();
-        for datagram in datagrams {
-            counting.message(datagram, &mut page);
+        for (peer, datagram) in datagrams {
+            desk.message(Origin { listener, peer }, datagram, &mut page);
         }
     }
 
     /// A stream starts; returns its number.
-    pub fn connect(&mut self, listener: usize) -> u64 {
+    pub fn connect(&mut self, origin: Origin) -> u64 {
         let number = self.next_stream;
         self.next_stream = number.wrapping_add(1);
-        self.streams.insert(number, Stream { listener, framer: Framer::new(self.bounds.message_bytes) });
+        self.streams.insert(number, Stream { origin, framer: Framer::new(self.surroundings.bounds.message_bytes) });
         number
     }
 
     /// The next bytes of a stream, received at `now_ns`; returns how many frames they ended. A stream that is not known
     /// (any more) is passed over.
     pub fn feed(&mut self, stream: u64, bytes: &[u8], now_ns: u64) -> u64 {
-        let Self { lean, internal, bounds, listeners, measures, counters, ledger, streams, room, .. } = self;
-        let Some(Stream { listener, framer }) = streams.get_mut(&stream) else { return 0 };
-        counters.advance(now_ns);
-        let (Some(Listener { site }), Some(tally)) = (listeners.get(*listener), ledger.get_mut(*listener)) else {
-            return 0;
-        };
-        let mut counting = Counting::new(lean, internal, *bounds, *site, measures, counters, tally);
+        let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
+        let Some(Stream { origin, framer }) = streams.get_mut(&stream) else { return 0 };
+        let Some(Listener { site }) = listeners.get(origin.listener) else { return 0 };
+        let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut page = Page::default();
-        let mut ended = 0_u64;
-        framer.feed(bytes, room, |frame| {
-            ended = ended.saturating_add(1);
-            counting.ended(frame, &mut page);
-        });
-        ended
+        framer.feed(bytes, room, |frame| desk.ended(*origin, frame, &mut page));
+        desk.messages
     }
 
     /// The stream ended: what was unfinished gets its outcome; returns how many frames that were.
     pub fn disconnect(&mut self, stream: u64, now_ns: u64) -> u64 {
-        let Self { lean, internal, bounds, listeners, measures, counters, ledger, streams, room, .. } = self;
-        let Some(Stream { listener, mut framer }) = streams.remove(&stream) else { return 0 };
-        counters.advance(now_ns);
-        let (Some(Listener { site }), Some(tally)) = (listeners.get(listener), ledger.get_mut(listener)) else {
-            return 0;
-        };
-        let mut counting = Counting::new(lean, internal, *bounds, *site, measures, counters, tally);
+        let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
+        let Some(Stream { origin, mut framer }) = streams.remove(&stream) else { return 0 };
+        let Some(Listener { site }) = listeners.get(origin.listener) else { return 0 };
+        let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut page = Page::default();
-        let mut ended = 0_u64;
-        framer.finish(room, |frame| {
-            ended = ended.saturating_add(1);
-            counting.ended(frame, &mut page);
-        });
-        ended
+        framer.finish(room, |frame| desk.ended(origin, frame, &mut page));
+        desk.messages
     }
 
     /// What was counted since the last acknowledged batch, as of `now_ns`; judges every window on the way.
     pub fn changes(&mut self, now_ns: u64) -> Changes {
-        let counted = self.counters.changes(now_ns);
-        let ledger = match &self.sent_ledger {
+        let counted = self.found.counters.changes(now_ns);
+        let notes = match &self.sent {
             Some((seq, sent)) if *seq == counted.seq => sent.clone(),
             _ => {
-                let taken = self.take_ledger();
-                self.sent_ledger = Some((counted.seq, taken.clone()));
+                let taken = self.found.take_notes();
+                self.sent = Some((counted.seq, taken.clone()));
                 taken
             }
         };
         let decode = |group_by: &[Field], key: &[u8]| {
             let (site, parts) = key::decode(group_by, key)?;
-            Some((self.sites.get(usize::from(site))?.clone(), parts))
+            Some((self.found.sites.get(usize::from(site))?.clone(), parts))
         };
         let rows = counted.rows.iter().map(|of_counter| {
             // A batch made just before a new plan still speaks of counters of the old one.
@@ -281,7 +327,7 @@ impl Engine {
             (of_counter.counter.clone(), rows.collect())
         });
         let windows = counted.judgements.iter().map(|judgement| {
-            let group_by = self.measures.get(judgement.counter).map_or(&[][..], |m| &m.group_by);
+            let group_by = self.found.measures.get(judgement.counter).map_or(&[][..], |m| &m.group_by);
             let keys = judgement.keys.iter().filter_map(|over| {
                 let (site, parts) = decode(group_by, over.key.as_bytes())?;
                 Some((site, parts, over.sum, over.error))
@@ -294,77 +340,108 @@ impl Engine {
                 keys: keys.collect(),
             }
         });
-        let rows = rows.collect();
-        let windows = windows.collect();
-        let names = |values: Vec<u64>| {
-            self.measures.iter().map(|m| m.name.clone()).zip(values).filter(|(_, value)| *value > 0).collect()
-        };
-        let evicted = names(counted.evicted);
-        let without_key = names(self.measures.iter().map(|m| m.without_key).collect());
-        for measure in &mut self.measures {
-            measure.without_key = 0;
-        }
-        Changes { seq: counted.seq, rows, ledger, windows, evicted, without_key, carried: counted.carried }
+        let (rows, windows) = (rows.collect(), windows.collect());
+        let measures = &mut self.found.measures;
+        let evicted = measures.iter().map(|m| m.name.clone()).zip(counted.evicted).filter(|(_, n)| *n > 0).collect();
+        let without_key = measures.iter_mut().filter(|measure| measure.without_key > 0);
+        let without_key = without_key.map(|m| (m.name.clone(), std::mem::take(&mut m.without_key))).collect();
+        Changes { seq: counted.seq, rows, notes, windows, evicted, without_key, carried: counted.carried }
     }
 
-    fn take_ledger(&mut self) -> Vec<LedgerLine> {
-        let mut taken = Vec::new();
-        for (listener, tally) in self.ledger.iter_mut().enumerate() {
-            for (outcome, (messages, bytes)) in OUTCOMES_IN_ORDER.iter().zip(tally.iter_mut()) {
-                if *messages > 0 {
-                    taken.push((listener, *outcome, *messages, *bytes));
-                    (*messages, *bytes) = (0, 0);
-                }
-            }
-        }
-        taken
+    /// The sites' names by number.
+    pub fn sites(&self) -> &[String] {
+        &self.found.sites
     }
 
     /// The batch is stored: it is not handed over again.
     pub fn ack(&mut self, seq: u64) {
-        self.counters.ack(seq);
-        self.sent_ledger.take_if(|(sent, _)| *sent == seq);
+        self.found.counters.ack(seq);
+        self.sent.take_if(|(sent, _)| *sent == seq);
     }
 
     /// The wall clock was stepped: every open slot ends where it is and counting starts anew at `now_ns`.
     pub fn restart_windows(&mut self, now_ns: u64) {
-        self.counters.restart(now_ns);
+        self.found.counters.restart(now_ns);
     }
 
     /// Gives a counter back what the store holds of it, before the first message; returns whether the row was of use.
     pub fn restore(&mut self, counter: &str, row: &Row) -> bool {
         let Some((site, parts)) = &row.key else { return false };
-        let Some(number) = self.measures.iter().position(|m| m.name == counter) else { return false };
-        let Some(site) = site_number(&mut self.sites, site) else { return false };
-        let Some(measure) = self.measures.get(number) else { return false };
-        key::encode_parts(site, &measure.group_by, parts).is_some_and(|key| {
-            self.counters.restore(number, row.slot_start_s, &key, row.count, row.messages, row.error)
-        })
+        let Found { measures, counters, sites, .. } = &mut self.found;
+        let Some(number) = measures.iter().position(|m| m.name == counter) else { return false };
+        let (Some(site), Some(measure)) = (site_number(sites, site), measures.get(number)) else { return false };
+        key::encode_parts(site, &measure.group_by, parts)
+            .is_some_and(|key| counters.restore(number, row.slot_start_s, &key, row.count, row.messages, row.error))
     }
 
-    /// Everything about one message, for people.
+    /// Everything about one message, for people. What earlier messages told of its connection is not known here.
     pub fn parse(&self, message: &[u8], peer: Option<&str>) -> Json {
         let mut page = Page::default();
-        let (message, outcome) = trimmed(message, self.bounds.message_bytes);
+        let (message, early) = trimmed(message, self.surroundings.bounds.message_bytes);
         let header = header::read(message);
-        if let Some(outcome) = outcome {
+        if let Some(outcome) = early {
             return record::answer(outcome.name(), None, &header, &[]);
         }
-        let Some(profile) = self.full.detect(header.content) else {
+        let peer_ip = peer.and_then(|text| crate::value::ip::parse(text.as_bytes()));
+        let known = self.surroundings.known.find(peer_ip, self.relayed_host(&header, peer_ip));
+        let forced = known.and_then(|known| known.profile.as_deref()).and_then(|name| self.full.named(name));
+        let forced = forced.and_then(|number| Some((self.full.get(number)?, header.content)));
+        let Some((profile, text)) = forced.or_else(|| self.full.detect(&header)) else {
             return record::answer(Outcome::Unparsed.name(), None, &header, &[]);
         };
-        let surroundings = Surroundings { internal: &self.internal, event_count: self.bounds.event_count };
-        let reading = self.full.read(profile, header.content, &mut page.scratch, &mut page.session, &surroundings);
-        let sessions = match reading {
-            Reading::Session => vec![record::session(&page.session, profile, &header, peer)],
-            Reading::Event | Reading::Unparsed => Vec::new(),
-        };
+        let mut sessions = Vec::new();
+        let reading = profile.read(text, &mut page.scratch, &mut page.session, &mut |session| {
+            complete(session, self.full.wanted(), &self.surroundings, None);
+            sessions.push(record::session(session, profile, &header, peer));
+        });
         record::answer(outcome_of(reading).name(), Some(profile), &header, &sessions)
     }
+
+    fn relayed_host<'m>(&self, header: &header::Header<'m>, peer: Option<Ip>) -> Option<&'m [u8]> {
+        let relayed = peer.is_some_and(|peer| self.surroundings.relays.contains(peer));
+        (relayed && !header.hostname.is_empty()).then_some(header.hostname)
+    }
+}
+
+/// Orients a session's ends, and fills what follows from its fields; returns whether it claimed too large a count.
+fn complete(session: &mut Session<'_>, wanted: FieldSet, surroundings: &Surroundings, earlier: Option<bool>) -> bool {
+    match (session.orientation, earlier) {
+        (Orientation::Ends, Some(swapped)) => {
+            if swapped {
+                session.swap();
+            }
+        }
+        (Orientation::Ends | Orientation::Unknown, _) => session.orient(&surroundings.internal),
+        (Orientation::Told | Orientation::Opens, _) => {}
+    }
+    session.derive(wanted, &surroundings.internal, surroundings.bounds.event_count)
 }
 
 fn key_fields(measures: &[Measure]) -> HashMap<String, Vec<Field>> {
     measures.iter().map(|measure| (measure.fingerprint.clone(), measure.group_by.clone())).collect()
+}
+
+impl Found {
+    fn take_notes(&mut self) -> Notes {
+        let mut ledger = Vec::new();
+        for (listener, tally) in self.ledger.iter_mut().enumerate() {
+            for (outcome, (messages, bytes)) in OUTCOMES_IN_ORDER.iter().zip(tally.iter_mut()) {
+                if *messages > 0 {
+                    ledger.push((listener, *outcome, *messages, *bytes));
+                    (*messages, *bytes) = (0, 0);
+                }
+            }
+        }
+        let (quarantine, not_quarantined) = self.quarantine.take();
+        Notes {
+            ledger,
+            devices: self.devices.take(),
+            quarantine,
+            not_quarantined,
+            unmapped: self.unmapped.take(),
+            clamped: std::mem::take(&mut self.clamped),
+        }
+    }
 }
 
 /// Room for one message after the other of a batch.
@@ -374,47 +451,37 @@ struct Page<'m> {
     session: Session<'m>,
 }
 
-/// The parts of an engine that a batch of messages of one listener touches.
-struct Counting<'e> {
+/// Where the messages of a batch are read and counted.
+struct Desk<'e> {
     lean: &'e Profiles,
-    surroundings: Surroundings<'e>,
-    message_bytes: usize,
-    site: u16,
-    measures: &'e mut [Measure],
-    counters: &'e mut Counters,
-    tally: &'e mut Tally,
+    surroundings: &'e Surroundings,
+    found: &'e mut Found,
+    listener_site: u16,
+    now_ns: u64,
+    /// Messages of the batch so far.
+    messages: u64,
     key: Vec<u8>,
+    device: Vec<u8>,
 }
 
-impl<'e> Counting<'e> {
+impl<'e> Desk<'e> {
     fn new(
         lean: &'e Profiles,
-        internal: &'e Networks,
-        bounds: Bounds,
-        site: u16,
-        measures: &'e mut [Measure],
-        counters: &'e mut Counters,
-        tally: &'e mut Tally,
+        surroundings: &'e Surroundings,
+        found: &'e mut Found,
+        listener_site: u16,
+        now_ns: u64,
     ) -> Self {
-        let surroundings = Surroundings { internal, event_count: bounds.event_count };
-        Self {
-            lean,
-            surroundings,
-            message_bytes: bounds.message_bytes,
-            site,
-            measures,
-            counters,
-            tally,
-            key: Vec::new(),
-        }
+        found.counters.advance(now_ns);
+        Self { lean, surroundings, found, listener_site, now_ns, messages: 0, key: Vec::new(), device: Vec::new() }
     }
 
-    fn ended<'m>(&mut self, ended: Ended<'m>, page: &mut Page<'m>)
+    fn ended<'m>(&mut self, origin: Origin, ended: Ended<'m>, page: &mut Page<'m>)
     where
         'e: 'm,
     {
         match ended {
-            Ended::Frame(message) => self.message(message, page),
+            Ended::Frame(message) => self.message(origin, message, page),
             Ended::Dropped(reason, bytes) => {
                 let outcome = match reason {
                     frame::Drop::TooLong => Outcome::TooLong,
@@ -422,54 +489,124 @@ impl<'e> Counting<'e> {
                     frame::Drop::Unfinished => Outcome::Unfinished,
                     frame::Drop::NoMemory => Outcome::NoMemory,
                 };
-                self.note(outcome, bytes);
+                self.note(origin.listener, outcome, bytes);
             }
         }
     }
 
-    fn message<'m>(&mut self, message: &'m [u8], page: &mut Page<'m>)
+    fn message<'m>(&mut self, origin: Origin, message: &'m [u8], page: &mut Page<'m>)
     where
         'e: 'm,
     {
-        let (trimmed, early) = trimmed(message, self.message_bytes);
+        let (text, early) = trimmed(message, self.surroundings.bounds.message_bytes);
         // A panic is a bug; it costs the message that found it, not the daemon. The page is emptied for each message, and
         // a counter that was left half-way is off by one message at most.
-        let outcome = early
-            .unwrap_or_else(|| catch_unwind(AssertUnwindSafe(|| self.read(trimmed, page))).unwrap_or(Outcome::Panic));
-        self.note(outcome, message.len() as u64);
+        let outcome = early.unwrap_or_else(|| {
+            catch_unwind(AssertUnwindSafe(|| self.read(origin, text, page))).unwrap_or(Outcome::Panic)
+        });
+        self.note(origin.listener, outcome, message.len() as u64);
     }
 
-    fn read<'m>(&mut self, message: &'m [u8], page: &mut Page<'m>) -> Outcome
+    fn read<'m>(&mut self, origin: Origin, message: &'m [u8], page: &mut Page<'m>) -> Outcome
     where
         'e: 'm,
     {
         let header = header::read(message);
+        let surroundings = self.surroundings;
+        let relayed = origin.peer.is_some_and(|peer| surroundings.relays.contains(peer));
+        let host = (relayed && !header.hostname.is_empty()).then_some(header.hostname);
+        let known = surroundings.known.find(origin.peer, host);
         let lean = self.lean;
-        let Some(profile) = lean.detect(header.content) else { return Outcome::Unparsed };
+        let forced = known.and_then(|known| known.profile.as_deref()).and_then(|name| lean.named(name));
+        let forced = forced.and_then(|number| Some((lean.get(number)?, header.content)));
+        let chosen = forced.or_else(|| lean.detect(&header));
+        let profile = chosen.map(|(profile, _)| profile);
+        let site = known.and_then(|known| known.site).unwrap_or(self.listener_site);
         page.session.clear();
-        let reading = lean.read(profile, header.content, &mut page.scratch, &mut page.session, &self.surroundings);
-        if reading == Reading::Session && page.session.is_counted() {
-            self.count(&page.session);
+        let reading = chosen.map_or(Reading::Unparsed, |(profile, text)| {
+            profile.read(text, &mut page.scratch, &mut page.session, &mut |session| {
+                self.name_device(session, host, origin.peer);
+                self.session(site, profile, session);
+            })
+        });
+        let outcome = outcome_of(reading);
+        if outcome != Outcome::Session {
+            self.name_device(&page.session, host, origin.peer);
         }
-        outcome_of(reading)
+        if outcome == Outcome::Unparsed {
+            let name = profile.map_or("", |profile| &profile.name);
+            self.found.quarantine.keep(origin.listener, origin.peer, name, header.content, message, self.now_ns);
+        }
+        let seen = Seen {
+            site,
+            name: &self.device,
+            peer: origin.peer,
+            listener: origin.listener,
+            profile: profile.map(|profile| profile.name.as_str()),
+            outcome,
+            now_ns: self.now_ns,
+        };
+        let zone_s = known.and_then(|known| known.utc_offset_s);
+        self.found.devices.note(&seen, || header::stamp::time_ns(header.timestamp, seen.now_ns, zone_s));
+        outcome
     }
 
-    fn count(&mut self, session: &Session<'_>) {
-        for (number, measure) in self.measures.iter_mut().enumerate() {
+    /// By what the message says, else by the header's host where the peer is a relay, else by the peer.
+    fn name_device(&mut self, session: &Session<'_>, host: Option<&[u8]>, peer: Option<Ip>) {
+        self.device.clear();
+        let told = DEVICE_FIELDS.into_iter().find_map(|field| session.get(field));
+        match (told, host, peer) {
+            (Some(value), _, _) => self.device.extend_from_slice(&value.bytes()),
+            (None, Some(host), _) => self.device.extend_from_slice(host),
+            (None, None, Some(peer)) => self.device.extend_from_slice(peer.to_string().as_bytes()),
+            (None, None, None) => {}
+        }
+    }
+
+    fn session(&mut self, site: u16, profile: &Profile, session: &mut Session<'_>) {
+        let number = match session.orientation {
+            Orientation::Opens | Orientation::Ends => {
+                session.get(Field::NetworkSessionId).map(crate::session::Value::bytes)
+            }
+            Orientation::Told | Orientation::Unknown => None,
+        };
+        let mut earlier = None;
+        if let Some(number) = &number {
+            if session.orientation == Orientation::Ends {
+                earlier = self.found.connections.is_swapped(&self.device, number);
+            } else {
+                self.found.connections.remember(&self.device, number, session.is_swapped());
+            }
+        }
+        let clamped = complete(session, self.lean.wanted(), self.surroundings, earlier);
+        self.found.clamped = self.found.clamped.saturating_add(u64::from(clamped));
+        if let Some(unmapped) = session.unmapped {
+            self.found.unmapped.note(&profile.name, unmapped.from, unmapped.word.bytes);
+        }
+        if session.is_counted() {
+            self.count(site, session);
+        }
+    }
+
+    fn count(&mut self, site: u16, session: &Session<'_>) {
+        let Found { measures, counters, .. } = &mut *self.found;
+        for (number, measure) in measures.iter_mut().enumerate() {
             if !measure.condition.fits(session) {
                 continue;
             }
-            if key::encode(self.site, &measure.group_by, session, &mut self.key) {
+            if key::encode(site, &measure.group_by, session, &mut self.key) {
                 let weight = if measure.by_event_count { session.number(Field::EventCount).unwrap_or(1) } else { 1 };
-                self.counters.add(number, &self.key, weight);
+                counters.add(number, &self.key, weight);
             } else {
                 measure.without_key = measure.without_key.saturating_add(1);
             }
         }
     }
 
-    fn note(&mut self, outcome: Outcome, bytes: u64) {
-        if let Some((messages, sum)) = self.tally.get_mut(outcome as usize) {
+    fn note(&mut self, listener: usize, outcome: Outcome, bytes: u64) {
+        self.messages = self.messages.saturating_add(1);
+        let tally = self.found.ledger.get_mut(listener);
+        if let Some((messages, sum)) = tally.and_then(|tally| tally.get_mut(outcome as usize)) {
             *messages = messages.saturating_add(1);
             *sum = sum.saturating_add(bytes);
         }

@@ -21,16 +21,20 @@
 )]
 
 pub mod condition;
+pub mod connections;
 pub mod count;
+pub mod device;
 pub mod engine;
 pub mod frame;
 pub mod header;
 pub mod key;
 pub mod plan;
 pub mod profile;
+pub mod quarantine;
 pub mod record;
 pub mod session;
 mod setup;
+pub mod unmapped;
 pub mod value;
 
 pub use engine::{Engine, Outcome};

@@ -268,11 +268,38 @@ pub enum Counts {
     Failure,
 }
 
+/// How the ends of a session were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orientation {
+    /// The message says it.
+    Told,
+    /// The message says it, and a later one of the same connection will not.
+    Opens,
+    /// The message does not: as an earlier one of the connection said, else by the internal networks.
+    Ends,
+    /// The message does not: by the internal networks.
+    Unknown,
+}
+
+/// A vendor's word that a map does not know.
+#[derive(Clone, Copy, Debug)]
+pub struct Unmapped<'m> {
+    /// Key, column, hole or field that the map reads.
+    pub from: &'m str,
+    /// The word as the device sent it.
+    pub word: Raw<'m>,
+}
+
 /// One session, filled anew for each message.
 #[derive(Debug)]
 pub struct Session<'m> {
     present: FieldSet,
     values: Box<[Value<'m>]>,
+    swapped: bool,
+    /// How its ends were found.
+    pub orientation: Orientation,
+    /// The last word that a map of actions or results did not know.
+    pub unmapped: Option<Unmapped<'m>>,
     /// When its record counts.
     pub counts: Counts,
     /// What a map said of being blocked by the device; None: it follows from `DvcAction`.
@@ -286,6 +313,9 @@ impl Default for Session<'_> {
         Self {
             present: FieldSet::default(),
             values: vec![Value::Number(0); FIELDS.len()].into_boxed_slice(),
+            swapped: false,
+            orientation: Orientation::Told,
+            unmapped: None,
             counts: Counts::Always,
             blocked: None,
             is_session: true,
@@ -297,6 +327,9 @@ impl<'m> Session<'m> {
     /// Empties it for the next message.
     pub fn clear(&mut self) {
         self.present = FieldSet::default();
+        self.swapped = false;
+        self.orientation = Orientation::Told;
+        self.unmapped = None;
         self.counts = Counts::Always;
         self.blocked = None;
         self.is_session = true;
@@ -344,8 +377,14 @@ impl<'m> Session<'m> {
         FIELDS.iter().filter_map(|(field, _, _)| Some((*field, self.get(*field)?)))
     }
 
+    /// Whether the ends were exchanged since the message was read.
+    pub fn is_swapped(&self) -> bool {
+        self.swapped
+    }
+
     /// Exchanges the two ends: every `Src` field with its `Dst` field.
     pub fn swap(&mut self) {
+        self.swapped = !self.swapped;
         for pair in self.values.chunks_exact_mut(2).take(usize::from(PAIRED / 2)) {
             pair.swap(0, 1);
         }

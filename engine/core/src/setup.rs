@@ -6,13 +6,66 @@ use crate::key::{self, Part};
 use crate::plan::{Problem, Problems, Table};
 use crate::profile::{Wanted, spec};
 use crate::session::{Field, FieldSet, Kind};
-use crate::value::ip::Networks;
+use crate::value::ip::{Ip, Networks};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 
 /// Where messages come in.
 pub(crate) struct Listener {
     pub(crate) site: u16,
+}
+
+/// What the operator says of a device; it wins over what messages say.
+pub(crate) struct Known {
+    /// Its site, where it is not the listener's.
+    pub(crate) site: Option<u16>,
+    /// The profile that reads all its messages.
+    pub(crate) profile: Option<String>,
+    /// What its clock is ahead of UTC, in s, where its messages don't say it.
+    pub(crate) utc_offset_s: Option<i32>,
+}
+
+/// The operator's table of devices.
+#[derive(Default)]
+pub(crate) struct KnownDevices {
+    list: Vec<Known>,
+    by_peer: HashMap<Ip, usize>,
+    by_host: HashMap<Vec<u8>, usize>,
+}
+
+impl KnownDevices {
+    /// What is said of the device behind a peer or, where the peer is a relay, of the header's host.
+    pub(crate) fn find(&self, peer: Option<Ip>, host: Option<&[u8]>) -> Option<&Known> {
+        if self.list.is_empty() {
+            return None;
+        }
+        let by_host = host.and_then(|host| self.by_host.get(&host.to_ascii_lowercase()));
+        let number = by_host.or_else(|| self.by_peer.get(&peer?))?;
+        self.list.get(*number)
+    }
+
+    fn read(table: &mut Table<'_>, specs: &[spec::Profile], sites: &mut Vec<String>, problems: &mut Problems) -> Self {
+        let mut known = Self::default();
+        for (value, path) in table.list("devices", problems) {
+            let Some(mut device) = Table::of(value, path, problems) else { continue };
+            let name = device.required_text("name", problems);
+            let number = known.list.len();
+            match crate::value::ip::parse(name.as_bytes()) {
+                Some(ip) => known.by_peer.insert(ip, number),
+                None => known.by_host.insert(name.to_ascii_lowercase().into_bytes(), number),
+            };
+            let site = device.text("site", problems).and_then(|site| site_number(sites, site));
+            let profile = device.text("profile", problems).map(ToOwned::to_owned);
+            if let Some(profile) = profile.as_ref().filter(|name| specs.iter().all(|spec| spec.name != **name)) {
+                problems.add(device.path("profile"), format!("there is no profile {profile:?}"));
+            }
+            let offset = device.get("utc_offset_s").and_then(Json::as_i64).map(i32::try_from);
+            let utc_offset_s = offset.and_then(Result::ok);
+            device.finish(problems);
+            known.list.push(Known { site, profile, utc_offset_s });
+        }
+        known
+    }
 }
 
 /// A counter: what it counts, under which key, with what weight.
@@ -39,6 +92,8 @@ pub(crate) struct Plan {
     pub(crate) specs: Vec<spec::Profile>,
     pub(crate) wanted: Wanted,
     pub(crate) internal: Networks,
+    pub(crate) relays: Networks,
+    pub(crate) known: KnownDevices,
     pub(crate) bounds: Bounds,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) sites: Vec<String>,
@@ -59,13 +114,9 @@ impl Plan {
             }
             specs.push(profile);
         }
-        let internal_path = table.path("internal_networks");
-        let internal = Networks::parse(table.texts("internal_networks", false, &mut problems)).unwrap_or_else(
-            |(number, error)| {
-                problems.add(format!("{internal_path}[{number}]"), error.to_string());
-                Networks::default()
-            },
-        );
+        let internal = networks(&mut table, "internal_networks", &mut problems);
+        let relays = networks(&mut table, "relays", &mut problems);
+        let known = KnownDevices::read(&mut table, &specs, &mut sites, &mut problems);
         let mut listeners = Vec::new();
         for (value, path) in table.list("listeners", &mut problems) {
             let Some(mut listener) = Table::of(value, path, &mut problems) else { continue };
@@ -105,7 +156,7 @@ impl Plan {
         table.finish(&mut problems);
         match bounds {
             Some(bounds) if problems.0.is_empty() => {
-                Ok(Self { specs, wanted, internal, bounds, listeners, sites, measures, counters })
+                Ok(Self { specs, wanted, internal, relays, known, bounds, listeners, sites, measures, counters })
             }
             _ => Err(problems.0),
         }
@@ -201,6 +252,14 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
         count::Definition { name, fingerprint, slot_s, capacity, pinned: None },
         watches,
     ))
+}
+
+fn networks(table: &mut Table<'_>, key: &'static str, problems: &mut Problems) -> Networks {
+    let path = table.path(key);
+    Networks::parse(table.texts(key, false, problems)).unwrap_or_else(|(number, error)| {
+        problems.add(format!("{path}[{number}]"), error.to_string());
+        Networks::default()
+    })
 }
 
 fn read_watch(value: &Json, path: String, group_by: &[Field], problems: &mut Problems) -> Option<count::Watch> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use collectord_core::engine::{Changes, OUTCOMES, Row};
+use collectord_core::engine::{Changes, OUTCOMES, Origin, Row};
 use collectord_core::key::Part;
 use collectord_core::{Engine, Outcome};
 use proptest::collection::vec;
@@ -65,7 +65,7 @@ fn deny(source: &str, rest: &str) -> Vec<u8> {
 }
 
 fn send(engine: &mut Engine, messages: &[Vec<u8>], now: u64) {
-    engine.datagrams(0, messages.iter().map(Vec::as_slice), now);
+    engine.datagrams(0, messages.iter().map(|message| (None, message.as_slice())), now);
 }
 
 /// (counter, slot from the start, site, key) -> (count, messages).
@@ -100,10 +100,10 @@ fn over(changes: &Changes, rule: &str) -> Vec<(String, u64)> {
 }
 
 fn outcome_of(engine: &mut Engine, message: &[u8]) -> &'static str {
-    engine.datagrams(0, [message], NOW);
+    engine.datagrams(0, [(None, message)], NOW);
     let changes = engine.changes(NOW);
     engine.ack(changes.seq);
-    let [(0, outcome, 1, bytes)] = changes.ledger[..] else { panic!("{:?}", changes.ledger) };
+    let [(0, outcome, 1, bytes)] = changes.notes.ledger[..] else { panic!("{:?}", changes.notes.ledger) };
     assert_eq!(bytes, message.len() as u64);
     outcome.name()
 }
@@ -185,10 +185,11 @@ fn each_frame_of_a_stream_ends_in_one_outcome() {
         wire.extend_from_slice(message);
     }
     wire.extend_from_slice(b"nonsense\n9 <13>half");
-    let stream = engine.connect(1);
+    let stream = engine.connect(Origin { listener: 1, peer: None });
     let ended = engine.feed(stream, &wire, NOW) + engine.disconnect(stream, NOW);
     let changes = engine.changes(NOW);
-    let ledger: BTreeMap<&str, u64> = changes.ledger.iter().map(|(_, o, messages, _)| (o.name(), *messages)).collect();
+    let ledger: BTreeMap<&str, u64> =
+        changes.notes.ledger.iter().map(|(_, o, messages, _)| (o.name(), *messages)).collect();
     let expected = ["session", "event", "unparsed", "empty", "too_long", "bad_frame", "unfinished"].map(|o| (o, 1));
     assert_eq!(ledger, BTreeMap::from(expected));
     assert_eq!(ended, 7);
@@ -200,7 +201,7 @@ fn unfinished_frames_of_all_streams_together_are_bounded() {
     let half = format!("200 <13>{}", "x".repeat(100));
     let streams: Vec<u64> = (0..10)
         .map(|_| {
-            let stream = engine.connect(1);
+            let stream = engine.connect(Origin { listener: 1, peer: None });
             engine.feed(stream, half.as_bytes(), NOW);
             stream
         })
@@ -210,8 +211,9 @@ fn unfinished_frames_of_all_streams_together_are_bounded() {
         engine.disconnect(stream, NOW);
     }
     let changes = engine.changes(NOW);
-    let count = |outcome| changes.ledger.iter().filter(|(_, o, ..)| *o == outcome).map(|(_, _, n, _)| n).sum::<u64>();
-    assert!(count(Outcome::NoMemory) > 0, "{:?}", changes.ledger);
+    let count =
+        |outcome| changes.notes.ledger.iter().filter(|(_, o, ..)| *o == outcome).map(|(_, _, n, _)| n).sum::<u64>();
+    assert!(count(Outcome::NoMemory) > 0, "{:?}", changes.notes.ledger);
     assert_eq!(count(Outcome::NoMemory) + count(Outcome::Unparsed), 10);
 }
 
@@ -220,8 +222,8 @@ fn counts_by_site_key_and_weight() {
     let mut engine = engine();
     let messages = [deny("192.0.2.1", "n=5"), deny("192.0.2.1", ""), deny("192.0.2.2", "n=7")];
     send(&mut engine, &messages, NOW);
-    engine.datagrams(1, [messages[0].as_slice()], NOW);
-    engine.datagrams(2, [messages[0].as_slice()], NOW);
+    engine.datagrams(1, [(None, messages[0].as_slice())], NOW);
+    engine.datagrams(2, [(None, messages[0].as_slice())], NOW);
     let changes = engine.changes(NOW);
     let row = |counter: &str, site: &str, key: &str, count, messages| {
         ((counter.to_owned(), 0, site.to_owned(), key.to_owned()), (count, messages))
@@ -244,7 +246,7 @@ fn what_does_not_count_is_a_session_all_the_same() {
     send(&mut engine, &[b"<13>acme src=192.0.2.1 port=22 act=again".to_vec()], NOW);
     let changes = engine.changes(NOW);
     assert!(changes.rows.is_empty());
-    assert_eq!(changes.ledger.len(), 1);
+    assert_eq!(changes.notes.ledger.len(), 1);
 }
 
 #[test]
@@ -351,10 +353,10 @@ fn another_plan_keeps_the_counts_of_equal_counters() {
     other["counters"][0]["rules"][0]["level"] = json!(4);
     other["listeners"].as_array_mut().unwrap().push(json!({"name": "new", "site": "north"}));
     engine.replan(&other).unwrap();
-    engine.datagrams(3, [deny("192.0.2.1", "").as_slice()], NOW);
+    engine.datagrams(3, [(None, deny("192.0.2.1", "").as_slice())], NOW);
     let changes = engine.changes(NOW);
     assert_eq!(over(&changes, "many")[0].1, 6);
-    assert_eq!(changes.ledger.iter().map(|(listener, ..)| *listener).collect::<Vec<_>>(), [0, 3]);
+    assert_eq!(changes.notes.ledger.iter().map(|(listener, ..)| *listener).collect::<Vec<_>>(), [0, 3]);
 }
 
 #[test]
@@ -445,7 +447,7 @@ impl Store {
             return;
         }
         self.seq = Some(changes.seq);
-        for (listener, outcome, messages, _) in &changes.ledger {
+        for (listener, outcome, messages, _) in &changes.notes.ledger {
             assert!(OUTCOMES.contains(&outcome.name()));
             *self.messages.entry((*listener, outcome.name())).or_default() += messages;
         }
@@ -466,10 +468,10 @@ proptest! {
             match step {
                 Step::Datagrams(message) => {
                     datagrams += 1;
-                    engine.datagrams(0, [message.as_slice()], now);
+                    engine.datagrams(0, [(None, message.as_slice())], now);
                 }
                 Step::Stream(place, bytes) => {
-                    let stream = *streams[place].get_or_insert_with(|| engine.connect(1));
+                    let stream = *streams[place].get_or_insert_with(|| engine.connect(Origin { listener: 1, peer: None }));
                     frames += engine.feed(stream, &bytes, now);
                 }
                 Step::End(place) => {

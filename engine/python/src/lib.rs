@@ -8,10 +8,11 @@
 
 mod receive;
 
-use collectord_core::engine::{self, Changes, OUTCOMES, Row};
+use collectord_core::engine::{self, Changes, Notes, OUTCOMES, Origin, Row};
 use collectord_core::key::Part;
 use collectord_core::plan::Problem;
 use collectord_core::record::field_names;
+use collectord_core::value::ip::{self, Ip};
 use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -19,6 +20,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use receive::Receiver;
 use serde_json::Value as Json;
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 create_exception!(
@@ -69,9 +71,10 @@ impl Engine {
         fd: i32,
         now_ns: u64,
         budget: usize,
-        woken: Vec<Bound<'_, PyBytes>>,
+        woken: Vec<(Bound<'_, PyBytes>, String)>,
     ) -> PyResult<(usize, bool)> {
-        let first: Vec<&[u8]> = woken.iter().map(pyo3::types::PyBytesMethods::as_bytes).collect();
+        let first: Vec<(Option<Ip>, &[u8])> =
+            woken.iter().map(|(datagram, peer)| (peer_of(peer), datagram.as_bytes())).collect();
         py.detach(|| {
             let mut inner = self.lock();
             let Inner { core, receiver } = &mut *inner;
@@ -94,8 +97,9 @@ impl Engine {
         .map_err(|error: std::io::Error| PyOSError::new_err((error.raw_os_error(), error.to_string())))
     }
 
-    fn connect(&self, py: Python<'_>, listener: usize) -> u64 {
-        py.detach(|| self.lock().core.connect(listener))
+    fn connect(&self, py: Python<'_>, listener: usize, peer: &str) -> u64 {
+        let origin = Origin { listener, peer: peer_of(peer) };
+        py.detach(|| self.lock().core.connect(origin))
     }
 
     fn feed(&self, py: Python<'_>, stream: u64, buffer: PyBuffer<u8>, n: usize, now_ns: u64) -> PyResult<u64> {
@@ -112,8 +116,11 @@ impl Engine {
     }
 
     fn changes<'py>(&self, py: Python<'py>, now_ns: u64) -> PyResult<Bound<'py, PyDict>> {
-        let changes = py.detach(|| self.lock().core.changes(now_ns));
-        changes_dict(py, changes, now_ns)
+        let (changes, sites) = py.detach(|| {
+            let core = &mut self.lock().core;
+            (core.changes(now_ns), core.sites().to_vec())
+        });
+        changes_dict(py, changes, &sites, now_ns)
     }
 
     fn ack(&self, py: Python<'_>, seq: u64) {
@@ -172,7 +179,7 @@ fn row_of(row: &Bound<'_, PyTuple>) -> PyResult<Row> {
     })
 }
 
-fn changes_dict(py: Python<'_>, changes: Changes, now_ns: u64) -> PyResult<Bound<'_, PyDict>> {
+fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns: u64) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("seq", changes.seq)?;
     dict.set_item("now_ns", now_ns)?;
@@ -182,11 +189,7 @@ fn changes_dict(py: Python<'_>, changes: Changes, now_ns: u64) -> PyResult<Bound
         rows.set_item(counter, PyList::new(py, list)?)?;
     }
     dict.set_item("rows", rows)?;
-    let ledger = changes
-        .ledger
-        .into_iter()
-        .map(|(listener, outcome, messages, bytes)| (listener, outcome.name(), messages, bytes).into_pyobject(py));
-    dict.set_item("ledger", PyList::new(py, ledger.collect::<PyResult<Vec<_>>>()?)?)?;
+    add_notes(&dict, changes.notes, sites)?;
     let windows = PyList::empty(py);
     for window in changes.windows {
         let entry = PyDict::new(py);
@@ -209,6 +212,35 @@ fn changes_dict(py: Python<'_>, changes: Changes, now_ns: u64) -> PyResult<Bound
     dict.set_item("without_key", changes.without_key.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
     dict.set_item("carried", changes.carried)?;
     Ok(dict)
+}
+
+fn add_notes(dict: &Bound<'_, PyDict>, notes: Notes, sites: &[String]) -> PyResult<()> {
+    let ledger = notes
+        .ledger
+        .into_iter()
+        .map(|(listener, outcome, messages, bytes)| (listener, outcome.name(), messages, bytes));
+    dict.set_item("ledger", ledger.collect::<Vec<_>>())?;
+    let devices = notes.devices.into_iter().map(|seen| {
+        let site = sites.get(usize::from(seen.site)).map_or("", String::as_str);
+        let peer = seen.peer.map_or_else(String::new, |ip| ip.to_string());
+        let profile = seen.profile.unwrap_or_default();
+        (site, seen.name, peer, seen.listener, profile, seen.messages.to_vec(), seen.last_ns, seen.clock_off_ms)
+    });
+    dict.set_item("devices", devices.collect::<Vec<_>>())?;
+    let quarantine = notes.quarantine.into_iter().map(|group| {
+        let peer = group.peer.map_or_else(String::new, |ip| ip.to_string());
+        (group.listener, peer, group.profile, group.shape, group.messages, Cow::from(group.example), group.last_ns)
+    });
+    dict.set_item("quarantine", quarantine.collect::<Vec<_>>())?;
+    dict.set_item("not_quarantined", notes.not_quarantined)?;
+    let unmapped = notes.unmapped.into_iter().map(|word| (word.profile, word.from, word.word, word.messages));
+    dict.set_item("unmapped", unmapped.collect::<Vec<_>>())?;
+    dict.set_item("clamped", notes.clamped)
+}
+
+/// The address in a host that the event loop tells; None where it is none (a socket of another family).
+fn peer_of(host: &str) -> Option<Ip> {
+    ip::parse(host.as_bytes())
 }
 
 fn key_values(py: Python<'_>, parts: Vec<Part>) -> PyResult<Vec<Bound<'_, PyAny>>> {

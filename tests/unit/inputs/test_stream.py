@@ -22,7 +22,7 @@ class FakeEngine:
         self.ended: list[int] = []
         self.listeners: list[int] = []
 
-    def connect(self, listener: int) -> int:
+    def connect(self, listener: int, peer: str) -> int:
         self.listeners.append(listener)
         number = len(self.listeners)
         self.data[number] = bytearray()

@@ -29,11 +29,13 @@ class FakeEngine:
         """Datagrams that a call takes at most."""
         self.error: OSError | None = None
 
-    def receive(self, listener: int, fd: int, now_ns: int, budget: int, woken: list[bytes]) -> tuple[int, bool]:
+    def receive(
+        self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
+    ) -> tuple[int, bool]:
         if self.error is not None:
             raise self.error
         self.calls.append((listener, now_ns, budget, list(woken)))
-        taken = list(woken)
+        taken = [datagram for datagram, _ in woken]
         emptied = False
         with socket.socket(fileno=os.dup(fd)) as ours:
             while len(taken) < min(budget, self.most) and not emptied:
@@ -107,7 +109,7 @@ async def test_wakes_and_drains(make: Callable[..., UdpListener], engine: FakeEn
 
     assert engine.messages == [b"%d" % number for number in range(10)]
     number, now_ns, budget, woken = engine.calls[0]
-    assert (number, now_ns, budget, woken) == (3, NOW_NS, udp.BUDGET, [b"0"])
+    assert (number, now_ns, budget, woken) == (3, NOW_NS, udp.BUDGET, [(b"0", "127.0.0.1")])
 
 
 async def test_goes_on_after_a_pause(

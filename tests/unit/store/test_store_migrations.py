@@ -26,7 +26,9 @@ def test_pending_then_applied(db: sqlite_utils.Database) -> None:
     MIGRATIONS.apply(db)
 
     assert [] == MIGRATIONS.pending(db)
-    assert ["m0001_fixed_tables"] == [migration.name for migration in MIGRATIONS.applied(db)]
+    assert ["m0001_fixed_tables", "m0002_devices_and_quarantine"] == [
+        migration.name for migration in MIGRATIONS.applied(db)
+    ]
     assert {"name", "applied_at"} <= set(db.table("migrations").columns_dict)
 
 
@@ -60,7 +62,9 @@ def test_failing_migration_leaves_nothing(db: sqlite_utils.Database) -> None:
         steps.apply(db)
 
     assert "half" not in db.table_names()
-    assert ["m0001_fixed_tables"] == [migration.name for migration in MIGRATIONS.applied(db)]
+    assert ["m0001_fixed_tables", "m0002_devices_and_quarantine"] == [
+        migration.name for migration in MIGRATIONS.applied(db)
+    ]
 
 
 def test_unknown_names_steps_of_a_newer_version(db: sqlite_utils.Database) -> None:

@@ -8,10 +8,11 @@
 //! ```
 //!
 //! Which pieces there are depends on `service sequence-numbers`, `logging origin-id`, `service timestamps` and so on, so
-//! they are taken in any order. Unless the `%` is reached all of it is left alone, because `word: text` is also what a
+//! they are taken in any order. The tag stays in the message, as Cisco's manuals count it there; only behind a stamp and
+//! hostname of RFC 3164 it is that RFC's TAG. Unless the `%` is reached all of it is left alone, because `word: text` is also what a
 //! plain tag looks like.
 
-use super::scan::{at_blank, skip_blanks, take_while};
+use super::scan::{Class, at_blank, skip_blanks, take_while};
 use super::stamp::{self, Zones};
 use super::{Dialect, Header};
 
@@ -23,6 +24,12 @@ const PIECE_BYTES: usize = 255;
 
 /// Longest `%FACILITY-SEVERITY-MNEMONIC` that is looked for, bytes.
 const TAG_BYTES: usize = 128;
+
+/// What pieces are made of.
+static PIECE: Class = Class::alphanumeric_and(b".-_:/");
+
+/// What tags are made of.
+static TAG: Class = Class::alphanumeric_and(b"%-_/.");
 
 /// What the pieces say.
 #[derive(Default)]
@@ -36,7 +43,7 @@ struct Pieces<'m> {
 ///
 /// What the header holds already (from a relay) stays.
 pub(super) fn read<'m>(header: &mut Header<'m>, text: &'m [u8]) -> bool {
-    let (_, end) = take_while(text, PIECE_BYTES, is_piece_byte);
+    let (_, end) = take_while(text, PIECE_BYTES, |byte| PIECE.has(byte));
     // The first word alone tells nearly all other formats: `date=`, `1,2026/`, `CEF:0|`.
     if !matches!(end, [b' ' | b'[', ..]) && !matches!(text, [b'%' | b'*', ..]) {
         return false;
@@ -49,6 +56,7 @@ pub(super) fn read<'m>(header: &mut Header<'m>, text: &'m [u8]) -> bool {
             header.start_content(rest);
             let found = take_tag(header);
             if found {
+                header.message = header.content;
                 fill(&mut header.timestamp, pieces.timestamp);
                 fill(&mut header.hostname, pieces.hostname);
                 fill(&mut header.procid, pieces.procid);
@@ -76,7 +84,7 @@ fn piece<'m>(pieces: &mut Pieces<'m>, text: &'m [u8]) -> Option<&'m [u8]> {
         return Some(rest.strip_prefix(b":").unwrap_or(rest));
     }
     // The colon is a byte of the word, as IPv6 addresses and uptimes hold colons.
-    let (word, rest) = take_while(unmarked, PIECE_BYTES, is_piece_byte);
+    let (word, rest) = take_while(unmarked, PIECE_BYTES, |byte| PIECE.has(byte));
     match (word, rest) {
         ([name @ .., b':'], [b' ', after @ ..]) => {
             if stamp::is_uptime(name) {
@@ -103,7 +111,7 @@ fn piece<'m>(pieces: &mut Pieces<'m>, text: &'m [u8]) -> Option<&'m [u8]> {
 
 /// The same for a word with no colon of its own.
 fn beside<'m>(pieces: &mut Pieces<'m>, word: &'m [u8], after: &'m [u8]) -> Option<&'m [u8]> {
-    let (next, end) = take_while(after, PIECE_BYTES, |byte| is_piece_byte(byte) && byte != b':');
+    let (next, end) = take_while(after, PIECE_BYTES, |byte| PIECE.has(byte) && byte != b':');
     match (next, end) {
         // `router RP/0/RSP0/CPU0:Nov 22 ...`
         ([b'A'..=b'Z', ..], [b':', ..]) if next.contains(&b'/') => {
@@ -123,7 +131,7 @@ fn beside<'m>(pieces: &mut Pieces<'m>, word: &'m [u8], after: &'m [u8]) -> Optio
 
 /// Take `%FACILITY-SEVERITY-MNEMONIC` from the start of the content; `false` if it is none.
 pub(super) fn take_tag(header: &mut Header<'_>) -> bool {
-    let (tag, rest) = take_while(header.content, TAG_BYTES, is_tag_byte);
+    let (tag, rest) = take_while(header.content, TAG_BYTES, |byte| TAG.has(byte));
     let message = match rest {
         [b':', text @ ..] | [b' ', b':', text @ ..] => text,
         _ if at_blank(rest) => rest,
@@ -142,12 +150,4 @@ fn fill<'m>(place: &mut &'m [u8], value: &'m [u8]) {
     if place.is_empty() {
         *place = value;
     }
-}
-
-fn is_piece_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'/')
-}
-
-fn is_tag_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'-' | b'_' | b'/' | b'.')
 }

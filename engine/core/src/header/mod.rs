@@ -1,15 +1,18 @@
 //! Who says what: the header of one syslog message, in the dialects that network devices speak.
 //!
 //! ```text
-//! message = *blank [PRI] *blank [":"] *blank header content *(LF / CR / NUL)
+//! message = [BOM] *blank [PRI] *blank [":"] *blank header [BOM] content *(LF / CR / NUL)
 //! header  = rfc5424                                      ; VERSION SP and a time stamp or "-"
-//!         / stamp [":"] [hostname [[SP] ":"]] [cisco]    ; RFC 3164; Cisco's own prefix may follow a relay's header
+//!         / stamp [":"] [hostname [[SP] ":"]] [cisco / meraki]
+//!                                                        ; RFC 3164; the device's own header may follow a relay's
 //!         / cisco                                        ; sequence numbers, hostname, stamp before %FACILITY-n-NAME
+//!         / meraki                                       ; epoch seconds
 //!         / ""                                           ; the content comes at once: date=, CEF:0|, 1,2026/, {
 //! ```
 //!
 //! Reading never fails: what is not recognised stays in the content, and a field that is not there is empty.
-//! No clock and no guessing: the time stamp is handed over as it was sent.
+//! No clock and no guessing: the time stamp is handed over as it was sent, and [`stamp::time_ns`] makes a time of it.
+//! Bytes are bytes: text may be UTF-8, Latin-1 or anything else, and NULs and line breaks inside it are part of it.
 //!
 //! # Advice for hackers
 //!
@@ -19,10 +22,13 @@
 //! literals; a dialect must not eat anything that a profile may ask for.
 
 mod cisco;
+mod meraki;
 mod rfc3164;
 mod rfc5424;
 mod scan;
-mod stamp;
+pub mod stamp;
+mod time;
+mod zone;
 
 /// How the header was written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub enum Dialect {
     Rfc3164,
     /// Any header before a `%FACILITY-SEVERITY-MNEMONIC` of Cisco.
     Cisco,
+    /// Epoch seconds, hostname and type of event.
+    Meraki,
 }
 
 /// The parts of one message, borrowed from it; an empty slice is an absent part.
@@ -55,19 +63,43 @@ pub struct Header<'m> {
     pub procid: &'m [u8],
     /// MSGID of RFC 5424.
     pub msgid: &'m [u8],
-    /// All SD-ELEMENTs of RFC 5424 with their brackets and escapes.
+    /// All SD-ELEMENTs of RFC 5424 with their brackets and escapes, also behind a tag of RFC 3164; Check Point's
+    /// `[name:"value"; ...]`.
     pub structured_data: &'m [u8],
-    /// What is left after tag, structured data and byte order mark.
+    /// What is left after tag, structured data and byte order mark. Behind Cisco's own prefixes the
+    /// `%FACILITY-SEVERITY-MNEMONIC` is part of it.
     pub message: &'m [u8],
-    /// What profiles look at: `message` with the tag before it; the same as `message` in RFC 5424.
+    /// What profiles look at: `message` with the tag (and Check Point's structured data) before it; the same as
+    /// `message` in RFC 5424.
     pub content: &'m [u8],
     /// How the header was written.
     pub dialect: Dialect,
+    /// RFC 3164: what follows the hostname. RFC 5424: from MSGID on, or from the structured data if there is no MSGID.
+    behind: &'m [u8],
 }
 
 impl<'m> Header<'m> {
+    /// Where else the data may start, for profiles that know nothing of what stands at `content`; a tail of the message.
+    ///
+    /// * Structured data of RFC 5424: from MSGID on, as Junos says there which message it is
+    ///   (`RT_FLOW_SESSION_CREATE [junos@...]`), or from its bracket if MSGID is nil.
+    /// * A second header behind the first one: the content after that. It comes from somebody whose word about the
+    ///   device is not to be trusted, so nothing else of it is shown; [`read_relayed`] shows it.
+    /// * A tag: what follows it (`app: CEF:0|...`).
+    pub fn inner_content(&self) -> Option<&'m [u8]> {
+        if self.dialect == Dialect::Rfc5424 && !self.structured_data.is_empty() {
+            return Some(self.behind);
+        }
+        if let [b'<', ..] = self.message {
+            let inner = read(self.message);
+            return inner.severity.is_some().then_some(inner.content);
+        }
+        (self.message.len() < self.content.len()).then_some(self.message)
+    }
+
     /// The content starts here; so does the message, until a tag is found.
     fn start_content(&mut self, text: &'m [u8]) {
+        let text = scan::without_bom(text);
         self.content = text;
         self.message = text;
     }
@@ -81,7 +113,7 @@ const PRI_MAX: u8 = 191;
 /// Line ends and NULs at the end are no part of the message. If the message starts with `<` but with no valid PRI,
 /// all of it is the message.
 pub fn read(message: &[u8]) -> Header<'_> {
-    let text = scan::skip_blanks(scan::without_line_end(message));
+    let text = scan::skip_blanks(scan::without_bom(scan::without_line_end(message)));
     let mut header = Header::default();
     if let [b'<', after @ ..] = text {
         if let Some((pri, rest)) = pri(after) {
@@ -97,6 +129,32 @@ pub fn read(message: &[u8]) -> Header<'_> {
     header
 }
 
+/// Read a message that may have come through a relay: the outer header as [`read`] gives it, and the header that the
+/// relay found in front of the message, if it has left one there.
+///
+/// Only for peers that are configured as relays: anybody else could put another device's name into the inner header. The
+/// inner header counts if it has a PRI, is of RFC 5424 or Meraki, of Cisco with a stamp or hostname, or starts with a stamp of RFC 3164 (a date of
+/// `2026-11-22 10:00:00` alone is more often the text's own). A field that the inner one lacks (Cisco's has a hostname
+/// only by `logging origin-id`) is the outer one's. Without an inner header the relay has passed on the device's own.
+pub fn read_relayed(message: &[u8]) -> (Header<'_>, Option<Header<'_>>) {
+    let outer = read(message);
+    let carried = match outer.dialect {
+        Dialect::Rfc3164 | Dialect::Cisco | Dialect::Meraki if !outer.behind.is_empty() => outer.behind,
+        _ => outer.content,
+    };
+    let tagged: &[u8] = if matches!(outer.message, [b'<', ..]) { outer.message } else { &[] };
+    let inner = [carried, tagged].into_iter().filter(|text| !text.is_empty()).map(read).find(|inner| {
+        inner.severity.is_some()
+            || match inner.dialect {
+                Dialect::Plain => false,
+                Dialect::Rfc3164 => !matches!(inner.timestamp, [_, _, _, _, b'-', _, _, b'-', _, _, b' ', ..]),
+                Dialect::Cisco => !inner.timestamp.is_empty() || !inner.hostname.is_empty(),
+                Dialect::Rfc5424 | Dialect::Meraki => true,
+            }
+    });
+    (outer, inner)
+}
+
 fn body<'m>(header: &mut Header<'m>, text: &'m [u8]) {
     // `<166>:Nov 22 ...` (ASA in EMBLEM format) and `<189>: 2026 Nov 22 ...` (NX-OS).
     let rest = match text {
@@ -105,13 +163,20 @@ fn body<'m>(header: &mut Header<'m>, text: &'m [u8]) {
     };
     header.start_content(rest);
     let known = match rest {
-        [b'0'..=b'9', ..] => rfc5424::read(header, rest) || rfc3164::read(header, rest) || cisco::read(header, rest),
+        // The first columns of a CSV body.
+        [b'0'..=b'9', b',', ..] => return,
+        [b'0'..=b'9', ..] => {
+            rfc5424::read(header, rest)
+                || rfc3164::read(header, rest)
+                || meraki::read(header, rest)
+                || cisco::read(header, rest)
+        }
         [b'A'..=b'Z' | b'a'..=b'z', ..] => rfc3164::read(header, rest) || cisco::read(header, rest),
         [b'%' | b'*' | b'.', ..] => cisco::read(header, rest),
         _ => false,
     };
     if !known {
-        rfc3164::take_tag(header);
+        rfc3164::take_tag(header, rfc3164::Tags::Marked);
     }
 }
 
@@ -266,7 +331,31 @@ mod tests {
                 Some("mail/smtpd(pam_unix)[9]: x"),
                 Rfc3164,
             ),
-            ("<38>Nov 22 00:00:02 host tag msg", ["Nov 22 00:00:02", "host", "", "", "tag msg"], None, Rfc3164),
+            (
+                "<38>Nov 22 00:00:02 host tag msg",
+                ["Nov 22 00:00:02", "host", "tag", "", "msg"],
+                Some("tag msg"),
+                Rfc3164,
+            ),
+            (
+                "<38>Nov 22 00:00:02 host -- MARK --",
+                ["Nov 22 00:00:02", "host", "--", "", "MARK --"],
+                Some("-- MARK --"),
+                Rfc3164,
+            ),
+            ("<38>Nov 22 00:00:02 host word", ["Nov 22 00:00:02", "host", "word", "", ""], Some("word"), Rfc3164),
+            (
+                "<38>Nov 22 00:00:02 host app[7] msg",
+                ["Nov 22 00:00:02", "host", "app", "7", "msg"],
+                Some("app[7] msg"),
+                Rfc3164,
+            ),
+            (
+                "<38>Nov 22 00:00:02 host app:msg",
+                ["Nov 22 00:00:02", "host", "app", "", "msg"],
+                Some("app:msg"),
+                Rfc3164,
+            ),
             ("<38>Nov 22 00:00:02 host tag:", ["Nov 22 00:00:02", "host", "tag", "", ""], Some("tag:"), Rfc3164),
             ("<38>Nov 22 00:00:02 host", ["Nov 22 00:00:02", "host", "", "", ""], None, Rfc3164),
             ("<38>Nov 22 00:00:02", ["Nov 22 00:00:02", "", "", "", ""], None, Rfc3164),
@@ -321,6 +410,16 @@ mod tests {
             "2026-11-22 00:00:02",
             "2026-11-22 00:00:02.123 UTC",
             "2026-11-22 00:00:02 +0100",
+            "Nov 22 00:00",
+            "Nov 22 2026 00:00 CET",
+            "2026-11-22T00:00Z",
+            "2026-11-22T00:00+01:00",
+            "November 22 00:00:02",
+            "may 22 00:00:02",
+            "Sun Nov 22 00:00:02 2026",
+            "Sun, Nov 22 00:00:02 CET 2026",
+            "22/11/2026:00:00:02 GMT",
+            "2026:11:22-00:00:02",
         ] {
             for pri in ["<38>", "<38> ", ""] {
                 let text = format!("{pri}{stamp} fw-1 app[7]: x");
@@ -334,9 +433,16 @@ mod tests {
                 );
             }
         }
-        for text in
-            ["Nov 22 00:00 fw", "Nov 22 00:0x:02 fw", "Nix 22 00:00:02 fw", "2026-11-22T00:00:02x fw", "2026-11-22 fw"]
-        {
+        for text in [
+            "Nov 22 00:0 fw",
+            "Nov 22 00:0x:02 fw",
+            "Nov 22 00:00:0x fw",
+            "Novem 22 00:00:02 fw",
+            "Nov 22 00:00x fw",
+            "Nix 22 00:00:02 fw",
+            "2026-11-22T00:00:02x fw",
+            "2026-11-22 fw",
+        ] {
             assert_eq!(text.as_bytes(), read(text.as_bytes()).content, "{text}");
         }
         // Neither a zone nor a year: names of devices.
@@ -348,23 +454,23 @@ mod tests {
 
     #[test]
     fn asa() {
-        for (text, timestamp, hostname) in [
-            ("<166>Nov 22 2026 00:00:06 asa-edge-01 : ", "Nov 22 2026 00:00:06", "asa-edge-01"),
-            ("<166>Nov 22 2026 00:00:06 asa-edge-01: ", "Nov 22 2026 00:00:06", "asa-edge-01"),
-            ("<166>Nov 22 2026 00:00:06: ", "Nov 22 2026 00:00:06", ""),
-            ("<166>Nov 22 2026 00:00:06 192.0.2.1 : ", "Nov 22 2026 00:00:06", "192.0.2.1"),
-            ("<166>:Nov 22 00:00:06 UTC: ", "Nov 22 00:00:06 UTC", ""),
-            ("<166>: Nov 22 00:00:06 UTC: ", "Nov 22 00:00:06 UTC", ""),
-            ("<166>Jul  4 10:00:00 fw ", "Jul  4 10:00:00", "fw"),
-            ("<166>2026-11-22T00:00:06Z asa-edge-01 : ", "2026-11-22T00:00:06Z", "asa-edge-01"),
-            ("<166>2026-11-22T00:00:06Z: ", "2026-11-22T00:00:06Z", ""),
-            ("<166>asa-edge-01 : ", "", "asa-edge-01"),
-            ("<166>asa-edge-01: ", "", "asa-edge-01"),
-            ("<166>", "", ""),
-            ("", "", ""),
+        for (text, timestamp, hostname, is_tag) in [
+            ("<166>Nov 22 2026 00:00:06 asa-edge-01 : ", "Nov 22 2026 00:00:06", "asa-edge-01", true),
+            ("<166>Nov 22 2026 00:00:06 asa-edge-01: ", "Nov 22 2026 00:00:06", "asa-edge-01", true),
+            ("<166>Nov 22 2026 00:00:06: ", "Nov 22 2026 00:00:06", "", false),
+            ("<166>Nov 22 2026 00:00:06 192.0.2.1 : ", "Nov 22 2026 00:00:06", "192.0.2.1", true),
+            ("<166>:Nov 22 00:00:06 UTC: ", "Nov 22 00:00:06 UTC", "", false),
+            ("<166>: Nov 22 00:00:06 UTC: ", "Nov 22 00:00:06 UTC", "", false),
+            ("<166>Jul  4 10:00:00 fw ", "Jul  4 10:00:00", "fw", true),
+            ("<166>2026-11-22T00:00:06Z asa-edge-01 : ", "2026-11-22T00:00:06Z", "asa-edge-01", true),
+            ("<166>2026-11-22T00:00:06Z: ", "2026-11-22T00:00:06Z", "", false),
+            ("<166>asa-edge-01 : ", "", "asa-edge-01", false),
+            ("<166>asa-edge-01: ", "", "asa-edge-01", false),
+            ("<166>", "", "", false),
+            ("", "", "", false),
             // A relay in front of it.
-            ("<166>Nov 22 00:00:07 relay Nov 22 2026 00:00:06 asa-edge-01 : ", "Nov 22 00:00:07", "relay"),
-            ("<166>Nov 22 00:00:07 relay Nov 22 2026 00:00:06: ", "Nov 22 00:00:07", "relay"),
+            ("<166>Nov 22 00:00:07 relay Nov 22 2026 00:00:06 asa-edge-01 : ", "Nov 22 00:00:07", "relay", false),
+            ("<166>Nov 22 00:00:07 relay Nov 22 2026 00:00:06: ", "Nov 22 00:00:07", "relay", false),
         ] {
             let body = "%ASA-6-302015: Built outbound UDP connection 5";
             let text = format!("{text}{body}");
@@ -372,7 +478,8 @@ mod tests {
             assert_eq!(timestamp.as_bytes(), header.timestamp, "{text}");
             assert_eq!(hostname.as_bytes(), header.hostname, "{text}");
             assert_eq!(b"%ASA-6-302015", header.appname, "{text}");
-            assert_eq!(b"Built outbound UDP connection 5", header.message, "{text}");
+            let message = if is_tag { "Built outbound UDP connection 5" } else { body };
+            assert_eq!(message.as_bytes(), header.message, "{text}");
             assert_eq!(body.as_bytes(), header.content, "{text}");
             assert_eq!(Dialect::Cisco, header.dialect, "{text}");
         }
@@ -407,8 +514,7 @@ mod tests {
                 assert_eq!(timestamp.as_bytes(), header.timestamp, "{text}");
                 assert_eq!(hostname.as_bytes(), header.hostname, "{text}");
                 assert_eq!(procid.as_bytes(), header.procid, "{text}");
-                assert_eq!(b"list 101 denied", header.message, "{text}");
-                assert_eq!(body.as_bytes(), header.content, "{text}");
+                assert_eq!((body.as_bytes(), body.as_bytes()), (header.message, header.content), "{text}");
                 assert_eq!(Dialect::Cisco, header.dialect, "{text}");
             }
         }
@@ -437,6 +543,7 @@ mod tests {
             message: b"text [c]",
             content: b"text [c]",
             dialect: Dialect::Rfc5424,
+            behind: header.behind,
         };
         assert_eq!(expected, header);
     }
@@ -455,13 +562,14 @@ mod tests {
             // The header breaks off where the content starts.
             ("<13>1 2026-11-22T00:00:02Z fw CEF:0|A|B|c d|", [stamp, "fw", "", "", "CEF:0|A|B|c d|"], None, Rfc5424),
             ("<13>1 2026-11-22T00:00:02Z fw app 1 - text", [stamp, "fw", "app", "1", "text"], None, Rfc5424),
-            // What is no structured data is content.
+            // Structured data that is content as well.
             (
                 "<134>1 2026-11-22T00:00:02Z cp CheckPoint 1 - [action:\"Accept\"; src:\"192.0.2.1\"]",
-                [stamp, "cp", "CheckPoint", "1", "[action:\"Accept\"; src:\"192.0.2.1\"]"],
-                None,
+                [stamp, "cp", "CheckPoint", "1", ""],
+                Some("[action:\"Accept\"; src:\"192.0.2.1\"]"),
                 Rfc5424,
             ),
+            // What is no structured data is content.
             (
                 "<13>1 2026-11-22T00:00:02Z fw app 1 - [a b=\"c] x",
                 [stamp, "fw", "app", "1", "[a b=\"c] x"],
@@ -477,8 +585,247 @@ mod tests {
             ),
             // Not a version.
             ("<13>1 text", ["", "", "", "", "1 text"], None, Plain),
-            ("<13>1 1780000000.5 mx flows", ["", "", "", "", "1 1780000000.5 mx flows"], None, Plain),
+            ("<13>1 1780000000 mx flows", ["", "", "", "", "1 1780000000 mx flows"], None, Plain),
             ("2 123456789012 eni-1 192.0.2.1", ["", "", "", "", "2 123456789012 eni-1 192.0.2.1"], None, Plain),
         ]);
+    }
+
+    #[test]
+    fn data_is_no_loose_tag() {
+        for text in [
+            "CEF:0|A|B|1|x|y|1|",
+            "CEF: 0|A|B|1|x|y|1|",
+            "LEEF:2.0|A|B|1|x|^|src=192.0.2.1",
+            "date=2026-11-22 time=00:00:02 logid=\"1\"",
+            "1,2026/11/22 00:00:02,000000000001,TRAFFIC,end",
+            "{\"event_type\": \"flow\"}",
+            "\"22\" \"10Dec2026\" \"eth1\"",
+            "firewall,info forward: in:ether1 out:ether2",
+            "2026-11-22 00:00:02 allow",
+            "198.51.100.7 443 allow",
+            "https://fw.example/x",
+            "fe80::1 up",
+            "- text",
+            "a|b c",
+            "[a b",
+        ] {
+            let message = format!("<14>Nov 22 00:00:02 fw {text}");
+            let header = read(message.as_bytes());
+            assert_eq!((&b""[..], text.as_bytes()), (header.appname, header.message), "{message}");
+            assert_eq!((text.as_bytes(), None), (header.content, header.inner_content()), "{message}");
+        }
+    }
+
+    #[test]
+    fn meraki() {
+        use Dialect::Meraki;
+        let stamp = "1780000000.342705328";
+        let flows = "flows src=192.0.2.1 dst=198.51.100.2 pattern: allow all";
+        for start in ["", "<134>", "<134> ", "<134>1 ", "1 "] {
+            let text = format!("{start}{stamp} MX84_4 {flows}");
+            let header = read(text.as_bytes());
+            assert_eq!((stamp.as_bytes(), &b"MX84_4"[..]), (header.timestamp, header.hostname), "{text}");
+            assert_eq!((&b"flows"[..], flows.as_bytes()), (header.appname, header.content), "{text}");
+            assert_eq!(Meraki, header.dialect, "{text}");
+        }
+        // A relay in front of it keeps its own stamp and hostname.
+        for version in ["1 ", ""] {
+            let text = format!("<134>Nov 22 00:00:03 192.0.2.9 {version}{stamp} MX84_4 {flows}");
+            let (outer, inner) = read_relayed(text.as_bytes());
+            let inner = inner.unwrap();
+            assert_eq!((&b"Nov 22 00:00:03"[..], &b"192.0.2.9"[..]), (outer.timestamp, outer.hostname));
+            assert_eq!((stamp.as_bytes(), &b"MX84_4"[..]), (inner.timestamp, inner.hostname));
+            assert_eq!((flows.as_bytes(), flows.as_bytes()), (outer.content, inner.content));
+        }
+        for text in [
+            "1780000000 mx flows",
+            "178000000.5 mx flows",
+            "1780000000. mx flows",
+            "1780000000.5",
+            "1780000000.5 mx {}",
+            "1780000000.123 35 192.0.2.1 TCP_MISS/200",
+            "1780000000.5 {",
+        ] {
+            assert_eq!(text.as_bytes(), read(text.as_bytes()).content, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_around_hostname_and_tag() {
+        use Dialect::Rfc3164;
+        let stamp = "Nov 22 00:00:02";
+        let ubnt = "hostapd: ath0: STA 02:00:00:00:00:01 left";
+        let ubnt_message = "ath0: STA 02:00:00:00:00:01 left";
+        let tmm = "tmm[123]: 01260013:4: SSL Handshake failed";
+        let watchguard = "firewall: msg_id=\"3000-0148\" Allow 1-Trusted 0-External";
+        for (header_text, hostname, content, appname, procid, message) in [
+            ("ap-1,020000000001,v4.0.66.10832: ", "ap-1", ubnt, "hostapd", "", ubnt_message),
+            ("ap-1,020000000001,v4.0.66.10832 ", "ap-1", ubnt, "hostapd", "", ubnt_message),
+            ("020000000001,v4.0.66.10832: ", "020000000001", ubnt, "hostapd", "", ubnt_message),
+            ("(\"ap-1,020000000001,v3.9.6.7485\") ", "ap-1", ubnt, "hostapd", "", ubnt_message),
+            ("\"ap-1,020000000001,v3.9.6.7485\": ", "ap-1", ubnt, "hostapd", "", ubnt_message),
+            ("ap-1 020000000001,UAP-AC-Pro-6.5.28+14491: ", "ap-1", ubnt, "hostapd", "", ubnt_message),
+            ("bigip-1 notice ", "bigip-1", tmm, "tmm", "123", "01260013:4: SSL Handshake failed"),
+            ("slot1/bigip-1 warning ", "bigip-1", tmm, "tmm", "123", "01260013:4: SSL Handshake failed"),
+            (
+                "wg-1 D0F60000000A1 (2026-11-22T00:00:02) ",
+                "wg-1",
+                watchguard,
+                "firewall",
+                "",
+                "msg_id=\"3000-0148\" Allow 1-Trusted 0-External",
+            ),
+            ("fw notice ", "fw", "of expiry", "", "", ""),
+        ] {
+            let text = format!("<30>{stamp} {header_text}{content}");
+            let header = read(text.as_bytes());
+            assert_eq!((stamp.as_bytes(), hostname.as_bytes()), (header.timestamp, header.hostname), "{text}");
+            assert_eq!(Rfc3164, header.dialect, "{text}");
+            if appname.is_empty() {
+                // The word is a loose tag like any other.
+                assert_eq!((&b"notice"[..], content.as_bytes()), (header.appname, header.message), "{text}");
+                continue;
+            }
+            assert_eq!(content.as_bytes(), header.content, "{text}");
+            assert_eq!(
+                (appname.as_bytes(), procid.as_bytes(), message.as_bytes()),
+                (header.appname, header.procid, header.message),
+                "{text}"
+            );
+        }
+        // Not UniFi.
+        for text in [
+            "ap-1,02000000000g,v4 x",
+            "ap-1,020000000001, x",
+            ",020000000001,v4 x",
+            "a,b,020000000001,v4 x",
+            "(\"a\" x",
+        ] {
+            let message = format!("<30>{stamp} {text}");
+            assert_eq!(text.as_bytes(), read(message.as_bytes()).content, "{message}");
+        }
+    }
+
+    #[test]
+    fn second_place_for_profiles() {
+        let junos = "RT_FLOW_SESSION_CREATE [junos@2636.1.1.1.2.129 source-address=\"192.0.2.1\" source-port=\"5\"]";
+        let check_point = "[action:\"Accept\"; src:\"192.0.2.1\"; rule:\"a]b\"]";
+        for (start, data, content, inner) in [
+            ("<14>1 2026-11-22T00:00:02Z srx RT_FLOW - ", junos, "", Some(junos)),
+            ("<14>1 2026-11-22T00:00:02Z cp CheckPoint 1 - ", "[sc4s@2620 action=\"Drop\"]", "", None),
+            ("<14>1 2026-11-22T00:00:02Z cp CheckPoint 1 - ", check_point, check_point, Some(check_point)),
+            (
+                "<14>Nov 22 00:00:02 fw app: ",
+                "CEF:0|A|B|1|x|y|1|",
+                "app: CEF:0|A|B|1|x|y|1|",
+                Some("CEF:0|A|B|1|x|y|1|"),
+            ),
+            ("<14>Nov 22 00:00:02 fw app[7]: ", "{\"a\": 1}", "app[7]: {\"a\": 1}", Some("{\"a\": 1}")),
+            (
+                "<14>Nov 22 00:00:02 fw app -: ",
+                "LEEF:1.0|A|B|1|x|",
+                "app -: LEEF:1.0|A|B|1|x|",
+                Some("LEEF:1.0|A|B|1|x|"),
+            ),
+            ("<14>app.warning: ", "CEF:0|A|B|1|x|y|1|", "app.warning: CEF:0|A|B|1|x|y|1|", Some("CEF:0|A|B|1|x|y|1|")),
+            ("<14>", "CEF:0|A|B|1|x|y|1|", "CEF:0|A|B|1|x|y|1|", None),
+            (
+                "<14>Nov 22 00:00:02 relay ",
+                "<166>Nov 22 2026 00:00:06 asa : %ASA-6-1: x",
+                "<166>Nov 22 2026 00:00:06 asa : %ASA-6-1: x",
+                Some("%ASA-6-1: x"),
+            ),
+            ("<14>", "<166>date=1 logid=2", "<166>date=1 logid=2", Some("date=1 logid=2")),
+        ] {
+            let text = format!("{start}{data}");
+            let header = read(text.as_bytes());
+            let is_rfc5424 = header.dialect == Dialect::Rfc5424;
+            assert_eq!(content.as_bytes(), header.content, "{text}");
+            let inner = inner.or((is_rfc5424).then_some(data));
+            assert_eq!(inner.map(str::as_bytes), header.inner_content(), "{text}");
+            if is_rfc5424 {
+                let bracket = data.find('[').unwrap();
+                assert_eq!(&data.as_bytes()[bracket..], header.structured_data, "{text}");
+            }
+        }
+        // Structured data behind a tag, and what only looks like it.
+        let header = read(b"<14>Nov 22 00:00:02 fw app:  [origin a=\"b\" c=\"d\"] start");
+        assert_eq!((&b"[origin a=\"b\" c=\"d\"]"[..], &b"start"[..]), (header.structured_data, header.message));
+        assert_eq!(b"app:  [origin a=\"b\" c=\"d\"] start", header.content);
+        for text in ["[1] a", "[a] b", "[a b] c", "[a b=c] d", "[a b=\"c] d", "[a"] {
+            let message = format!("<14>Nov 22 00:00:02 fw app: {text}");
+            let header = read(message.as_bytes());
+            assert_eq!((&b""[..], text.as_bytes()), (header.structured_data, header.message), "{message}");
+        }
+    }
+
+    #[test]
+    fn relays() {
+        let shown = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+        for (text, outer, inner) in [
+            (
+                "<13>Nov 22 00:00:03 relay <189>Nov 22 2026 00:00:02 asa-1 : %ASA-6-1: x",
+                ["relay", "Nov 22 00:00:03"],
+                Some(["asa-1", "Nov 22 2026 00:00:02"]),
+            ),
+            (
+                "<13>Nov 22 00:00:03 relay Nov 22 00:00:02 fw-1 app[1]: x",
+                ["relay", "Nov 22 00:00:03"],
+                Some(["fw-1", "Nov 22 00:00:02"]),
+            ),
+            (
+                "<13>Nov 22 00:00:03 192.0.2.1 45: Nov 22 00:00:02.5 UTC: %SEC-6-X: x",
+                ["192.0.2.1", "Nov 22 00:00:03"],
+                Some(["", "Nov 22 00:00:02.5 UTC"]),
+            ),
+            ("<13>Nov 22 00:00:03 relay fwd: <14>x", ["relay", "Nov 22 00:00:03"], Some(["", ""])),
+            (
+                "<13>1 2026-11-22T00:00:03Z relay - - - - <14>1 2026-11-22T00:00:02Z fw-1 app - - - x",
+                ["relay", "2026-11-22T00:00:03Z"],
+                Some(["fw-1", "2026-11-22T00:00:02Z"]),
+            ),
+            ("<13><14>Nov 22 00:00:02 fw-1 app: x", ["", ""], Some(["fw-1", "Nov 22 00:00:02"])),
+            // The relay has passed on the device's own header.
+            ("<13>Nov 22 00:00:02 fw-1 app: x", ["fw-1", "Nov 22 00:00:02"], None),
+            ("<13>Nov 22 00:00:02 asa-1 : %ASA-6-1: x", ["asa-1", "Nov 22 00:00:02"], None),
+            ("<13>45: sw-1: *Nov 22 00:00:02: %SYS-5-X: x", ["sw-1", "Nov 22 00:00:02"], None),
+            ("<13>Nov 22 00:00:02 fw-1 2026-11-22 00:00:01 ERROR x", ["fw-1", "Nov 22 00:00:02"], None),
+            ("<13>date=1", ["", ""], None),
+        ] {
+            let (read_outer, read_inner) = read_relayed(text.as_bytes());
+            assert_eq!(read(text.as_bytes()), read_outer, "{text}");
+            let names = |header: &Header<'_>| [shown(header.hostname), shown(header.timestamp)];
+            assert_eq!(outer.map(str::to_owned), names(&read_outer), "{text}");
+            assert_eq!(inner.map(|inner| inner.map(str::to_owned)), read_inner.as_ref().map(names), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_bytes() {
+        for start in ["<14>Nov 22 00:00:02 fw app: ", "<14>1 2026-11-22T00:00:02Z fw app - - - "] {
+            for text in [&b"a\0b\nc\r\nd"[..], b"stra\xdfe \xe4\xf6\xfc", "straße".as_bytes()] {
+                for mark in [&b""[..], b"\xEF\xBB\xBF"] {
+                    let message = [start.as_bytes(), mark, text, b"\n"].concat();
+                    let header = read(&message);
+                    assert_eq!((text, &b"fw"[..], &b"app"[..]), (header.message, header.hostname, header.appname));
+                }
+            }
+        }
+        for text in [
+            "\u{feff}<14>date=1",
+            "<14>\u{feff}date=1",
+            "<14>Nov 22 00:00:02 \u{feff}date=1",
+            "<14>Nov 22 00:00:02 fw \u{feff}date=1",
+        ] {
+            let header = read(text.as_bytes());
+            assert_eq!((Some(6), &b"date=1"[..]), (header.severity, header.content), "{text}");
+        }
+    }
+
+    #[test]
+    fn version_before_a_stamp_of_rfc3164() {
+        let header = read(b"<14>1 Nov 22 00:00:02 fw app[7]: x");
+        assert_eq!((&b"Nov 22 00:00:02"[..], &b"fw"[..]), (header.timestamp, header.hostname));
+        assert_eq!((&b"app"[..], Dialect::Rfc3164), (header.appname, header.dialect));
     }
 }

@@ -1,5 +1,31 @@
 //! Small steps over bytes that the dialects share: each looks at a byte at most once and copies nothing.
 
+/// A set of byte values: letters, digits and some more.
+pub(super) struct Class([bool; 256]);
+
+impl Class {
+    /// ASCII letters and digits, and these bytes.
+    #[allow(clippy::indexing_slicing, reason = "runs when the tables are built; a byte is always in range")]
+    pub(super) const fn alphanumeric_and(others: &[u8]) -> Self {
+        let mut members = [false; 256];
+        let mut byte = 0_u8;
+        while byte < u8::MAX {
+            members[byte as usize] = byte.is_ascii_alphanumeric();
+            byte = byte.wrapping_add(1);
+        }
+        let mut rest = others;
+        while let [byte, after @ ..] = rest {
+            members[*byte as usize] = true;
+            rest = after;
+        }
+        Self(members)
+    }
+
+    pub(super) fn has(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).copied().unwrap_or_default()
+    }
+}
+
 /// Both sides of a place; all and nothing if the place lies behind the end.
 pub(super) fn cut(text: &[u8], at: usize) -> (&[u8], &[u8]) {
     text.split_at_checked(at).unwrap_or((text, &[]))
@@ -21,6 +47,14 @@ pub(super) fn without_line_end(text: &[u8]) -> &[u8] {
         rest = before;
     }
     rest
+}
+
+/// Without the byte order mark of UTF-8 at the start.
+pub(super) fn without_bom(text: &[u8]) -> &[u8] {
+    match text {
+        [0xEF, 0xBB, 0xBF, rest @ ..] => rest,
+        _ => text,
+    }
 }
 
 /// What was read to get from `text` to `rest`, its tail.

@@ -16,6 +16,8 @@ pub struct Sign {
     pub contains: Vec<String>,
     /// Vendor and product of a CEF header, without case; a trailing `*` stands for any rest.
     pub cef: Option<(String, String)>,
+    /// Vendor and product of a LEEF header, as for `cef`.
+    pub leef: Option<(String, String)>,
     /// Looked at after the signs of all other profiles.
     pub fallback: bool,
 }
@@ -40,7 +42,69 @@ impl Candidate {
     }
 }
 
-type CefPrefix = (Box<[u8]>, Box<[u8]>, usize);
+/// Vendor prefix, product prefix, profile.
+type Prefix = (Box<[u8]>, Box<[u8]>, usize);
+
+/// Products by the vendor and product of a header whose fields are separated by pipes (CEF, LEEF).
+#[derive(Default)]
+struct Products {
+    /// `vendor|product`, which is how they stand in the header.
+    names: Words,
+    /// The profile of each name.
+    profiles: Vec<usize>,
+    /// Those that end in `*`, longest first.
+    prefixes: Vec<Prefix>,
+}
+
+impl Products {
+    fn new<'a>(products: impl Iterator<Item = (usize, &'a (String, String))>) -> Self {
+        let mut names = Vec::new();
+        let mut found = Self::default();
+        for (profile, (vendor, product)) in products {
+            if vendor.ends_with('*') || product.ends_with('*') {
+                let trim = |text: &str| Box::from(text.trim_end_matches('*').as_bytes());
+                found.prefixes.push((trim(vendor), trim(product), profile));
+            } else {
+                names.push(format!("{vendor}|{product}"));
+                found.profiles.push(profile);
+            }
+        }
+        found.prefixes.sort_by_key(|(v, p, _)| std::cmp::Reverse(v.len().saturating_add(p.len())));
+        found.names = Words::new(names.iter().map(String::as_str));
+        found
+    }
+
+    fn find(&self, named: Named<'_>) -> Option<usize> {
+        if let Some(number) = self.names.find(named.both) {
+            return self.profiles.get(number).copied();
+        }
+        let starts =
+            |text: &[u8], prefix: &[u8]| text.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
+        let prefix = self.prefixes.iter().find(|(v, p, _)| starts(named.vendor, v) && starts(named.product, p))?;
+        Some(prefix.2)
+    }
+}
+
+/// Vendor and product of a header, as escaped there.
+#[derive(Clone, Copy)]
+struct Named<'c> {
+    /// With the bar between.
+    both: &'c [u8],
+    vendor: &'c [u8],
+    product: &'c [u8],
+}
+
+impl<'c> Named<'c> {
+    fn read(content: &'c [u8]) -> Option<Self> {
+        let mut pipes = memchr::memchr_iter(b'|', content);
+        let (before, between, behind) = (pipes.next()?, pipes.next()?, pipes.next()?);
+        Some(Self {
+            both: content.get(before.saturating_add(1)..behind)?.trim_ascii(),
+            vendor: content.get(before.saturating_add(1)..between)?.trim_ascii(),
+            product: content.get(between.saturating_add(1)..behind)?.trim_ascii(),
+        })
+    }
+}
 
 /// The signs of all profiles, sorted so that one look decides.
 #[derive(Default)]
@@ -51,14 +115,11 @@ pub struct Detector {
     anywhere: Vec<Candidate>,
     /// Candidates for what no other one fits.
     fallbacks: Vec<Candidate>,
-    /// CEF products as `vendor|product`, which is how they stand in the header.
-    cef: Words,
-    /// The profile of each word of `cef`.
-    cef_profiles: Vec<usize>,
-    /// CEF products that end in `*`, longest first: (vendor prefix, product prefix, profile).
-    cef_prefixes: Vec<CefPrefix>,
+    cef: Products,
+    leef: Products,
     /// The same of fallbacks: what no other sign fits, whatever its kind.
-    cef_fallbacks: Vec<CefPrefix>,
+    cef_fallbacks: Products,
+    leef_fallbacks: Products,
 }
 
 impl Detector {
@@ -67,16 +128,16 @@ impl Detector {
         let mut signs: Vec<(usize, Sign)> = signs.into_iter().collect();
         signs.sort_by_key(|(_, sign)| (sign.fallback, std::cmp::Reverse(sign.weight())));
         let mut detector = Self { by_first_byte: (0..256).map(|_| Vec::new()).collect(), ..Self::default() };
-        let mut cef: Vec<(String, usize)> = Vec::new();
+        let products = |fallback: bool, product: fn(&Sign) -> Option<&(String, String)>| {
+            let listed = signs.iter().filter(|(_, sign)| sign.fallback == fallback);
+            Products::new(listed.filter_map(|(profile, sign)| Some((*profile, product(sign)?))))
+        };
+        detector.cef = products(false, |sign| sign.cef.as_ref());
+        detector.leef = products(false, |sign| sign.leef.as_ref());
+        detector.cef_fallbacks = products(true, |sign| sign.cef.as_ref());
+        detector.leef_fallbacks = products(true, |sign| sign.leef.as_ref());
         for (profile, sign) in signs {
-            if let Some((vendor, product)) = &sign.cef {
-                if vendor.ends_with('*') || product.ends_with('*') {
-                    let trim = |text: &str| Box::from(text.trim_end_matches('*').as_bytes());
-                    let list = if sign.fallback { &mut detector.cef_fallbacks } else { &mut detector.cef_prefixes };
-                    list.push((trim(vendor), trim(product), profile));
-                } else {
-                    cef.push((format!("{vendor}|{product}"), profile));
-                }
+            if sign.cef.is_some() || sign.leef.is_some() {
                 continue;
             }
             let candidate = Candidate {
@@ -93,18 +154,20 @@ impl Detector {
                 None => detector.anywhere.push(candidate),
             }
         }
-        for list in [&mut detector.cef_prefixes, &mut detector.cef_fallbacks] {
-            list.sort_by_key(|(vendor, product, _)| std::cmp::Reverse(vendor.len().saturating_add(product.len())));
-        }
-        detector.cef = Words::new(cef.iter().map(|(name, _)| name.as_str()));
-        detector.cef_profiles = cef.into_iter().map(|(_, profile)| profile).collect();
         detector
     }
 
     /// The number of the profile that reads this content.
     pub fn detect(&self, content: &[u8]) -> Option<usize> {
-        let product = if content.starts_with(b"CEF:") { cef_product(content) } else { None };
-        if let Some(profile) = product.and_then(|product| self.detect_cef(product)) {
+        let (products, fallbacks) = if content.starts_with(b"CEF:") {
+            (Some(&self.cef), Some(&self.cef_fallbacks))
+        } else if content.starts_with(b"LEEF:") {
+            (Some(&self.leef), Some(&self.leef_fallbacks))
+        } else {
+            (None, None)
+        };
+        let named = products.and_then(|_| Named::read(content));
+        if let Some(profile) = named.and_then(|named| products?.find(named)) {
             return Some(profile);
         }
         let first = content.first()?;
@@ -114,39 +177,8 @@ impl Detector {
             .chain(&self.fallbacks)
             .find(|candidate| candidate.fits(content))
             .map(|candidate| candidate.profile)
-            .or_else(|| product.and_then(|product| first_with_prefix(&self.cef_fallbacks, product)))
+            .or_else(|| fallbacks?.find(named?))
     }
-
-    fn detect_cef(&self, product: CefProduct<'_>) -> Option<usize> {
-        match self.cef.find(product.both) {
-            Some(number) => self.cef_profiles.get(number).copied(),
-            None => first_with_prefix(&self.cef_prefixes, product),
-        }
-    }
-}
-
-/// Vendor and product of a CEF header, as escaped there.
-#[derive(Clone, Copy)]
-struct CefProduct<'c> {
-    /// With the bar between.
-    both: &'c [u8],
-    vendor: &'c [u8],
-    product: &'c [u8],
-}
-
-fn cef_product(content: &[u8]) -> Option<CefProduct<'_>> {
-    let mut pipes = memchr::memchr_iter(b'|', content);
-    let (before, between, behind) = (pipes.next()?, pipes.next()?, pipes.next()?);
-    Some(CefProduct {
-        both: content.get(before.saturating_add(1)..behind)?,
-        vendor: content.get(before.saturating_add(1)..between)?,
-        product: content.get(between.saturating_add(1)..behind)?,
-    })
-}
-
-fn first_with_prefix(list: &[CefPrefix], found: CefProduct<'_>) -> Option<usize> {
-    let starts = |text: &[u8], prefix: &[u8]| text.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
-    list.iter().find(|(v, p, _)| starts(found.vendor, v) && starts(found.product, p)).map(|(_, _, profile)| *profile)
 }
 
 #[cfg(test)]
@@ -154,12 +186,7 @@ mod tests {
     use super::*;
 
     fn starts(literal: &str, contains: &[&str]) -> Sign {
-        Sign {
-            starts: literal.into(),
-            contains: contains.iter().map(|c| (*c).into()).collect(),
-            cef: None,
-            fallback: false,
-        }
+        Sign { starts: literal.into(), contains: contains.iter().map(|c| (*c).into()).collect(), ..Sign::default() }
     }
 
     fn cef(vendor: &str, product: &str) -> Sign {
@@ -200,6 +227,14 @@ mod tests {
         assert_eq!(Some(1), detector.detect(b"CEF:0|Acme|Wall|1|x|y|5|"));
         assert_eq!(Some(2), detector.detect(b"CEF:0|Other|Wall|1|x|y|5|"));
         assert_eq!(Some(0), detector.detect(b"CEF:0|Other|Gate|1|x|y|5|"));
+    }
+
+    #[test]
+    fn leef_products_are_looked_up_as_well() {
+        let leef = Sign { leef: Some(("Acme".into(), "Wall".into())), ..Sign::default() };
+        let detector = Detector::new([(0, leef)]);
+        assert_eq!(Some(0), detector.detect(b"LEEF:2.0|Acme|Wall|1|x|^|src=192.0.2.1"));
+        assert_eq!(None, detector.detect(b"CEF:0|Acme|Wall|1|x|y|5|"));
     }
 
     #[test]

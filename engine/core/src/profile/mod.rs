@@ -9,18 +9,22 @@ pub mod spec;
 pub mod steps;
 pub mod words;
 
+use crate::header::Header;
 use crate::session::{Field, FieldSet, Session};
-use crate::value::ip::Networks;
+use crate::value::json::Found;
 use crate::value::template::Template;
-use crate::value::{Raw, cef, csv, kv};
+use crate::value::{Ending, Form, Raw, cef, csv, json, kv, leef, xml};
 use detect::Detector;
-use spec::{ReaderKind, Source};
+use spec::ReaderKind;
 use std::ops::ControlFlow;
 use steps::Steps;
 use words::Words;
 
 /// Most inputs (keys, columns, holes) that one profile may name: so many places are cleared for each message.
 pub const MAX_INPUTS: usize = 192;
+
+/// Most sessions of one message: an Azure flow log holds some hundreds, and 64 KiB hold no more than this of any.
+pub const MAX_ITEMS: usize = 4096;
 
 /// What is read of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +55,21 @@ pub enum Reading {
 pub struct Scratch<'m> {
     raws: [Option<Raw<'m>>; MAX_INPUTS],
     holes: [Option<&'m [u8]>; MAX_INPUTS],
+    form: Form,
 }
 
 impl Default for Scratch<'_> {
     fn default() -> Self {
-        Self { raws: [None; MAX_INPUTS], holes: [None; MAX_INPUTS] }
+        Self { raws: [None; MAX_INPUTS], holes: [None; MAX_INPUTS], form: Form::Strict }
     }
 }
 
 impl<'m> Scratch<'m> {
+    /// Whether the last message kept its format, or was read with recovery.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// As many places as the template has holes: a template clears all that it is given.
     fn holes_of(&mut self, template: &Template) -> &mut [Option<&'m [u8]>] {
         self.holes.get_mut(..template.holes().len()).unwrap_or_default()
@@ -73,14 +83,6 @@ pub struct Profiles {
     wanted: Wanted,
 }
 
-/// What a session needs besides its message.
-pub struct Surroundings<'a> {
-    /// The networks that count as inside.
-    pub internal: &'a Networks,
-    /// Largest `EventCount` that one record may claim.
-    pub event_count: u64,
-}
-
 impl Profiles {
     /// The working form of the profiles for the wanted fields.
     pub fn new(specs: &[spec::Profile], wanted: Wanted) -> Self {
@@ -92,31 +94,25 @@ impl Profiles {
         }
     }
 
-    /// The profile that reads this content.
-    pub fn detect(&self, content: &[u8]) -> Option<&Profile> {
-        self.list.get(self.detector.detect(content)?)
+    /// The profile that reads a message, and the text that it reads: the content, or what stands further in.
+    pub fn detect<'m>(&self, header: &Header<'m>) -> Option<(&Profile, &'m [u8])> {
+        let found = |text: &'m [u8]| Some((self.list.get(self.detector.detect(text)?)?, text));
+        found(header.content).or_else(|| found(header.inner_content()?))
     }
 
-    /// Reads a content with its profile; the session is empty before.
-    pub fn read<'m>(
-        &'m self,
-        profile: &'m Profile,
-        content: &'m [u8],
-        scratch: &mut Scratch<'m>,
-        session: &mut Session<'m>,
-        surroundings: &Surroundings<'_>,
-    ) -> Reading {
-        let reading = profile.read(content, scratch, session, surroundings.internal);
-        if reading != Reading::Session {
-            return reading;
-        }
-        if !session.is_session
-            || !(session.address(Field::SrcIpAddr).is_some() || session.address(Field::DstIpAddr).is_some())
-        {
-            return Reading::Event;
-        }
-        session.derive(self.wanted.fields, surroundings.internal, surroundings.event_count);
-        Reading::Session
+    /// The number of the profile of that name.
+    pub fn named(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|profile| profile.name == name)
+    }
+
+    /// The profile of that number.
+    pub fn get(&self, number: usize) -> Option<&Profile> {
+        self.list.get(number)
+    }
+
+    /// The fields that are read.
+    pub fn wanted(&self) -> FieldSet {
+        self.wanted.fields
     }
 }
 
@@ -129,6 +125,8 @@ pub struct Profile {
     /// `EventProduct`.
     pub product: String,
     inputs: usize,
+    /// What stands before the reader's text, and the input of each of its holes.
+    prefix: Option<(Template, Vec<Option<usize>>)>,
     reader: Reader,
     /// The input that holds the message id.
     id: Option<usize>,
@@ -141,10 +139,34 @@ pub struct Profile {
 }
 
 enum Reader {
-    Kv { keys: Words },
-    Csv { separator: u8, columns: Vec<Option<usize>> },
-    Cef { keys: Words, key_inputs: Vec<usize>, header: Vec<(HeaderPart, usize)> },
-    Template { prefix: Option<Template>, holes: Vec<Option<usize>> },
+    Kv {
+        keys: Words,
+    },
+    Csv {
+        separator: u8,
+        columns: Vec<Option<usize>>,
+    },
+    Cef {
+        keys: Words,
+        key_inputs: Vec<usize>,
+        header: Vec<(HeaderPart, usize)>,
+    },
+    Leef {
+        keys: Words,
+        key_inputs: Vec<usize>,
+        header: Vec<(HeaderPart, usize)>,
+    },
+    Json {
+        paths: json::Paths,
+        path_inputs: Vec<usize>,
+        has_items: bool,
+    },
+    Xml {
+        paths: xml::Paths,
+        path_inputs: Vec<usize>,
+    },
+    /// The message's own templates do it.
+    Template,
 }
 
 #[derive(Clone, Copy)]
@@ -157,8 +179,8 @@ enum HeaderPart {
     Severity,
 }
 
-/// Names by which profiles ask for the parts of a CEF header; no device uses them as extension keys.
-const CEF_HEADER: &[(&str, HeaderPart)] = &[
+/// Names by which profiles ask for the parts of a CEF or LEEF header; no device uses them as keys.
+const HEADER: &[(&str, HeaderPart)] = &[
     ("DeviceVendor", HeaderPart::Vendor),
     ("DeviceProduct", HeaderPart::Product),
     ("DeviceVersion", HeaderPart::DeviceVersion),
@@ -187,12 +209,18 @@ impl Profile {
             }
         }
         let id = spec.id.as_ref().filter(|_| !ids.is_empty()).map(|name| input(&mut inputs, name));
+        let place = |name: &String| inputs.iter().position(|known| known == name);
+        let prefix = spec.prefix.clone().map(|prefix| {
+            let holes = prefix.holes().iter().map(place).collect();
+            (prefix, holes)
+        });
         let reader = Reader::new(spec, &inputs);
         Self {
             name: spec.name.clone(),
             vendor: spec.vendor.clone(),
             product: spec.product.clone(),
             inputs: inputs.len(),
+            prefix,
             reader,
             id,
             ids: Words::new(ids.iter().map(|(id, _)| *id)),
@@ -202,26 +230,99 @@ impl Profile {
         }
     }
 
-    fn read<'m>(
+    /// Reads a content and hands each session to `emit`; also an event names its device in `session`.
+    ///
+    /// The session is empty before; between two sessions of one message it is emptied here.
+    pub fn read<'m>(
         &'m self,
         content: &'m [u8],
         scratch: &mut Scratch<'m>,
         session: &mut Session<'m>,
-        internal: &Networks,
+        emit: &mut dyn FnMut(&mut Session<'m>),
     ) -> Reading {
         if let Some(raws) = scratch.raws.get_mut(..self.inputs) {
             raws.fill(None);
         }
-        let Some(body) = self.reader.read(content, self.inputs, scratch) else { return Reading::Unparsed };
-        let Some(message) = self.choose(scratch) else { return Reading::Unparsed };
-        if !message.session {
-            return Reading::Event;
+        scratch.form = Form::Strict;
+        let mut body = content;
+        if let Some((prefix, holes)) = &self.prefix {
+            let Some(rest) = prefix.read_prefix(content, scratch.holes_of(prefix)) else { return Reading::Unparsed };
+            take_holes(holes, scratch);
+            body = rest;
         }
-        if !message.templates.is_empty() && !message.read_templates(body, scratch) {
+        if let Reader::Json { paths, path_inputs, has_items: true } = &self.reader {
+            return self.read_items(body, paths, path_inputs, scratch, session, emit);
+        }
+        if !self.reader.read(body, self.inputs, scratch) {
             return Reading::Unparsed;
         }
-        message.steps.run(&scratch.raws, session, internal);
-        Reading::Session
+        self.finish(body, scratch, session, emit)
+    }
+
+    /// What the inputs of one message, or of one item of it, make.
+    fn finish<'m>(
+        &'m self,
+        body: &'m [u8],
+        scratch: &mut Scratch<'m>,
+        session: &mut Session<'m>,
+        emit: &mut dyn FnMut(&mut Session<'m>),
+    ) -> Reading {
+        let Some(message) = self.choose(scratch) else { return Reading::Unparsed };
+        if message.session && !message.templates.is_empty() && !message.read_templates(body, scratch) {
+            return Reading::Unparsed;
+        }
+        message.steps.run(&scratch.raws, session);
+        let has_end = session.address(Field::SrcIpAddr).is_some() || session.address(Field::DstIpAddr).is_some();
+        if message.session && session.is_session && has_end {
+            emit(session);
+            Reading::Session
+        } else {
+            Reading::Event
+        }
+    }
+
+    /// Each item of a JSON text makes a session of its own; values outside of it belong to all that follow.
+    fn read_items<'m>(
+        &'m self,
+        body: &'m [u8],
+        paths: &'m json::Paths,
+        path_inputs: &[usize],
+        scratch: &mut Scratch<'m>,
+        session: &mut Session<'m>,
+        emit: &mut dyn FnMut(&mut Session<'m>),
+    ) -> Reading {
+        let mut reading = Reading::Event;
+        let mut items = 0_usize;
+        let ending = paths.read(body, |found| {
+            match found {
+                Found::Value(path, raw) => {
+                    if let Some(place) = path_inputs.get(path).and_then(|input| scratch.raws.get_mut(*input)) {
+                        *place = Some(raw);
+                    }
+                }
+                Found::Element(level) => {
+                    for (path, input) in path_inputs.iter().enumerate() {
+                        if paths.scope(path) > level
+                            && let Some(place) = scratch.raws.get_mut(*input)
+                        {
+                            *place = None;
+                        }
+                    }
+                }
+                Found::Item => {
+                    items = items.saturating_add(1);
+                    if items > MAX_ITEMS {
+                        return ControlFlow::Break(());
+                    }
+                    session.clear();
+                    if self.finish(body, scratch, session, emit) == Reading::Session {
+                        reading = Reading::Session;
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        if ending == Ending::Absent { Reading::Unparsed } else { reading }
     }
 
     fn choose(&self, scratch: &Scratch<'_>) -> Option<&Message> {
@@ -243,12 +344,22 @@ fn input(inputs: &mut Vec<String>, name: &str) -> usize {
 
 impl Reader {
     fn new(spec: &spec::Profile, inputs: &[String]) -> Self {
-        let place = |name: &str| inputs.iter().position(|known| known == name);
+        let held = |name: &String| spec.prefix.iter().any(|prefix| prefix.holes().contains(name));
+        let of_reader = || inputs.iter().enumerate().filter(|(_, name)| !held(name));
+        let is_header = |name: &String| HEADER.iter().any(|(known, _)| known == name);
+        let keys = || -> (Vec<&str>, Vec<usize>) {
+            of_reader().filter(|(_, name)| !is_header(name)).map(|(number, name)| (name.as_str(), number)).unzip()
+        };
+        let header = || {
+            let place = |name: &str| inputs.iter().position(|known| known == name);
+            HEADER.iter().filter_map(|(name, part)| Some((*part, place(name)?))).collect()
+        };
+        let paths = || -> (Vec<&str>, Vec<usize>) { of_reader().map(|(number, name)| (name.as_str(), number)).unzip() };
         match spec.reader {
             ReaderKind::Kv => Self::Kv { keys: Words::new(inputs.iter().map(String::as_str)) },
             ReaderKind::Csv => {
                 let mut columns: Vec<Option<usize>> = Vec::new();
-                for (number, name) in inputs.iter().enumerate() {
+                for (number, name) in of_reader() {
                     let column = name.parse::<usize>().unwrap_or(0);
                     columns.resize(columns.len().max(column.saturating_add(1)), None);
                     if let Some(slot) = columns.get_mut(column) {
@@ -258,26 +369,34 @@ impl Reader {
                 Self::Csv { separator: spec.separator, columns }
             }
             ReaderKind::Cef => {
-                let is_header = |name: &String| CEF_HEADER.iter().any(|(known, _)| known == name);
-                let (keys, key_inputs): (Vec<&str>, Vec<usize>) = inputs
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, name)| !is_header(name))
-                    .map(|(number, name)| (name.as_str(), number))
-                    .unzip();
-                let header = CEF_HEADER.iter().filter_map(|(name, part)| Some((*part, place(name)?))).collect();
-                Self::Cef { keys: Words::new(keys), key_inputs, header }
+                let (keys, key_inputs) = keys();
+                Self::Cef { keys: Words::new(keys), key_inputs, header: header() }
             }
-            ReaderKind::Template => {
-                let holes = |prefix: &Template| prefix.holes().iter().map(|name| place(name)).collect();
-                let prefix = spec.prefix.clone();
-                Self::Template { holes: prefix.as_ref().map(holes).unwrap_or_default(), prefix }
+            ReaderKind::Leef => {
+                let (keys, key_inputs) = keys();
+                Self::Leef { keys: Words::new(keys), key_inputs, header: header() }
             }
+            ReaderKind::Json => {
+                let (names, path_inputs) = paths();
+                // The paths were compiled when the profile was checked; a wrong one can't come this far.
+                match json::Paths::compile(&names, spec.each.as_deref()) {
+                    Ok(paths) => Self::Json { paths, path_inputs, has_items: spec.each.is_some() },
+                    Err(_) => Self::Template,
+                }
+            }
+            ReaderKind::Xml => {
+                let (names, path_inputs) = paths();
+                match xml::Paths::compile(&names) {
+                    Ok(paths) => Self::Xml { paths, path_inputs },
+                    Err(_) => Self::Template,
+                }
+            }
+            ReaderKind::Template => Self::Template,
         }
     }
 
-    /// Reads the inputs; returns what is left for the message's templates. None: not what the profile says at all.
-    fn read<'m>(&'m self, content: &'m [u8], inputs: usize, scratch: &mut Scratch<'m>) -> Option<&'m [u8]> {
+    /// Reads the inputs; false: not what the profile says at all.
+    fn read<'m>(&'m self, content: &'m [u8], inputs: usize, scratch: &mut Scratch<'m>) -> bool {
         let mut missing = inputs;
         // The first of two equal keys wins, so that a reader may stop when it has all.
         let mut keep = |raws: &mut [Option<Raw<'m>>], input: usize, raw: Raw<'m>| {
@@ -302,7 +421,7 @@ impl Reader {
                 });
             }
             Self::Cef { keys, key_inputs, header } => {
-                let (parts, extension, _) = cef::header(content)?;
+                let Some((parts, extension, form)) = cef::read_header(content) else { return false };
                 for (part, input) in header {
                     let raw = match part {
                         HeaderPart::Vendor => parts.vendor,
@@ -314,19 +433,52 @@ impl Reader {
                     };
                     let _ = keep(&mut scratch.raws, *input, raw);
                 }
-                cef::extension(extension, |key, raw| match keys.find(key).and_then(|n| key_inputs.get(n)) {
+                let read = cef::extension(extension, |key, raw| match keys.find(key).and_then(|n| key_inputs.get(n)) {
                     Some(input) => keep(&mut scratch.raws, *input, raw),
                     None => ControlFlow::Continue(()),
                 });
+                scratch.form = if form == Form::Strict { read } else { form };
             }
-            Self::Template { prefix, holes } => {
-                let prefix = prefix.as_ref()?;
-                let rest = prefix.read_prefix(content, scratch.holes_of(prefix))?;
-                take_holes(holes, scratch);
-                return Some(rest);
+            Self::Leef { keys, key_inputs, header } => {
+                let Some((parts, attributes, delimiter)) = leef::header(content) else { return false };
+                for (part, input) in header {
+                    let raw = match part {
+                        HeaderPart::Vendor => parts.vendor,
+                        HeaderPart::Product => parts.product,
+                        HeaderPart::DeviceVersion => parts.device_version,
+                        HeaderPart::SignatureId => parts.event_id,
+                        HeaderPart::Name | HeaderPart::Severity => continue,
+                    };
+                    let _ = keep(&mut scratch.raws, *input, raw);
+                }
+                leef::attributes(attributes, delimiter, |key, raw| {
+                    match keys.find(key).and_then(|n| key_inputs.get(n)) {
+                        Some(input) => keep(&mut scratch.raws, *input, raw),
+                        None => ControlFlow::Continue(()),
+                    }
+                });
+                scratch.form = parts.form;
             }
+            Self::Json { paths, path_inputs, .. } => {
+                let ending = paths.read(content, |found| match found {
+                    Found::Value(path, raw) => match path_inputs.get(path) {
+                        Some(input) => keep(&mut scratch.raws, *input, raw),
+                        None => ControlFlow::Continue(()),
+                    },
+                    Found::Element(_) | Found::Item => ControlFlow::Continue(()),
+                });
+                return ending != Ending::Absent;
+            }
+            Self::Xml { paths, path_inputs } => {
+                let ending = paths.read(content, |path, raw| match path_inputs.get(path) {
+                    Some(input) => keep(&mut scratch.raws, *input, raw),
+                    None => ControlFlow::Continue(()),
+                });
+                return ending != Ending::Absent;
+            }
+            Self::Template => {}
         }
-        Some(content)
+        true
     }
 }
 
@@ -359,13 +511,5 @@ impl Message {
             }
         }
         false
-    }
-}
-
-/// The inputs that a map or a field of the profile names, of `message`.
-fn source_input(source: &Source) -> Option<&str> {
-    match source {
-        Source::Input(name) => Some(name),
-        Source::Field(_) => None,
     }
 }

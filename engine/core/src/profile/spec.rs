@@ -3,8 +3,9 @@
 use super::MAX_INPUTS;
 use super::detect::Sign;
 use crate::plan::{Problems, Table, kind_of};
-use crate::session::{Case, Counts, Field, Kind};
+use crate::session::{Case, Counts, Field, Kind, Orientation};
 use crate::value::template::{self, Template};
+use crate::value::{json, xml};
 use serde_json::Value;
 
 /// Which reader takes a product's fields.
@@ -16,6 +17,12 @@ pub enum ReaderKind {
     Csv,
     /// `ArcSight` Common Event Format.
     Cef,
+    /// Log Event Extended Format (IBM).
+    Leef,
+    /// A JSON text; inputs are paths in it.
+    Json,
+    /// An XML text; inputs are paths in it.
+    Xml,
     /// Text with holes.
     Template,
 }
@@ -48,6 +55,8 @@ pub struct Assign {
     pub after: String,
     /// The value ends before this text.
     pub before: String,
+    /// The column of the value that is meant, from 1, and what separates columns.
+    pub column: Option<(usize, u8)>,
     /// Letter case.
     pub case: Case,
 }
@@ -113,8 +122,8 @@ pub struct Message {
     pub session: bool,
     /// When its record counts.
     pub counts: Counts,
-    /// The end inside the internal networks is the source.
-    pub orient: bool,
+    /// How the ends of its session are found.
+    pub orientation: Orientation,
     /// Fields of this message alone; they win over the profile's.
     pub fields: Vec<Assign>,
     /// Constants of this message.
@@ -138,8 +147,10 @@ pub struct Profile {
     pub reader: ReaderKind,
     /// Column separator of the CSV reader.
     pub separator: u8,
-    /// What stands before the templates and holds the id; only for the template reader.
+    /// What stands before the text that the reader takes; its holes are inputs, too.
     pub prefix: Option<Template>,
+    /// Path of the array whose elements are sessions; only for the JSON reader.
+    pub each: Option<String>,
     /// The input that holds the message id.
     pub id: Option<String>,
     /// Fields of every message.
@@ -166,23 +177,19 @@ impl Profile {
             "kv" | "" => ReaderKind::Kv,
             "csv" => ReaderKind::Csv,
             "cef" => ReaderKind::Cef,
+            "leef" => ReaderKind::Leef,
+            "json" => ReaderKind::Json,
+            "xml" => ReaderKind::Xml,
             "template" => ReaderKind::Template,
             other => {
-                problems.add(table.path("reader"), format!("unknown reader {other:?}; known: kv, csv, cef, template"));
+                problems.add(
+                    table.path("reader"),
+                    format!("unknown reader {other:?}; known: kv, csv, cef, leef, json, xml, template"),
+                );
                 ReaderKind::Kv
             }
         };
-        let separator = match table.text("separator", problems) {
-            None => b',',
-            Some(text) => {
-                if let [byte] = text.as_bytes() {
-                    *byte
-                } else {
-                    problems.add(table.path("separator"), "must be one ASCII character");
-                    b','
-                }
-            }
-        };
+        let separator = separator(&mut table, problems);
         let fallback = table.flag("fallback", problems).unwrap_or(false);
         let mut signs: Vec<Sign> =
             table.list("detect", problems).into_iter().filter_map(|(item, path)| sign(item, path, problems)).collect();
@@ -194,6 +201,7 @@ impl Profile {
         }
         let prefix_path = table.path("prefix");
         let prefix = table.text("prefix", problems).and_then(|text| compile(text, &prefix_path, problems));
+        let each = table.text("each", problems).map(ToOwned::to_owned);
         let id = table.texts("id", true, problems).into_iter().next();
         let fields = table.get("fields").map_or_else(Vec::new, |v| assigns(v, table.path("fields"), problems));
         let set = table.get("set").map_or_else(Vec::new, |v| constants(v, table.path("set"), problems));
@@ -209,7 +217,8 @@ impl Profile {
         let profile_path = table.own_path().to_owned();
         table.finish(problems);
 
-        let profile = Self { name, vendor, product, signs, reader, separator, prefix, id, fields, set, maps, messages };
+        let profile =
+            Self { name, vendor, product, signs, reader, separator, prefix, each, id, fields, set, maps, messages };
         profile.check(&profile_path, problems);
         (problems.0.len() == before).then_some(profile)
     }
@@ -229,11 +238,24 @@ impl Profile {
         if self.id.is_none() && self.messages.len() > 1 {
             problems.add(path, "several messages need an id that chooses among them");
         }
-        if (self.reader == ReaderKind::Template) != self.prefix.is_some() {
-            problems.add(path, "prefix belongs to the template reader, which needs one");
+        if self.reader == ReaderKind::Template && self.prefix.is_none() {
+            problems.add(path, "the template reader needs a prefix");
+        }
+        if self.reader != ReaderKind::Json && self.each.is_some() {
+            problems.add(path, "each belongs to the json reader");
+        }
+        let held = |name: &String| self.prefix.iter().any(|prefix| prefix.holes().contains(name));
+        let paths: Vec<&str> = self.inputs().chain(&self.id).filter(|name| !held(name)).map(String::as_str).collect();
+        let wrong = match self.reader {
+            ReaderKind::Json => json::Paths::compile(&paths, self.each.as_deref()).err(),
+            ReaderKind::Xml => xml::Paths::compile(&paths).err(),
+            _ => None,
+        };
+        if let Some(error) = wrong {
+            problems.add(path, error.to_string());
         }
         if self.reader == ReaderKind::Csv {
-            for name in self.inputs().chain(self.id.iter()) {
+            for name in self.inputs().chain(self.id.iter()).filter(|name| !held(name)) {
                 if !name.parse::<usize>().is_ok_and(|column| (1..=CSV_COLUMNS).contains(&column)) {
                     problems.add(path, format!("{name:?} is no column; columns are numbers from 1 to {CSV_COLUMNS}"));
                 }
@@ -289,7 +311,7 @@ impl Message {
             templates: Vec::new(),
             session: true,
             counts: Counts::Always,
-            orient: false,
+            orientation: Orientation::Told,
             fields: Vec::new(),
             set: Vec::new(),
             maps: Vec::new(),
@@ -314,19 +336,33 @@ impl Message {
             );
         }
         let counts = table.get("counts").and_then(|value| counts(value, &table.path("counts"), problems));
-        let orient = match table.text("orient", problems) {
-            None => false,
-            Some("internal") => true,
+        let orientation = match table.text("orient", problems) {
+            None => Orientation::Told,
+            Some("internal") => Orientation::Unknown,
+            Some("opens") => Orientation::Opens,
+            Some("ends") => Orientation::Ends,
             Some(other) => {
-                problems.add(table.path("orient"), format!("unknown {other:?}; known: internal"));
-                false
+                problems.add(table.path("orient"), format!("unknown {other:?}; known: internal, opens, ends"));
+                Orientation::Told
             }
         };
         let fields = table.get("fields").map_or_else(Vec::new, |v| assigns(v, table.path("fields"), problems));
         let set = table.get("set").map_or_else(Vec::new, |v| constants(v, table.path("set"), problems));
         let maps = maps(&mut table, problems);
         table.finish(problems);
-        Some(Self { ids, templates, session, counts: counts.unwrap_or(Counts::Always), orient, fields, set, maps })
+        Some(Self { ids, templates, session, counts: counts.unwrap_or(Counts::Always), orientation, fields, set, maps })
+    }
+}
+
+/// What separates columns; a comma by default.
+fn separator(table: &mut Table<'_>, problems: &mut Problems) -> u8 {
+    match table.text("separator", problems).map(str::as_bytes) {
+        None => b',',
+        Some([byte]) => *byte,
+        Some(_) => {
+            problems.add(table.path("separator"), "must be one ASCII character");
+            b','
+        }
     }
 }
 
@@ -334,20 +370,24 @@ fn sign(value: &Value, path: String, problems: &mut Problems) -> Option<Sign> {
     let mut table = Table::of(value, path, problems)?;
     let starts = table.text("starts", problems).unwrap_or("").to_owned();
     let contains = table.texts("contains", false, problems);
-    let cef_path = table.path("cef");
-    let cef = table.get("cef").and_then(|value| {
-        let mut inner = Table::of(value, cef_path, problems)?;
-        let vendor = inner.required_text("vendor", problems).to_owned();
-        let product = inner.required_text("product", problems).to_owned();
-        inner.finish(problems);
-        Some((vendor, product))
-    });
+    let cef = product(&mut table, "cef", problems);
+    let leef = product(&mut table, "leef", problems);
     let bare = starts.is_empty() && contains.iter().all(String::is_empty);
-    if bare == cef.is_none() {
-        problems.add(table.own_path(), "a sign is either starts and/or contains, or cef");
+    if usize::from(!bare).saturating_add(usize::from(cef.is_some())).saturating_add(usize::from(leef.is_some())) != 1 {
+        problems.add(table.own_path(), "a sign is either starts and/or contains, or cef, or leef");
     }
     table.finish(problems);
-    Some(Sign { starts, contains, cef, fallback: false })
+    Some(Sign { starts, contains, cef, leef, fallback: false })
+}
+
+/// Vendor and product of a header.
+fn product(table: &mut Table<'_>, key: &'static str, problems: &mut Problems) -> Option<(String, String)> {
+    let path = table.path(key);
+    let mut inner = Table::of(table.get(key)?, path, problems)?;
+    let vendor = inner.required_text("vendor", problems).to_owned();
+    let product = inner.required_text("product", problems).to_owned();
+    inner.finish(problems);
+    Some((vendor, product))
 }
 
 /// The holes' kinds: by field where the name is one, else by the name's ending.
@@ -408,6 +448,7 @@ fn assign(field: Field, value: &Value, path: String, problems: &mut Problems) ->
         none: Vec::new(),
         after: String::new(),
         before: String::new(),
+        column: None,
         case: Case::AsIs,
     };
     if !value.is_object() {
@@ -433,6 +474,8 @@ fn assign(field: Field, value: &Value, path: String, problems: &mut Problems) ->
     assign.none = table.texts("none", true, problems);
     table.text("after", problems).unwrap_or("").clone_into(&mut assign.after);
     table.text("before", problems).unwrap_or("").clone_into(&mut assign.before);
+    let separator = separator(&mut table, problems);
+    assign.column = table.number("column", problems).map(|column| (usize::try_from(column).unwrap_or(0), separator));
     if table.flag("lower", problems) == Some(true) {
         assign.case = Case::Lower;
     }

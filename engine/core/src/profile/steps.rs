@@ -1,11 +1,13 @@
 //! What is done with the inputs of one kind of message: fields, constants, maps, in that order.
 
 use super::words::Words;
-use super::{Wanted, input, source_input, spec};
-use crate::session::{Case, Counts, Field, Session, Value, convert, number};
-use crate::value::ip::Networks;
+use super::{Wanted, input, spec};
+use crate::session::{Case, Counts, Field, Orientation, Session, Unmapped, Value, convert, number};
 use crate::value::{Escape, Raw};
 use spec::{Assign, Constant, Effect, Source, Unit};
+
+/// The fields that name the device, the best name first.
+pub const DEVICE_FIELDS: [Field; 4] = [Field::DvcHostname, Field::DvcFQDN, Field::DvcId, Field::DvcIpAddr];
 
 /// The wanted fields and all that they depend on in this profile.
 pub fn needed(spec: &spec::Profile, mut wanted: Wanted) -> Wanted {
@@ -17,6 +19,13 @@ pub fn needed(spec: &spec::Profile, mut wanted: Wanted) -> Wanted {
     fields.insert(Field::EventResult);
     fields.insert(Field::DvcAction);
     fields.insert(Field::EventCount);
+    // The device is named by what its message says.
+    for field in DEVICE_FIELDS {
+        fields.insert(field);
+    }
+    if spec.messages.iter().any(|message| matches!(message.orientation, Orientation::Opens | Orientation::Ends)) {
+        fields.insert(Field::NetworkSessionId);
+    }
     let maps = || spec.maps.iter().chain(spec.messages.iter().flat_map(|message| &message.maps));
     for (field, _, _) in crate::session::FIELDS {
         // The ends may be exchanged: then the other end's value is the wanted one.
@@ -58,10 +67,13 @@ pub struct Steps {
     set: Vec<(Field, Constant)>,
     maps: Vec<Map>,
     counts: Counts,
-    orient: bool,
+    orientation: Orientation,
 }
 
 struct Map {
+    name: String,
+    /// Whether it tells what the device did, so that a word it does not know is worth a look.
+    is_verdict: bool,
     from: Result<usize, Field>,
     when: Vec<(Field, Vec<String>)>,
     unless: Vec<(Field, Vec<String>)>,
@@ -92,14 +104,18 @@ impl Steps {
                     none: Vec::new(),
                     after: String::new(),
                     before: String::new(),
+                    column: None,
                     case: Case::AsIs,
                 });
             }
         }
-        assigns.retain(|assign| wanted.fields.contains(assign.field));
+        // Of a message without a session only the device is of interest.
+        let is_read =
+            |field: Field| wanted.fields.contains(field) && (message.session || DEVICE_FIELDS.contains(&field));
+        assigns.retain(|assign| is_read(assign.field));
         let mut set: Vec<(Field, Constant)> = spec.set.iter().chain(&message.set).cloned().collect();
-        set.retain(|(field, _)| wanted.fields.contains(*field));
-        let maps = spec.maps.iter().chain(&message.maps).filter(|map| matters(map, wanted));
+        set.retain(|(field, _)| is_read(*field));
+        let maps = spec.maps.iter().chain(&message.maps).filter(|map| message.session && matters(map, wanted));
         Self {
             assigns: assigns
                 .into_iter()
@@ -111,13 +127,14 @@ impl Steps {
             set,
             maps: maps.map(|map| Map::new(map, wanted, inputs)).collect(),
             counts: message.counts,
-            orient: message.orient,
+            orientation: message.orientation,
         }
     }
 
     /// Fills the session from the inputs.
-    pub fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>, internal: &Networks) {
+    pub fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>) {
         session.counts = self.counts;
+        session.orientation = self.orientation;
         for (assign, places) in &self.assigns {
             let found = places.iter().find_map(|place| value(assign, raws.get(*place).copied().flatten()?));
             if let Some(value) = found {
@@ -129,9 +146,6 @@ impl Steps {
         }
         for map in &self.maps {
             map.run(raws, session);
-        }
-        if self.orient {
-            session.orient(internal);
         }
     }
 }
@@ -150,11 +164,14 @@ impl Map {
             effect.set.retain(|(field, _)| wanted.fields.contains(*field));
             effect
         };
-        let from = match &map.from {
-            Source::Field(field) => Err(*field),
-            source @ Source::Input(_) => Ok(input(inputs, source_input(source).unwrap_or(""))),
+        let (name, from) = match &map.from {
+            Source::Field(field) => (field.name(), Err(*field)),
+            Source::Input(name) => (name.as_str(), Ok(input(inputs, name))),
         };
+        let verdict = |(field, _): &(Field, Constant)| matches!(field, Field::DvcAction | Field::EventResult);
         Self {
+            name: name.to_owned(),
+            is_verdict: map.to.iter().any(|(_, effect)| effect.set.iter().any(verdict)),
             from,
             when: map.when.clone(),
             unless: map.unless.clone(),
@@ -176,7 +193,13 @@ impl Map {
         let effect = match self.from {
             Ok(place) => match raws.get(place).copied().flatten() {
                 // The words of a profile hold nothing that a format escapes, so the raw bytes are compared.
-                Some(raw) => self.effect(raw.bytes.trim_ascii()),
+                Some(raw) => {
+                    let word = raw.bytes.trim_ascii();
+                    if self.is_verdict && !word.is_empty() && self.words.find(word).is_none() {
+                        session.unmapped = Some(Unmapped { from: &self.name, word: raw });
+                    }
+                    self.effect(word)
+                }
                 None => self.absent.as_ref(),
             },
             Err(field) => match session.get(field) {
@@ -230,6 +253,9 @@ fn value<'m>(assign: &Assign, raw: Raw<'m>) -> Option<Value<'m>> {
 
 fn cut<'m>(assign: &Assign, raw: Raw<'m>) -> Option<Raw<'m>> {
     let mut bytes = raw.bytes;
+    if let Some((column, separator)) = assign.column {
+        bytes = bytes.split(|byte| *byte == separator).nth(column.checked_sub(1)?)?;
+    }
     if !assign.after.is_empty() {
         let (_, end) = find(bytes, assign.after.as_bytes(), raw.escape)?;
         bytes = bytes.get(end..)?;
@@ -249,7 +275,8 @@ fn find(text: &[u8], needle: &[u8], escape: Escape) -> Option<(usize, usize)> {
         let mut end = start;
         for wanted in needle {
             let (mut at, mut byte) = rest.next()?;
-            if *byte == b'\\' && escape != Escape::None && *wanted != b'\\' {
+            let escapes = matches!(escape, Escape::Kv | Escape::CefHeader | Escape::CefExtension | Escape::Json);
+            if *byte == b'\\' && escapes && *wanted != b'\\' {
                 (at, byte) = rest.next()?;
             }
             if byte != wanted {
@@ -316,6 +343,7 @@ mod tests {
             none: Vec::new(),
             after: "CN=".into(),
             before: ",".into(),
+            column: None,
             case: Case::AsIs,
         };
         let shown = |raw| value(&assign, raw).map(|v| v.bytes().into_owned());

@@ -17,8 +17,18 @@
 //! backslash cannot end a key (a backslash is not a byte of a key), hence a device that escapes as it should lets nobody
 //! smuggle a pair in. Some devices leave `=` in a URL as it is; such a `=` mostly stands behind bytes no key has
 //! (`/`, `?`, `:`), and then belongs to the value.
+//!
+//! # Two readings
+//!
+//! [`read_header`] and [`extension`] read as the standard says first. Only where that leads nowhere do they take what
+//! devices and relays really send: a blank behind `CEF:`, too few header fields, `|` in a header field that nobody
+//! escaped, pairs separated by `|` or by the `#011` that rsyslog writes for a tab, `#015#012` at the end. They say which
+//! of the two it was. Separators other than blanks count only if no blank separates any pair: so a text that a device
+//! passes on with blanks around it cannot bring pairs of its own.
 
+use super::Form;
 use super::escape::{Escape, Raw};
+use super::pairs::{self, Bound, Walked};
 use super::scan;
 use std::ops::ControlFlow;
 
@@ -41,7 +51,7 @@ pub struct CefHeader<'m> {
     pub severity: Raw<'m>,
 }
 
-/// Reads the header of a text that starts with `CEF:`.
+/// Reads the header of a text that starts with `CEF:`, as the standard says.
 ///
 /// Gives the header, the extension, and where in `text` the extension starts. `None` if the text does not start so or
 /// has fewer than seven fields. The `|` behind the severity may be missing when there is no extension.
@@ -72,7 +82,7 @@ pub fn header(text: &[u8]) -> Option<(CefHeader<'_>, &[u8], usize)> {
 }
 
 /// The end of a header field, and whether something in it is escaped.
-fn unescaped_pipe(text: &[u8], from: usize) -> (usize, Escape) {
+pub(super) fn unescaped_pipe(text: &[u8], from: usize) -> (usize, Escape) {
     let mut at = from;
     let mut escape = Escape::None;
     loop {
@@ -90,7 +100,154 @@ fn unescaped_pipe(text: &[u8], from: usize) -> (usize, Escape) {
     }
 }
 
-/// Hands every pair of an extension to `sink`, in order, until it breaks off.
+/// Reads the header of a text that starts with `CEF:`, as the standard says if that gives an extension that starts
+/// with a pair, else as well as it can be read.
+///
+/// Gives the header, the extension, and which of the two it was. `None` if the text does not start so, or ends before
+/// the `|` behind the product. Fields that are missing are empty.
+pub fn read_header(text: &[u8]) -> Option<(CefHeader<'_>, &[u8], Form)> {
+    if let Some((header, extension, _)) = header(text)
+        && is_sound(&header, extension)
+    {
+        return Some((header, extension, Form::Strict));
+    }
+    recover(text)
+}
+
+/// Whether a strict reading makes sense.
+fn is_sound(header: &CefHeader<'_>, extension: &[u8]) -> bool {
+    // Where fields are missing, pairs stand in their places. A severity never holds one.
+    if header.version.bytes.first().is_some_and(|&byte| scan::is_blank(byte)) || header.severity.bytes.contains(&b'=') {
+        return false;
+    }
+    if scan::trim_end(extension).is_empty() {
+        let starts_with_key =
+            |raw: &Raw<'_>| pairs::first_key(raw.bytes, 0, |_| true).is_some_and(|(k, _)| k.start == 0);
+        return ![header.device_version, header.signature_id, header.name].iter().any(starts_with_key);
+    }
+    let equals = scan::find_byte(extension, 0, b'=');
+    pairs::key_before(extension, equals).is_some_and(|key| {
+        equals < extension.len() && scan::trim(extension.get(..key.start).unwrap_or_default()).is_empty()
+    })
+}
+
+/// Reads a header by where the extension must start.
+#[cold]
+fn recover(text: &[u8]) -> Option<(CefHeader<'_>, &[u8], Form)> {
+    let field = |start: usize, end: usize| Raw {
+        bytes: scan::trim(text.get(start..end).unwrap_or_default()),
+        escape: Escape::CefHeader,
+    };
+    let start = text.strip_prefix(b"CEF:").map(|_| 4_usize)?;
+    let [first, second, third] = {
+        let first = unescaped_pipe(text, start).0;
+        let second = unescaped_pipe(text, first.wrapping_add(1)).0;
+        [first, second, unescaped_pipe(text, second.wrapping_add(1)).0]
+    };
+    if third >= text.len() {
+        return None;
+    }
+    let from = third.wrapping_add(1);
+    let (end, extension) = extension_start(text, from);
+    let (mut pieces, end) = pieces(text, from, end);
+    // Version and id come first; then the name, with whatever `|` stands in it; then the severity.
+    let mut header = CefHeader {
+        version: field(start, first),
+        vendor: field(first.wrapping_add(1), second),
+        product: field(second.wrapping_add(1), third),
+        device_version: field(end, end),
+        signature_id: field(end, end),
+        name: field(end, end),
+        severity: field(end, end),
+    };
+    if let Some((start, end)) = pieces.next() {
+        header.device_version = field(start, end);
+    }
+    if let Some((start, end)) = pieces.next() {
+        header.signature_id = field(start, end);
+    }
+    if let Some((name, name_end)) = pieces.next() {
+        header.name = field(name, name_end);
+        match pieces.last() {
+            Some((severity, end)) => {
+                header.name = field(name, severity.wrapping_sub(1));
+                header.severity = field(severity, end);
+            }
+            None if is_severity(header.name.bytes) => std::mem::swap(&mut header.name, &mut header.severity),
+            None => {}
+        }
+    }
+    Some((header, text.get(extension..).unwrap_or_default(), Form::Recovered))
+}
+
+/// Whether a text says how bad something is: `0` to `10`, or one of the standard's words.
+fn is_severity(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 5] = [b"unknown", b"low", b"medium", b"high", b"very-high"];
+    matches!(text, [b'0'..=b'9'] | b"10") || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// Where the header fields from `from` on end, and where the extension starts.
+fn extension_start(text: &[u8], from: usize) -> (usize, usize) {
+    // Behind the sixth `|` the severity starts; behind the seventh the extension should.
+    let next = |at: usize| unescaped_pipe(text, at).0.min(text.len()).wrapping_add(1);
+    let severity = next(next(next(from)));
+    let regular = unescaped_pipe(text, severity).0;
+    let mut behind_blank = None;
+    let at_pipe = pairs::first_key(text, from, |key| {
+        // A key behind the seventh `|` in words that are no pair: the standard's reading, with junk at its start.
+        if !matches!(key.bound, Bound::Mark(b'|') | Bound::Start) && pipe_before(text, from, key.start).is_none() {
+            let is_late = key.start >= severity;
+            if is_late || behind_blank.is_none() {
+                behind_blank = Some(*key);
+            }
+            return is_late;
+        }
+        key.bound != Bound::Mark(b'^')
+    });
+    if let Some((key, _)) = at_pipe
+        && let Some(pipe) = pipe_before(text, from, key.start)
+    {
+        return (pipe, key.start);
+    }
+    match behind_blank {
+        Some(key) if regular >= key.start => (key.end_before, key.start),
+        _ if regular < text.len() => (regular, regular.wrapping_add(1)),
+        _ => (text.len(), text.len()),
+    }
+}
+
+/// The `|` that stands before a place with nothing but blanks between; at `from` stands one that is not looked at.
+fn pipe_before(text: &[u8], from: usize, place: usize) -> Option<usize> {
+    let before = scan::trim_end(text.get(..place)?);
+    (before.len() >= from && before.ends_with(b"|")).then(|| before.len().wrapping_sub(1).max(from.wrapping_sub(1)))
+}
+
+/// The header fields between two places, and where the last one ends. More than four lose the empty ones at their end.
+fn pieces(text: &[u8], from: usize, end: usize) -> (impl Iterator<Item = (usize, usize)>, usize) {
+    let region = |end: usize| text.get(..end).unwrap_or_default();
+    let count = pieces_of(region(end), from).count();
+    let mut kept = end;
+    for _ in 4..count {
+        match scan::trim_end(region(kept)) {
+            [rest @ .., b'|'] => kept = rest.len(),
+            _ => break,
+        }
+    }
+    (pieces_of(region(kept), from), kept)
+}
+
+fn pieces_of(text: &[u8], from: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = from;
+    std::iter::from_fn(move || {
+        let start = at;
+        let end = unescaped_pipe(text, start).0.min(text.len());
+        at = end.wrapping_add(1);
+        (start < text.len() || (start == text.len() && start > from)).then_some((start, end))
+    })
+}
+
+/// Hands every pair of an extension to `sink`, in order, until it breaks off, and says how well it was written, as far
+/// as it was read.
 ///
 /// Keys are never empty; values may be, and have no blanks at their end. Text before the first key is left out.
 ///
@@ -98,43 +255,14 @@ fn unescaped_pipe(text: &[u8], from: usize) -> (usize, Escape) {
 ///
 /// Linear: from each `=` the search for a key goes back over bytes of keys only, so never past the `=` before.
 #[inline]
-pub fn extension<'m>(text: &'m [u8], mut sink: impl FnMut(&'m [u8], Raw<'m>) -> ControlFlow<()>) {
-    let mut key: &[u8] = &[];
-    let mut value = 0_usize;
-    let mut equals = scan::find_byte(text, 0, b'=');
-    while equals < text.len() {
-        if let Some(start) = key_start(text, equals) {
-            if !key.is_empty() && sink(key, value_at(text, value, start)).is_break() {
-                return;
-            }
-            key = text.get(start..equals).unwrap_or_default();
-            value = equals.wrapping_add(1);
+pub fn extension<'m>(text: &'m [u8], mut sink: impl FnMut(&'m [u8], Raw<'m>) -> ControlFlow<()>) -> Form {
+    match pairs::between_blanks(text, Escape::CefExtension, &mut sink) {
+        Walked::Done(form) => form,
+        Walked::Other(bound) => {
+            pairs::between(text, bound, Escape::CefExtension, &mut sink);
+            Form::Recovered
         }
-        equals = scan::find_byte(text, equals.wrapping_add(1), b'=');
     }
-    if !key.is_empty() {
-        // Nothing follows that a break could stop.
-        let _ = sink(key, value_at(text, value, text.len()));
-    }
-}
-
-/// Where the key before the `=` at `equals` starts; `None` if no key stands there.
-#[inline]
-fn key_start(text: &[u8], equals: usize) -> Option<usize> {
-    let before = text.get(..equals)?;
-    let start = before.iter().rposition(|&byte| !is_key_byte(byte)).map_or(0, |at| at.wrapping_add(1));
-    let stands_alone = start == 0 || before.get(start.wrapping_sub(1)).is_some_and(|&byte| scan::is_blank(byte));
-    (stands_alone && start < equals).then_some(start)
-}
-
-#[inline]
-const fn is_key_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'[' | b']')
-}
-
-#[inline]
-fn value_at(text: &[u8], start: usize, end: usize) -> Raw<'_> {
-    Raw { bytes: scan::trim_end(text.get(start..end).unwrap_or_default()), escape: Escape::CefExtension }
 }
 
 #[cfg(test)]
@@ -224,6 +352,97 @@ mod tests {
         check(r"msg=x src\\\=203.0.113.9 src=192.0.2.1", &[("msg", r"x src\=203.0.113.9"), ("src", "192.0.2.1")]);
         check(r"msg=x\nsrc\=203.0.113.9 src=192.0.2.1", &[("msg", "x\nsrc=203.0.113.9"), ("src", "192.0.2.1")]);
         check(r"msg=x\\ src=192.0.2.1", &[("msg", r"x\"), ("src", "192.0.2.1")]);
+    }
+
+    /// Header fields from the vendor on, and the extension.
+    #[track_caller]
+    fn check_header(text: &str, form: Form, fields: [&str; 6], extension: &str) {
+        let (header, rest, found) = read_header(text.as_bytes()).unwrap();
+        let CefHeader { vendor, product, device_version, signature_id, name, severity, .. } = header;
+        let found_fields = [vendor, product, device_version, signature_id, name, severity].map(string);
+        assert_eq!(found_fields, fields.map(str::to_owned), "{text}");
+        assert_eq!((String::from_utf8_lossy(rest).as_ref(), found), (extension, form), "{text}");
+    }
+
+    #[test]
+    fn headers_that_keep_to_the_standard_are_strict() {
+        let fields = ["v", "p", "1", "id", "n", "5"];
+        check_header("CEF:0|v|p|1|id|n|5|", Form::Strict, fields, "");
+        check_header("CEF:0|v|p|1|id|n|5", Form::Strict, fields, "");
+        check_header("CEF:0|v|p|1|id|n|5| src=192.0.2.1", Form::Strict, fields, " src=192.0.2.1");
+        check_header("CEF:0|v|p|1|id|n|5|msg=a|b=1|c", Form::Strict, fields, "msg=a|b=1|c");
+        check_header(r"CEF:0|v|p|1|id|a\|b=1|5|c=2", Form::Strict, ["v", "p", "1", "id", "a|b=1", "5"], "c=2");
+    }
+
+    #[test]
+    fn headers_that_do_not_are_recovered() {
+        let fields = ["v", "p", "1", "id", "n", "5"];
+        check_header("CEF: 0|v|p|1|id|n|5|src=192.0.2.1", Form::Recovered, fields, "src=192.0.2.1");
+        check_header(
+            "CEF: 0 | v | p | 1 | id | n | 5 | src=192.0.2.1 a=b",
+            Form::Recovered,
+            fields,
+            "src=192.0.2.1 a=b",
+        );
+        // A `|` in the name.
+        check_header(
+            "CEF:0|v|p|1|id|a | b|c|5|src=1 msg=|x=2",
+            Form::Recovered,
+            ["v", "p", "1", "id", "a | b|c", "5"],
+            "src=1 msg=|x=2",
+        );
+        check_header("CEF:0|v|p|1|id|n|5||src=1", Form::Recovered, fields, "src=1");
+        // Fields are missing.
+        check_header(
+            "CEF:0|v|p|1|id|5|src=1 msg=a|b",
+            Form::Recovered,
+            ["v", "p", "1", "id", "", "5"],
+            "src=1 msg=a|b",
+        );
+        check_header("CEF:0|v|p|1|id|n|src=1 | a=2", Form::Recovered, ["v", "p", "1", "id", "n", ""], "src=1 | a=2");
+        check_header("CEF:0|v|p|1|id|n|src=1", Form::Recovered, ["v", "p", "1", "id", "n", ""], "src=1");
+        check_header("CEF:0|v|p|1|src=1 dst=2", Form::Recovered, ["v", "p", "1", "", "", ""], "src=1 dst=2");
+        check_header("CEF:0|v|p|src=1 dst=2", Form::Recovered, ["v", "p", "", "", "", ""], "src=1 dst=2");
+        check_header("CEF:0|v|p|", Form::Recovered, ["v", "p", "", "", "", ""], "");
+        // The last `|` is a blank.
+        check_header("CEF:0|v|p|1|id|n|5 src=1 msg=a|b", Form::Recovered, fields, "src=1 msg=a|b");
+        check_header("CEF:0|v|p|1|id|a name src=1", Form::Recovered, ["v", "p", "1", "id", "a name", ""], "src=1");
+        let fields = ["v", "p", "1", "id", "user a=1", "5"];
+        check_header("CEF: 0|v|p|1|id|user a=1|5 src=1", Form::Recovered, fields, "src=1");
+        check_header("CEF: 0|v|p|1|id|user a=1|5|src=1", Form::Recovered, fields, "src=1");
+        let fields = ["v", "p", "1", "id", "n", "5"];
+        // Junk at the start of the extension.
+        check_header("CEF:0|v|p|1|id|n|5|junk src=1 msg=|a=1", Form::Recovered, fields, "junk src=1 msg=|a=1");
+        check_header("CEF:0|v|p|1|id|n|5|junk", Form::Recovered, fields, "junk");
+        for text in ["", "CEF:", "CEF:0|v", "CEF:0|v|p", "cef:0|v|p|", " CEF:0|v|p|"] {
+            assert_eq!(read_header(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn says_how_well_an_extension_is_written() {
+        let form = |text: &str| extension(text.as_bytes(), |_, _| ControlFlow::Continue(()));
+        for text in ["", "a=1", " a=1 b=two words c= ", r"a=x\=y b=1 \= c=2", "cs1= cs2=", "a=x|y"] {
+            assert_eq!(form(text), Form::Strict, "{text}");
+        }
+        for text in ["a=x=y", "a=/?b=1", "junk a=1", "a=1#012", "a=1#015#012 b=2", "=", "a=1|b=2", "a=1#011b=2 c=3"] {
+            assert_eq!(form(text), Form::Recovered, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_relay_wrote_for_control_characters_is_left_out() {
+        check("a=1 b=two#015#012", &[("a", "1"), ("b", "two")]);
+        check("a=1#011 b=2 #012", &[("a", "1"), ("b", "2")]);
+        check("a=1#011b=two words#011c=3", &[("a", "1"), ("b", "two words"), ("c", "3")]);
+    }
+
+    #[test]
+    fn other_separators_count_only_without_blanks() {
+        check("a=1|b=two words|c=", &[("a", "1"), ("b", "two words"), ("c", "")]);
+        check("|a=1|b=2", &[("a", "1"), ("b", "2")]);
+        check("msg=x|src=203.0.113.9 src=192.0.2.1", &[("msg", "x|src=203.0.113.9"), ("src", "192.0.2.1")]);
+        check("msg=x#011src=203.0.113.9 src=192.0.2.1", &[("msg", "x#011src=203.0.113.9"), ("src", "192.0.2.1")]);
     }
 
     #[test]

@@ -1,0 +1,65 @@
+"""``collectord devices``: who sends."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from collectord import config as configuration
+from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.model import rfc3339
+from collectord.store import devices as stored
+
+CLOCK_OFF_MS = 5_000
+"""A device clock that is further off is marked: windows run on our own time, but people compare logs."""
+
+
+@click.command()
+@config_option
+@json_option
+def devices(config_path: Path | None, as_json: bool) -> None:
+    """
+    The devices that send, since when, how much of it is understood, and how far their clocks are off.
+
+    A device is named by what its messages say (host name, serial), else by the header's host where the sender is a
+    configured relay, else by the sender's address.
+
+    \b
+    Examples:
+      collectord devices
+      collectord devices --json | jq 'select(.unparsed > 0)'
+    """
+    with database_reader(configuration.load(config_path)) as database:
+        found = stored.everything(database)
+    if as_json:
+        for device in found:
+            for key in ("first_seen", "last_seen"):
+                device[key] = rfc3339(device.pop(f"{key}_ns"))
+            echo_json(device)
+        return
+    if not found:
+        click.echo("No device has sent anything yet.")
+        return
+    table = Table("device", "site", "peer", "profile", "first seen", "last seen", "understood", "unread", "clock off")
+    for device in found:
+        understood = device["sessions"] + device["events"]
+        table.add_row(
+            shown(device["name"]),
+            shown(device["site"]),
+            device["peer"],
+            device["profile"] or "-",
+            local_time(device["first_seen_ns"]),
+            local_time(device["last_seen_ns"]),
+            f"{understood:,}",
+            f"{device['unparsed']:,}",
+            _clock(device["clock_off_ms"]),
+        )
+    Console().print(table)
+
+
+def _clock(off_ms: int | None) -> str:
+    if off_ms is None:
+        return "-"
+    text = f"{off_ms / 1000:+.1f} s"
+    return f"{text} !" if abs(off_ms) > CLOCK_OFF_MS else text
