@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from collectord import config as configuration
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
@@ -45,10 +46,11 @@ def devices(config_path: Path | None, as_json: bool) -> None:
     for device in found:
         understood = device["sessions"] + device["events"]
         table.add_row(
-            shown(device["name"]),
-            shown(device["site"]),
+            # A name comes from the wire, and must not be taken for rich's markup.
+            Text(shown(device["name"])),
+            Text(shown(device["site"])),
             device["peer"],
-            device["profile"] or "-",
+            Text(shown(device["profile"] or "-")),
             local_time(device["first_seen_ns"]),
             local_time(device["last_seen_ns"]),
             f"{understood:,}",

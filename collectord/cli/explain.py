@@ -9,8 +9,11 @@ import click
 
 from collectord import plan
 from collectord.cli.options import config_option, shown
-from collectord.model import CounterDefinition
+from collectord.model import NS_PER_S
 from collectord.plan import SAME_FOR_ALL, Setup
+
+RECEIVED_NS = 43_200 * NS_PER_S
+"""When the message is taken to have come; any time will do."""
 
 
 @click.command()
@@ -31,13 +34,13 @@ def explain(message: str | None, peer: str | None, config_path: Path | None) -> 
     raw = message.encode("utf-8", "surrogateescape") if message is not None else sys.stdin.buffer.read()
     raw = raw.rstrip(b"\r\n\0")
     setup = plan.load(config_path)
-    answer = json.loads(setup.engine().parse(raw, peer))
-    for line in lines(setup, raw, answer):
+    for line in [*lines(setup, raw, peer), "", *sample(setup, raw, peer)]:
         click.echo(line)
 
 
-def lines(setup: Setup, raw: bytes, answer: dict[str, Any]) -> list[str]:
+def lines(setup: Setup, raw: bytes, peer: str | None = None) -> list[str]:
     """The explanation, line by line."""
+    answer = json.loads(setup.engine().parse(raw, peer))
     told = [f"frame:    {len(raw)} bytes", *_header(answer["Header"])]
     profile = answer["Profile"]
     if profile is None:
@@ -47,14 +50,19 @@ def lines(setup: Setup, raw: bytes, answer: dict[str, Any]) -> list[str]:
         ]
     else:
         told.append(f"profile:  {profile}")
+        if answer["Recovered"]:
+            told.append("          the message does not keep its format; it was read as well as it can be")
     told.append(f"outcome:  {answer['Outcome']}{_why(answer)}")
     for number, session in enumerate(answer["Sessions"], 1):
         told.append(f"session {number}:")
         told += [
             f"  {field + ':':28} {shown(value)}" for field, value in session.items() if field != "AdditionalFields"
         ]
-        told += _counters(setup, session)
-    return [*told, "", *sample(raw, answer)]
+        if not session["AdditionalFields"]["counted"]:
+            told.append("  not counted: another record of the same session is the one that counts")
+    if answer["Outcome"] == "session":
+        told += _counters(setup, raw, peer)
+    return told
 
 
 def _header(header: dict[str, Any]) -> list[str]:
@@ -77,29 +85,36 @@ def _why(answer: dict[str, Any]) -> str:
             return ""
 
 
-def _counters(setup: Setup, session: dict[str, Any]) -> list[str]:
-    if not session["AdditionalFields"]["counted"]:
-        return ["  not counted: another record of the same session is the one that counts"]
+def _counters(setup: Setup, raw: bytes, peer: str | None) -> list[str]:
+    """What an engine counts that receives this message and no other."""
+    engine = setup.engine()
+    frame = bytearray(b"%d %b" % (len(raw), raw))
+    engine.feed(engine.connect(0, peer or ""), frame, len(frame), RECEIVED_NS)
+    changes = engine.changes(RECEIVED_NS)
     told = []
     for definition in setup.definitions:
-        if not _fits(definition, session):
-            continue
-        key = ", ".join(f"{field}={shown(session.get(field, ''))}" for field in definition.group_by)
-        rules = [rule.name for rule in setup.rules if rule.counter == definition.name]
-        told.append(f"  counts in {definition.name} under {key}; judged by {', '.join(rules)}")
-    return told or ["  touches no counter"]
+        rules = ", ".join(rule.name for rule in setup.rules if rule.counter == definition.name)
+        for _, site, *values, count, _, _ in changes.rows.get(definition.name, []):
+            pairs = zip(definition.group_by, values, strict=True)
+            key = ", ".join([f"{field}={shown(value)}" for field, value in pairs] + [f"site={site}"] * bool(site))
+            told.append(f"counts:   {count} in {definition.name} under {key}; judged by {rules}")
+        if definition.name in changes.without_key:
+            told.append(f"counts:   not in {definition.name}: an address or port of its key is missing")
+    return told or ["counts:   in no counter"]
 
 
-def _fits(definition: CounterDefinition, session: dict[str, Any]) -> bool:
-    needed = [field for field in definition.group_by if field.endswith(("IpAddr", "PortNumber"))]
-    equal = all(session.get(field, "") == value for field, value in definition.where.items())
-    return equal and all(field in session for field in needed)
+def sample(setup: Setup, raw: bytes, peer: str | None = None) -> list[str]:
+    """
+    A ``[[sample]]`` block of the message as it is read now; replace its addresses before you share it.
 
-
-def sample(raw: bytes, answer: dict[str, Any]) -> list[str]:
-    """A ``[[sample]]`` block of the message as it is read now; replace its addresses before you share it."""
+    Samples are read without what a site knows of its networks and devices, and so is this one.
+    """
+    text = raw.decode("utf-8", "replace")
+    answer = json.loads(plan.sample_engine(setup.plan).parse(text.encode(), peer))
     told = ["# Replace addresses and names by documentation ones (RFC 5737, RFC 2606) before you share this."]
-    told += ["[[sample]]", 'name = ""', f"raw = {_toml(raw.decode('utf-8', 'replace'))}"]
+    told += ["[[sample]]", 'name = ""', f"raw = {_toml(text)}"]
+    if peer is not None:
+        told.append(f"peer = {_toml(peer)}")
     if answer["Outcome"] != "session":
         return [*told, "want = []", f"want_outcome = {_toml(answer['Outcome'])}"]
     told.append("want = [")
@@ -110,7 +125,8 @@ def sample(raw: bytes, answer: dict[str, Any]) -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """TOML text of a value; a JSON string is a TOML basic string but for the escape of DEL."""
+    """TOML text of a value, safe to write to a terminal: strings are basic ones, what is not printable is escaped."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_toml(inner)}" for name, inner in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in text)

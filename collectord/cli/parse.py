@@ -24,7 +24,8 @@ def parse(by_null: bool, peer: str | None, config_path: Path | None) -> None:
     """
     Read messages on standard input and say how each is understood: one JSON object a line, in order.
 
-    Outcome is session, event (understood, but no session), unparsed, empty or too_long. Sessions hold the ASIM
+    Outcome is session, event (understood, but no session), unparsed, empty or too_long. Recovered: the message does not
+    keep its format (CEF, LEEF) and was read as well as it can be. Sessions hold the ASIM
     NetworkSession fields; AdditionalFields.counted says whether the record counts for the rules.
 
     \b

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from collectord import plan
-from collectord.cli.options import config_option, echo_json, json_option
+from collectord.cli.options import config_option, echo_json, json_option, shown
 from collectord.errors import EX_CONFIG, EX_USAGE
 
 TEMPLATE = """\
@@ -105,7 +106,7 @@ def list_profiles(config_path: Path | None, as_json: bool) -> None:
         return
     table = Table("profile", "product", "format", "samples")
     for row in rows:
-        table.add_row(row["name"], row["title"], row["reader"], str(row["samples"]))
+        table.add_row(Text(row["name"]), Text(shown(row["title"])), row["reader"], str(row["samples"]))
     Console().print(table)
     click.echo(f"{len(rows)} profiles, {sum(row['samples'] for row in rows)} samples")
 

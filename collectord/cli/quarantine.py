@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from collectord import config as configuration
 from collectord import control, plan
@@ -14,6 +15,9 @@ from collectord.cli.options import config_option, database_reader, echo_json, js
 from collectord.errors import EX_USAGE
 from collectord.model import rfc3339
 from collectord.store import quarantine as stored
+
+FORGET_AT_ONCE = 1_000
+"""Numbers in one request to the daemon, far within the longest that it takes."""
 
 
 @click.group(invoke_without_command=True)
@@ -60,8 +64,10 @@ def list_groups(limit: int, as_words: bool, config_path: Path | None, as_json: b
         return
     table = Table("id", "messages", "listener", "peer", "profile", "last", "starts with")
     for group in groups:
-        cells = (str(group.id), f"{group.messages:,}", group.listener, group.peer, group.profile or "none")
-        table.add_row(*cells, local_time(group.last_ns), shown(group.shape))
+        cells = (str(group.id), f"{group.messages:,}", group.listener, group.peer)
+        # What comes from the wire must not be taken for rich's markup.
+        profile, shape = Text(shown(group.profile or "none")), Text(shown(group.shape))
+        table.add_row(*cells, profile, local_time(group.last_ns), shape)
     Console().print(table)
 
 
@@ -72,14 +78,18 @@ def _show_words(words: list[tuple[str, str, str, int, int]], as_json: bool) -> N
                 {"profile": profile, "source": source, "word": word, "messages": messages, "last": rfc3339(last_ns)}
             )
         return
+    if not words:
+        click.echo("Nothing: every word is mapped.")
+        return
     table = Table("profile", "source", "word", "messages", "last")
     for profile, source, word, messages, last_ns in words:
-        table.add_row(profile, source, shown(word), f"{messages:,}", local_time(last_ns))
+        told = (Text(shown(text)) for text in (profile, source, word))
+        table.add_row(*told, f"{messages:,}", local_time(last_ns))
     Console().print(table)
 
 
 @quarantine.command()
-@click.argument("number", metavar="ID", type=int)
+@click.argument("number", metavar="ID", type=click.IntRange(0, stored.MAX_ID))
 @click.option("--raw", is_flag=True, help="The example's bytes alone, for collectord parse or explain.")
 @config_option
 @json_option
@@ -103,10 +113,10 @@ def show(number: int, raw: bool, config_path: Path | None, as_json: bool) -> Non
     if as_json:
         echo_json(_as_json(group))
         return
-    click.echo(f"messages: {group.messages:,} from {group.peer or '-'} at listener {group.listener}")
+    click.echo(f"messages: {group.messages:,} from {group.peer or '-'} at listener {shown(group.listener)}")
     click.echo(f"first:    {local_time(group.first_ns)}")
     click.echo(f"last:     {local_time(group.last_ns)}")
-    click.echo(f"profile:  {group.profile or 'none knows it'}")
+    click.echo(f"profile:  {shown(group.profile or 'none knows it')}")
     click.echo(f"example:  {shown(group.example.decode('utf-8', 'backslashreplace'))}")
 
 
@@ -133,8 +143,9 @@ def replay(config_path: Path | None, as_json: bool) -> None:
         answer = json.loads(engine.parse(group.example, group.peer or None))
         if answer["Outcome"] in ("session", "event"):
             read.append((group, answer))
-    if read:
-        control.ask(setup.config.control_socket, "quarantine-forget", ids=[group.id for group, _ in read])
+    ids = [group.id for group, _ in read]
+    for start in range(0, len(ids), FORGET_AT_ONCE):
+        control.ask(setup.config.control_socket, "quarantine-forget", ids=ids[start : start + FORGET_AT_ONCE])
     for group, answer in read:
         if as_json:
             echo_json({**_as_json(group), "now": answer["Outcome"], "by": answer["Profile"]})

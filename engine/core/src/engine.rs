@@ -16,6 +16,7 @@ use crate::quarantine::{Group, Quarantine};
 use crate::session::{Field, FieldSet, Orientation, Session};
 use crate::setup::{Bounds, KnownDevices, Listener, Measure, Plan, site_number};
 use crate::unmapped::{UnmappedWord, UnmappedWords};
+use crate::value::Form;
 use crate::value::ip::{Ip, Networks};
 use crate::{header, record};
 use serde_json::Value as Json;
@@ -380,21 +381,27 @@ impl Engine {
         let (message, early) = trimmed(message, self.surroundings.bounds.message_bytes);
         let header = header::read(message);
         if let Some(outcome) = early {
-            return record::answer(outcome.name(), None, &header, &[]);
+            return record::answer(outcome.name(), None, false, &header, &[]);
         }
         let peer_ip = peer.and_then(|text| crate::value::ip::parse(text.as_bytes()));
         let known = self.surroundings.known.find(peer_ip, self.relayed_host(&header, peer_ip));
         let forced = known.and_then(|known| known.profile.as_deref()).and_then(|name| self.full.named(name));
         let forced = forced.and_then(|number| Some((self.full.get(number)?, header.content)));
         let Some((profile, text)) = forced.or_else(|| self.full.detect(&header)) else {
-            return record::answer(Outcome::Unparsed.name(), None, &header, &[]);
+            return record::answer(Outcome::Unparsed.name(), None, false, &header, &[]);
         };
         let mut sessions = Vec::new();
         let reading = profile.read(text, &mut page.scratch, &mut page.session, &mut |session| {
             complete(session, self.full.wanted(), &self.surroundings, None);
             sessions.push(record::session(session, profile, &header, peer));
         });
-        record::answer(outcome_of(reading).name(), Some(profile), &header, &sessions)
+        record::answer(
+            outcome_of(reading).name(),
+            Some(profile),
+            page.scratch.form() == Form::Recovered,
+            &header,
+            &sessions,
+        )
     }
 
     fn relayed_host<'m>(&self, header: &header::Header<'m>, peer: Option<Ip>) -> Option<&'m [u8]> {

@@ -9,10 +9,19 @@ use serde_json::{Map, Value as Json, json};
 pub const SCHEMA_VERSION: &str = "0.2.6";
 
 /// The whole answer. Bytes that are no UTF-8 are shown as replacement characters.
-pub fn answer(outcome: &str, profile: Option<&Profile>, header: &Header<'_>, sessions: &[Json]) -> Json {
+///
+/// `Recovered` says that the message does not keep its format (CEF, LEEF) and was read as well as it can be.
+pub fn answer(
+    outcome: &str,
+    profile: Option<&Profile>,
+    recovered: bool,
+    header: &Header<'_>,
+    sessions: &[Json],
+) -> Json {
     json!({
         "Outcome": outcome,
         "Profile": profile.map(|p| p.name.as_str()),
+        "Recovered": recovered,
         "Header": {
             "facility": header.facility,
             "severity": header.severity,

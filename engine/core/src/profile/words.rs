@@ -6,12 +6,23 @@
 /// A fixed set of words, each with its number in the order given.
 #[derive(Debug, Default)]
 pub struct Words {
-    words: Vec<Box<[u8]>>,
+    known: Vec<Box<[u8]>>,
+    /// Per length (the longest ones share a place) the first letters that occur, a bit each: what has none of them is
+    /// turned away before it is hashed. Empty words have a bit of their own.
+    firsts: Vec<u64>,
     /// Open addressing, a power of two long, at most a quarter full; [`EMPTY`] ends a probe.
     table: Vec<u16>,
 }
 
 const EMPTY: u16 = u16::MAX;
+
+/// Lengths that are told apart by the first letters; keys of devices are shorter.
+const LENGTHS: usize = 32;
+
+/// The bit of a word's first letter, without case.
+fn first_letter(word: &[u8]) -> u64 {
+    1_u64.wrapping_shl(u32::from(word.first().copied().unwrap_or(0) | 0x20))
+}
 
 impl Words {
     /// The set of `words`; the first of two equal ones is found.
@@ -21,9 +32,12 @@ impl Words {
     pub fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let words: Vec<Box<[u8]>> = words.into_iter().map(|w| w.as_bytes().into()).collect();
         let size = words.len().saturating_mul(4).next_power_of_two().max(8);
-        let mut set = Self { words: Vec::new(), table: vec![EMPTY; size] };
+        let mut set = Self { known: Vec::new(), firsts: vec![0; LENGTHS], table: vec![EMPTY; size] };
         for word in words {
-            let number = u16::try_from(set.words.len()).unwrap_or(EMPTY);
+            if let Some(firsts) = set.firsts.get_mut(word.len().min(LENGTHS.saturating_sub(1))) {
+                *firsts |= first_letter(&word);
+            }
+            let number = u16::try_from(set.known.len()).unwrap_or(EMPTY);
             if number != EMPTY && set.find(&word).is_none() {
                 let mut place = set.first_place(&word);
                 while set.table.get(place).is_some_and(|taken| *taken != EMPTY) {
@@ -33,13 +47,19 @@ impl Words {
                     *free = number;
                 }
             }
-            set.words.push(word);
+            set.known.push(word);
         }
         set
     }
 
     /// The number of a word.
+    #[inline]
     pub fn find(&self, word: &[u8]) -> Option<usize> {
+        let firsts = self.firsts.get(word.len().min(LENGTHS.saturating_sub(1)))?;
+        if firsts & first_letter(word) == 0 { None } else { self.look_up(word) }
+    }
+
+    fn look_up(&self, word: &[u8]) -> Option<usize> {
         let mut place = self.first_place(word);
         loop {
             let number = *self.table.get(place)?;
@@ -47,7 +67,7 @@ impl Words {
                 return None;
             }
             let number = usize::from(number);
-            if self.words.get(number).is_some_and(|known| known.eq_ignore_ascii_case(word)) {
+            if self.known.get(number).is_some_and(|known| known.eq_ignore_ascii_case(word)) {
                 return Some(number);
             }
             place = self.next_place(place);
