@@ -244,7 +244,7 @@ def _forget(database: Database, writer: Writer) -> Callable[[dict[str, Any], int
 
     async def forget(arguments: dict[str, Any], user: int) -> int:
         numbers = arguments.get("ids")
-        if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
+        if not isinstance(numbers, list) or not all(quarantine.is_number(number) for number in numbers):
             raise RequestError("ids must be a list of numbers")
         count = await writer.run(quarantine.forget, database, numbers)
         log.info("taken out of the quarantine", count=count, user=user)

@@ -102,9 +102,13 @@ def _offset_s(text: object) -> int:
     if not isinstance(text, str) or len(text) != 6 or text[0] not in "+-" or text[3] != ":":
         raise refused
     hours, minutes = text[1:3], text[4:6]
-    if not (hours.isdigit() and minutes.isdigit()) or int(hours) > 14 or int(minutes) > 59:
+    # Other scripts have digits as well.
+    if not (text.isascii() and hours.isdigit() and minutes.isdigit()) or int(minutes) > 59:
         raise refused
-    return (1 if text[0] == "+" else -1) * (int(hours) * 3600 + int(minutes) * 60)
+    offset_s = (1 if text[0] == "+" else -1) * (int(hours) * 3600 + int(minutes) * 60)
+    if not -12 * 3600 <= offset_s <= 14 * 3600:
+        raise refused
+    return offset_s
 
 
 def _socket_path(path: Path) -> Path:
@@ -411,7 +415,7 @@ def _validated(sources: _Sources, folder: Path, file: str) -> Config:
 def _conflicts(values: dict[str, Any], problem: Callable[[KeyPath, str, str], Problem]) -> Iterator[Problem]:
     """What only several tables together show. Works on values that are not validated, so that nothing waits."""
     listeners, outputs = _tables(values, "listener"), _tables(values, "output")
-    for section, tables in (("listener", listeners), ("output", outputs)):
+    for section, tables in (("listener", listeners), ("output", outputs), ("device", _tables(values, "device"))):
         first: dict[object, int] = {}
         for number, table in tables:
             name = table.get("name")

@@ -14,7 +14,7 @@ PACKAGE = Path(str(files("collectord")))
 
 def profiles() -> tuple[Path, ...]:
     """The shipped profiles, one TOML file each, by name."""
-    return tuple(sorted(PACKAGE.joinpath("profiles").glob("*.toml")))
+    return tuple(sorted(PACKAGE.joinpath("profiles").glob("*.toml"), key=lambda path: path.stem))
 
 
 def rules() -> tuple[Path, ...]:

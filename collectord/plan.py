@@ -5,6 +5,7 @@ All or nothing: whatever is wrong anywhere comes in one report, and nothing is h
 each of its samples gives exactly what it says.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -110,9 +111,24 @@ def _profiles(folder: Path | None, problems: list[Problem]) -> tuple[Document, .
     return tuple(document for document in found if document is not None)
 
 
+def _state(path: Path) -> tuple[int, int]:
+    """Time of the last change and size; of a file that can't be looked at nothing, and reading it tells why."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=512)
+def _unchanged(path: Path, changed_ns: int, size: int) -> Document:
+    """A file is read again only when it was changed: all profiles together take half a second."""
+    return toml.load(path)
+
+
 def _profile(path: Path, problems: list[Problem]) -> Document | None:
     try:
-        document = toml.load(path)
+        document = _unchanged(path, *_state(path))
     except ConfigError as error:
         problems += error.problems
         return None
@@ -148,7 +164,7 @@ def _wrong_in_plan(
         right = tuple(document for number, document in enumerate(profiles) if number not in wrong)
         if len(right) < len(profiles):
             # What is wrong elsewhere in the plan is told already.
-            rest = replace(plan, profiles=[document.values for document in right], counters=())
+            rest = replace(plan, profiles=[document.values for document in right], counters=(), devices=())
             problems += [each for each in _wrong_in_plan(rest, (), right) if each not in problems]
         return problems
     engine = sample_engine(plan)
@@ -159,7 +175,7 @@ def sample_engine(plan: Plan) -> Engine:
     """
     An engine that reads the samples of a plan's profiles.
 
-    What a sample gives must not depend on a site's networks and bounds, so it works with the default ones.
+    What a sample gives must not depend on a site's networks, devices and bounds, so it works with the default ones.
     """
     bounds = Bounds()
     return Engine(
@@ -167,6 +183,8 @@ def sample_engine(plan: Plan) -> Engine:
             plan,
             counters=(),
             internal_networks=Config.model_fields["internal_networks"].default,
+            relays=(),
+            devices=(),
             message_bytes=bounds.message_bytes,
             event_count=bounds.event_count,
         ),
@@ -198,6 +216,9 @@ def _located(path: str, reason: str, profiles: Sequence[Document]) -> Problem:
     match keys:
         case ("profiles", int(number), *rest) if number < len(profiles):
             return profiles[number].problem(tuple(rest), reason)
+        case ("devices", int(number), *_):
+            # The table's name in the configuration.
+            return Problem("configuration", None, f"device{path.removeprefix('devices')}", reason)
         case _:
             return Problem("configuration", None, path, reason)
 
@@ -268,8 +289,10 @@ def check_profiles(setup: Setup, files: Sequence[Path]) -> list[Problem]:
     """
     problems: list[Problem] = []
     own = tuple(document for file in files if (document := _profile(file, problems)) is not None)
-    names = {document.values["name"] for document in own}
+    # What has no name, or one that is no text, is told of by the engine.
+    names = [document.values.get("name") for document in own]
     others = tuple(document for document in setup.profiles if document.values["name"] not in names)
-    plan = replace(setup.plan, profiles=[document.values for document in (*own, *others)], counters=())
-    found = _wrong_in_plan(plan, (), (*own, *others))
-    return problems + found
+    # In the order in which the daemon takes them: the first of two that fit equally well wins.
+    profiles = tuple(sorted((*own, *others), key=lambda document: Path(document.file).stem))
+    plan = replace(setup.plan, profiles=[document.values for document in profiles], counters=(), devices=())
+    return problems + _wrong_in_plan(plan, (), profiles)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
@@ -42,7 +42,10 @@ def devices(config_path: Path | None, as_json: bool) -> None:
     if not found:
         click.echo("No device has sent anything yet.")
         return
-    table = Table("device", "site", "peer", "profile", "first seen", "last seen", "understood", "unread", "clock off")
+    # On a narrow terminal names may fold, addresses are to be found whole.
+    device_column, peer_column = Column("device", overflow="fold"), Column("peer", no_wrap=True)
+    columns = ("profile", "first seen", "last seen", "understood", "unread", "clock off")
+    table = Table(device_column, "site", peer_column, *columns)
     for device in found:
         understood = device["sessions"] + device["events"]
         table.add_row(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
@@ -62,7 +62,12 @@ def list_groups(limit: int, as_words: bool, config_path: Path | None, as_json: b
     if not groups:
         click.echo("Nothing: every message was read.")
         return
-    table = Table("id", "messages", "listener", "peer", "profile", "last", "starts with")
+    number, peer, start = (
+        Column("id", no_wrap=True),
+        Column("peer", no_wrap=True),
+        Column("starts with", overflow="fold"),
+    )
+    table = Table(number, "messages", "listener", peer, "profile", "last", start)
     for group in groups:
         cells = (str(group.id), f"{group.messages:,}", group.listener, group.peer)
         # What comes from the wire must not be taken for rich's markup.

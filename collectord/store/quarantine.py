@@ -37,7 +37,13 @@ _TRIM_WORDS = """
         SELECT rowid FROM unmapped_words ORDER BY last_ns DESC LIMIT -1 OFFSET ?
     )
 """
-_WORDS = "SELECT profile, source, word, messages, last_ns FROM unmapped_words ORDER BY messages DESC LIMIT ?"
+_WORDS = """
+    SELECT profile, source, word, messages, last_ns FROM unmapped_words
+    ORDER BY messages DESC, profile, source, word LIMIT ?
+"""
+
+MAX_ID = 2**63 - 1
+"""SQLite's largest integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,11 @@ class StoredGroup:
     first_ns: int
     last_ns: int
     example: bytes
+
+
+def is_number(value: object) -> bool:
+    """Whether a value can be the number of a group."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID
 
 
 def add(connection: sqlite3.Connection, groups: Sequence[UnreadGroup], listeners: Sequence[str]) -> None:
@@ -95,7 +106,7 @@ def groups(database: Database, limit: int = 100) -> list[StoredGroup]:
 
 
 def group(database: Database, number: int) -> StoredGroup | None:
-    """One group."""
+    """The group of that number, from 0 to ``MAX_ID``."""
     with database.reading("read the quarantine") as connection:
         row = connection.execute(_SHOW, (number,)).fetchone()
     return None if row is None else StoredGroup(*row)

@@ -98,7 +98,7 @@ def fortigate(draw: st.DrawFn) -> str:
         for part in parts
         for key, _, value in [part.partition("=")]
     ]
-    kind = draw(one_of("traffic", "traffic", "traffic", "utm", "event"))
+    kind = draw(one_of("traffic", "traffic", "traffic", "event"))
     separator = draw(one_of(" ", ","))
     start = ["date=2026-11-22", "time=08:30:00", 'devname="FGT"', 'logid="0000000013"', f'type="{kind}"']
     return "<189>" + separator.join([*start, 'subtype="forward"', 'vd="root"', *parts])
@@ -174,7 +174,7 @@ def cef(draw: st.DrawFn) -> str:
     product = (
         draw(one_of("Check Point", "CheckPoint", "check point")) + "|VPN-1 & FireWall-1"
         if is_checkpoint
-        else draw(one_of(r"Acme\|Co|Wall", "Acme|Wall", "Check Point|SmartDefense"))
+        else draw(one_of(r"Acme\|Co|Wall", "Acme|Wall"))
     )
     extension = " ".join(f"{key}={draw(pairs[key])}" for key in chosen)
     return f"{draw(HEADER)}CEF:0|{product}|1.2|Log|HTTPS|Unknown|{extension}"

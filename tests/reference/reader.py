@@ -385,7 +385,8 @@ def _checkpoint(values: Mapping[str, str]) -> Session:
 
 def _generic_cef(values: Mapping[str, str]) -> Session | None:
     """
-    A record of a vendor that nobody mapped, by the format's own words; without any address it is no session.
+    A record of a vendor that nobody mapped, by the format's own words; without any address, or without
+    protocol and port, it is no session, and neither is a login.
 
     The IPv6 addresses may stand in the second and third custom address. deviceDirection is 0 for inbound and 1 for
     outbound. client-rst and server-rst are FortiGate's words for a reset of an end point, which is no block.
@@ -396,6 +397,9 @@ def _generic_cef(values: Mapping[str, str]) -> Session | None:
     if session.SrcIpAddr is None and session.DstIpAddr is None:
         return None
     act = values.get("act", "").lower()
+    ends = (session.SrcPortNumber, session.DstPortNumber)
+    if act in ("login", "logon", "logout", "logoff") or (ends == (None, None) and not values.get("proto", "").strip()):
+        return None
     session.DvcAction = next((action for action, words in GENERIC_ACTIONS.items() if act in words), None)
     if act in ("close", "closed"):
         session.EventResult = "Success"

@@ -1,6 +1,7 @@
 """The daemon in this process: start, messages in, alerts out, and a stop that loses nothing."""
 
 import asyncio
+import functools
 import os
 import signal
 import socket
@@ -16,9 +17,9 @@ from collectord import control, plan
 from collectord.app import App, receivers
 from collectord.clock import ManualClock
 from collectord.config import Config, LogOutput, SnmpOutput, SyslogOutput, TcpListener, UdpListener
-from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, StoreError
-from collectord.model import Alert, AlertState, Mode, Severity
-from collectord.store import ledger
+from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, StoreError, UnavailableError
+from collectord.model import Alert, AlertState, Mode, Severity, UnreadGroup
+from collectord.store import ledger, quarantine
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 
@@ -201,6 +202,41 @@ async def test_the_configured_outputs(make_setup: MakeSetup) -> None:
     async with running(App(setup)):
         answer = await asyncio.to_thread(control.ask, setup.config.control_socket, "status")
     assert [output["name"] for output in answer["outputs"]] == ["log", "syslog", "snmp"]
+
+
+class TestQuarantine:
+    """What the control socket does to the quarantine, of which only the daemon is the writer."""
+
+    @pytest.fixture
+    def setup(self, make_setup: MakeSetup) -> plan.Setup:
+        """Three groups are there from an earlier run."""
+        setup = make_setup()
+        setup.config.state_dir.mkdir()
+        groups = [UnreadGroup(0, "192.0.2.1", "", shape, 1, b"example", NOW_NS) for shape in ("a", "b", "c")]
+        with Database(setup.config.database) as database, database.transaction("add groups") as connection:
+            quarantine.add(connection, groups, ["udp"])
+        return setup
+
+    def numbers(self, setup: plan.Setup) -> list[int]:
+        with Database.reader(setup.config.database) as database:
+            return sorted(group.id for group in quarantine.groups(database))
+
+    async def test_forget(self, setup: plan.Setup) -> None:
+        async with running(App(setup, outputs=[])):
+            ask = functools.partial(asyncio.to_thread, control.ask, setup.config.control_socket, "quarantine-forget")
+            assert await ask(ids=[1, 3, 99]) == 2
+            assert await ask(ids=[1]) == 0
+            assert await ask(ids=[]) == 0
+        assert self.numbers(setup) == [2]
+
+    @pytest.mark.parametrize("ids", [None, 1, "1", ["1"], [1, None], [True], [-1], [2**63], [1.0], {"1": 1}])
+    async def test_what_makes_no_sense_is_refused(self, setup: plan.Setup, ids: object) -> None:
+        async with running(App(setup, outputs=[])):
+            path = setup.config.control_socket
+            with pytest.raises(UnavailableError, match="ids must be a list of numbers"):
+                await asyncio.to_thread(control.ask, path, "quarantine-forget", ids=ids)
+            assert (await asyncio.to_thread(control.ask, path, "status"))["running"]
+        assert self.numbers(setup) == [1, 2, 3]
 
 
 class TestStartThatFails:

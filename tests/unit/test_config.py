@@ -9,6 +9,7 @@ from collectord import data
 from collectord.config import (
     Bounds,
     Config,
+    Device,
     LogOutput,
     SnmpOutput,
     Store,
@@ -433,3 +434,91 @@ def test_community_refused(tmp_path: Path, mode: int, content: bytes, key: str, 
     problem = only_problem(tmp_path, f"{SNMP}{key}\n").replace(f"{tmp_path}/", "")
 
     assert expected in problem
+
+
+# Relays and devices
+
+
+def test_relays(tmp_path: Path) -> None:
+    """Networks in one spelling; an address alone is one of itself."""
+    config = loaded(tmp_path, 'relays = ["192.0.2.0/24", "198.51.100.7/32", "2001:DB8::/32"]\n')
+
+    assert ("192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32") == config.relays
+    assert () == loaded(tmp_path, "").relays
+
+
+@pytest.mark.parametrize("relay", ['"log-server"', '"192.0.2.1/33"', '"192.0.2.1/24"', "5", '""'])
+def test_relays_refused(tmp_path: Path, relay: str) -> None:
+    """A relay is trusted to name devices, so only addresses will do."""
+    problem = only_problem(tmp_path, f'relays = ["192.0.2.0/24", {relay}]\n')
+
+    assert problem.startswith("collectord.toml:1: relays[1]: ")
+
+
+def device(keys: str, name: str = '"192.0.2.1"') -> str:
+    """The table of a device."""
+    return f"[[device]]\nname = {name}\n{keys}\n"
+
+
+def test_a_device_needs_only_its_name(tmp_path: Path) -> None:
+    (found,) = loaded(tmp_path, device("")).device
+
+    assert Device(name="192.0.2.1") == found
+    assert (None, None, None) == (found.site, found.profile, found.utc_offset_s)
+
+
+@pytest.mark.parametrize(
+    ("text", "offset_s"),
+    [
+        ("+00:00", 0),
+        ("-00:00", 0),
+        ("+01:00", 3600),
+        ("-05:30", -19_800),
+        ("+05:45", 20_700),
+        ("-12:00", -43_200),
+        ("+14:00", 50_400),
+    ],
+)
+def test_utc_offset(tmp_path: Path, text: str, offset_s: int) -> None:
+    """In seconds, ahead of UTC."""
+    assert offset_s == loaded(tmp_path, device(f'utc_offset = "{text}"')).device[0].utc_offset_s
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *('""', '"1"', '"01:00"', '"+1:00"', '"+01.00"', '"+0100"', '"+01:60"', '"+14:01"', '"-12:01"', '"+15:00"'),
+        *(
+            '"+01:00 "',
+            '"+01:00:00"',
+            '"Z"',
+            '"UTC"',
+            '"Europe/Berlin"',
+            '"+-1:00"',
+            '"+0\u00b2:00"',
+            '"+\u0660\u0661:00"',
+        ),
+        *("1", "3600", "1.0", "true", "01:00:00", "[]", "{}"),
+    ],
+)
+def test_utc_offset_refused(tmp_path: Path, value: str) -> None:
+    problem = only_problem(tmp_path, device(f"utc_offset = {value}"))
+
+    assert problem.startswith('collectord.toml:3: device[0].utc_offset: expected an offset from UTC such as "+01:00"')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (device("", '""'), ":2: device[0].name: expected a host name or an IP address"),
+        (device("", '"two words"'), ":2: device[0].name: expected a host name or an IP address"),
+        (device("", "5"), ":2: device[0].name: expected text"),
+        ("[[device]]\nsite = 'x'\n", ":1: device[0].name: is missing"),
+        (device('site = "*"'), ":3: device[0].site: expected at most 64 characters, and not"),
+        (device('address = "x"'), ":3: device[0].address: unknown key"),
+        (device("utc_offset_s = 3600"), ":3: device[0].utc_offset_s: unknown key"),
+        (device("") + device('site = "x"'), ':5: device[1].name: "192.0.2.1" is the name of device[0] already'),
+    ],
+)
+def test_devices_refused(tmp_path: Path, text: str, expected: str) -> None:
+    assert only_problem(tmp_path, text).startswith(f"collectord.toml{expected}")

@@ -10,7 +10,7 @@ from collectord import data, toml
 def test_profiles_and_rules_are_files_of_the_package() -> None:
     """Sorted by name, each one TOML file in its folder."""
     for folder, paths in (("profiles", data.profiles()), ("rules", data.rules())):
-        assert list(paths) == sorted(paths)
+        assert list(paths) == sorted(paths, key=lambda path: path.stem)
         assert all(path.parent == data.PACKAGE / folder and path.suffix == ".toml" for path in paths)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collectord import data, plan
-from collectord.config import Bounds, Config
+from collectord.config import Bounds, Config, Device
 from collectord.config import UdpListener as UdpConfig
 from collectord.errors import ConfigError, Problem
 from collectord.model import RULE_FIELDS
@@ -114,6 +114,21 @@ class TestSetup:
 
         assert plan.check(config).plan.event_count == 1
 
+    def test_samples_do_not_depend_on_what_a_site_knows_of_devices(self, write: Write, tmp_path: Path) -> None:
+        """A sample's peer may be the address of one of the site's devices or relays."""
+        peer = 'peer = "192.0.2.1"\nraw = '
+        by_peer = PROFILE.replace("raw = ", peer).replace('SrcIpAddr = "192', 'Dvc = "192.0.2.1", SrcIpAddr = "192')
+        write("profiles/acme.toml", by_peer)
+        config = Config(
+            profiles_dir=tmp_path / "profiles",
+            relays=("192.0.2.0/24",),
+            device=(Device(name="192.0.2.1", site="branch", profile="generic-cef"),),
+        )
+        raw = json.loads(plan.check(config).plan.as_json())
+
+        assert raw["relays"] == ["192.0.2.0/24"]
+        assert raw["devices"] == [{"name": "192.0.2.1", "site": "branch", "profile": "generic-cef"}]
+
     def test_overrides_replace_values(self, tmp_path: Path) -> None:
         assert plan.load(None, {"state_dir": tmp_path}).config.state_dir == tmp_path
 
@@ -131,7 +146,7 @@ class TestSetup:
         engine = setup.engine()
 
         assert json.loads(engine.parse(b"acme from=192.0.2.1"))["Profile"] == "cisco-asa"
-        assert json.loads(engine.parse(b"%ASA-4-106023: Deny"))["Profile"] is None
+        assert json.loads(engine.parse(b"%ASA-4-106023: Deny"))["Profile"] != "cisco-asa"
         assert len(setup.profiles) == len(data.profiles())
 
     def test_a_rule_of_the_site_is_added(self, write: Write, tmp_path: Path) -> None:
@@ -264,6 +279,21 @@ class TestReport:
 
         assert [p.reason for p in found] == ["'denied' is read by acme"]
 
+    def test_a_device_of_a_profile_that_is_none(self, tmp_path: Path) -> None:
+        """Told by the key that stands in the configuration."""
+        devices = (Device(name="192.0.2.1"), Device(name="192.0.2.2", profile="acne"))
+        found = problems(Config(device=devices))
+
+        assert [(p.key, p.reason) for p in found] == [("device[1].profile", 'there is no profile "acne"')]
+
+    def test_a_device_does_not_hide_failing_samples(self, write: Write, tmp_path: Path) -> None:
+        write("profiles/acme.toml", PROFILE.replace("verdict=no", "verdict=yes"))
+        write("profiles/wrong.toml", PROFILE.replace('"acme"', '"wrong"').replace("[fields]", "[feilds]"))
+        devices = (Device(name="192.0.2.1", profile="wrong"),)
+        found = problems(Config(profiles_dir=tmp_path / "profiles", device=devices))
+
+        assert {Path(p.file).name for p in found} >= {"acme.toml", "wrong.toml"}
+
     def test_rules_that_are_wrong_do_not_hide_profiles(self, write: Write, tmp_path: Path) -> None:
         write("rules/many-failures.toml", RULE.replace("SrcIpAddr", "SourceIp"))
         write("profiles/acme.toml", PROFILE.replace("verdict=no", "verdict=yes"))
@@ -282,3 +312,24 @@ class TestReport:
         with pytest.raises(ConfigError) as caught:
             plan.load(path)
         assert [(p.line, p.key) for p in caught.value.problems] == [(2, "surprise")]
+
+
+class TestCheckProfiles:
+    """Profile files that may not be in use yet."""
+
+    def test_right(self, write: Write) -> None:
+        assert plan.check_profiles(plan.load(None), [write("acme.toml", PROFILE)]) == []
+
+    def test_wrong(self, write: Write, tmp_path: Path) -> None:
+        files = [write("acme.toml", PROFILE.replace("verdict=no", "verdict=yes")), tmp_path / "absent.toml"]
+        found = plan.check_profiles(plan.load(None), files)
+
+        assert {(Path(p.file).name, p.line) for p in found} == {("absent.toml", None), ("acme.toml", 16)}
+
+    def test_in_the_daemon_s_order(self, write: Write) -> None:
+        """Of two that fit equally well the daemon takes the first by name, whichever is the new one."""
+        other = PROFILE.replace('"acme"', '"other"')
+        setup = plan.check(Config(profiles_dir=write("used/acme.toml", PROFILE).parent))
+        found = plan.check_profiles(setup, [write("new/other.toml", other)])
+
+        assert [(Path(p.file).name, p.reason) for p in found] == [("other.toml", "'denied' is read by acme")]

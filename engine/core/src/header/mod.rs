@@ -265,7 +265,7 @@ mod tests {
     fn bodies_without_header() {
         use Dialect::{Plain, Rfc3164};
         let fortigate = "date=2026-11-22 time=00:00:02 devname=\"fw-a\" type=\"traffic\"";
-        let cef = "CEF:0|Check Point|VPN-1 & FireWall-1|Check Point|Log|https|Unknown|act=Accept";
+        let cef = "CEF:0|Check Point|VPN-1 & FireWall-1|Check Point|Log|ssh|Unknown|act=Accept";
         let pan = "1,2026/11/22 00:00:02,000000000001,TRAFFIC,end";
         check(&[
             (
@@ -281,7 +281,7 @@ mod tests {
                 Plain,
             ),
             (
-                "<134>CEF:0|Check Point|VPN-1 & FireWall-1|Check Point|Log|https|Unknown|act=Accept",
+                "<134>CEF:0|Check Point|VPN-1 & FireWall-1|Check Point|Log|ssh|Unknown|act=Accept",
                 ["", "", "", "", cef],
                 None,
                 Plain,

@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn an_event_of_windows() {
         let text = r#"<?xml version="1.0"?>
-            <Event xmlns="http://schemas.microsoft.com/win/2004/08/events/event"><System>
+            <Event xmlns="urn:example:event"><System>
             <Provider Name="Microsoft-Windows-Sysmon" Guid='{1-2}'/><EventID>3</EventID><!-- <EventID>4</EventID> -->
             <Computer> host.example </Computer><Security UserID='S-1'/></System>
             <EventData><Data Name="RuleName">-</Data><Data Name='SourceIp'>192.0.2.1</Data><Data Name="Empty"></Data>
