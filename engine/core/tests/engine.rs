@@ -374,7 +374,7 @@ fn one_message_in_full() {
     let engine = engine();
     let answer = engine.parse(b"<13>Nov 22 10:20:30 fw acme src=192.0.2.1 dst=10.0.0.1 port=22 act=deny", None);
     let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["Outcome", "Profile", "Header", "Sessions"]);
+    assert_eq!(keys, ["Outcome", "Profile", "Recovered", "Header", "Sessions"]);
     assert_eq!((&answer["Outcome"], &answer["Profile"]), (&json!("session"), &json!("acme")));
     assert_eq!(answer["Header"]["facility"], 1);
     assert_eq!(answer["Header"]["severity"], 5);
