@@ -152,11 +152,21 @@ def failing_alone(profile: Profile, document: Document) -> list[Problem]:
     return plan.failing_samples(plan.sample_engine(replace(SETUP.plan, profiles=[profile])), document)
 
 
+def is_shortcut(signs: list[dict[str, Any]], path: KeyPath) -> bool:
+    """Whether the part is a sign all of whose messages another sign of the profile takes: then it only saves time."""
+    if path[0] != "detect":
+        return False
+    literals = set(signs[int(path[1])].get("contains", ()))
+    others = [sign for number, sign in enumerate(signs) if number != path[1] and set(sign) == {"contains"}]
+    return any(literals >= set(sign["contains"]) for sign in others)
+
+
 def mutants(profile: Profile) -> Iterator[Mutant]:
     """The profile with one part altered at a time, each with the part's path."""
     for key in ("detect", "id", "separator"):
         if key in profile and (key != "detect" or len(profile[key]) > 1) and profile[key] != DEFAULTS.get(key):
-            yield from without(profile, (key,), everything=key != "detect")
+            altered = without(profile, (key,), everything=key != "detect")
+            yield from (each for each in altered if not is_shortcut(profile["detect"], each[0]))
     for key, value in profile.get("set", {}).items():
         if value == DEFAULTS.get(key):
             yield ("set", key), changed(profile, ("set", key), lambda _: "Flow")
