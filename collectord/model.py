@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 KeyValue = str | int
 
@@ -69,6 +69,17 @@ RULE_FIELDS = (
     "ThreatCategory",
 )
 
+# Number fields that a rule may add up.
+SUM_FIELDS = (
+    "SrcBytes",
+    "DstBytes",
+    "NetworkBytes",
+    "SrcPackets",
+    "DstPackets",
+    "NetworkPackets",
+    "NetworkDuration",
+)
+
 # Tables of the database that no counter may be named after.
 FIXED_TABLES = (
     "alert_history",
@@ -117,6 +128,32 @@ class AlertState(StrEnum):
     CLEARED = "cleared"
 
 
+class Gauge(StrEnum):
+    """What the daemon measures about itself and its devices; each value belongs to a key of one field."""
+
+    MESSAGES_LOST = "messages_lost"
+    """Messages that were dropped, by us or by the kernel, in the last five minutes; per listener."""
+    OUTPUT_FAILING_S = "output_failing_s"
+    """For how long an output has taken nothing although something waits; per output."""
+    CLOCK_OFF_S = "clock_off_s"
+    """How far a device's clock is off, either way; per device."""
+    ALERTS_HELD_BACK = "alerts_held_back"
+    """Alerts that the storm cap kept from being sent in the last five minutes; per rule."""
+
+    @property
+    def key(self) -> str:
+        """The field of the key."""
+        return _GAUGE_KEYS[self]
+
+
+_GAUGE_KEYS = {
+    Gauge.MESSAGES_LOST: "listener",
+    Gauge.OUTPUT_FAILING_S: "output",
+    Gauge.CLOCK_OFF_S: "Dvc",
+    Gauge.ALERTS_HELD_BACK: "rule",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CounterDefinition:
     """
@@ -131,9 +168,21 @@ class CounterDefinition:
     """ASIM field names, in the order of the table's key columns."""
     slot_s: int
     """Length of a slot in seconds; slots are aligned to the epoch."""
-    weight: Literal["EventCount", "records"] = "EventCount"
+    weight: str = "EventCount"
+    """What a record adds: ``EventCount``, 1 (``records``), or a number field."""
     capacity: int = 65_536
     """Most keys that one slot holds."""
+    distinct: str = ""
+    """The field whose distinct values are counted, in place of a sum."""
+    every_record: bool = False
+    """Also records that don't count beside another one of the same session."""
+    beacon: bool = False
+    """Keeps the gaps between sessions, in place of a sum."""
+
+    @property
+    def has_table(self) -> bool:
+        """Whether rows of sums are kept; the state of the others' keys stands in ``counter_states``."""
+        return not (self.distinct or self.beacon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +196,10 @@ class WindowKey:
     """Sum over the window; exact since the key got its place."""
     error: int
     """Most that can be missing in ``count`` (messages counted before the key got its place)."""
+    threshold: int | None = None
+    """What this key is held against, where that is not the same for all keys of the rule."""
+    details: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What else whoever judged the window knows of the key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from typing import Any
 from collectord import config as configuration
 from collectord import data, toml
 from collectord.config import Bounds, Config
-from collectord.detect import rules as rule_files
+from collectord.detect import rule_files
+from collectord.detect import rules as rule_values
 from collectord.detect import watchlist as watchlist_file
 from collectord.detect.rules import Rule
 from collectord.detect.watchlist import Watchlist
@@ -80,6 +81,7 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
             rules = rule_files.load([*data.rules(), *_files(config.rules_dir)])
         except ConfigError as error:
             problems += error.problems
+    rules = tuple(rule_values.resolved(rule, config.internal_networks) for rule in rules)
     watchlist = Watchlist()
     try:
         watchlist = watchlist_file.load(config.port_watchlist)
@@ -88,12 +90,12 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
     plan = _plan(config, profiles, rules, watchlist)
     definitions = tuple(
         replace(definition, capacity=config.bounds.keys_per_counter)
-        for definition in rule_files.counter_definitions(rules)
+        for definition in rule_values.counter_definitions(rules)
     )
     problems += _wrong_in_plan(plan, definitions, profiles)
     if problems:
         raise ConfigError(problems)
-    return Setup(config, profiles, tuple(rules), watchlist, plan, definitions)
+    return Setup(config, profiles, rules, watchlist, plan, definitions)
 
 
 def _files(folder: Path | None) -> list[Path]:
@@ -194,7 +196,7 @@ def sample_engine(plan: Plan) -> Engine:
 
 def _plan(config: Config, profiles: Sequence[Document], rules: Sequence[Rule], watchlist: Watchlist) -> Plan:
     counters = [
-        {**counter, "capacity": config.bounds.keys_per_counter} for counter in rule_files.plan(rules, watchlist)
+        {**counter, "capacity": config.bounds.keys_per_counter} for counter in rule_values.plan(rules, watchlist)
     ]
     return Plan(
         profiles=[document.values for document in profiles],

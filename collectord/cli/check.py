@@ -49,7 +49,7 @@ def check(config_path: Path | None, as_json: bool) -> None:
                 "state_dir": str(config.state_dir),
                 **lists,
                 "samples": samples,
-                "watchlist": {"file": str(config.port_watchlist), "ports": len(watchlist.ports)},
+                "watchlist": {"file": str(config.port_watchlist), "ports": len(watchlist.all_ports)},
             }
         )
         return
@@ -58,4 +58,4 @@ def check(config_path: Path | None, as_json: bool) -> None:
     for name, entries in lists.items():
         click.echo(f"{name + ':':14} {', '.join(entries)}")
     click.echo(f"samples:       {samples}, all as they should be")
-    click.echo(f"watchlist:     {len(watchlist.ports)} ports judged, from {config.port_watchlist}")
+    click.echo(f"watchlist:     {len(watchlist.all_ports)} ports judged, from {config.port_watchlist}")

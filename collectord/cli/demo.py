@@ -24,7 +24,7 @@ from collectord.cli.options import local_time, shown
 from collectord.cli.status import stored
 from collectord.clock import Clock, SystemClock
 from collectord.config import Config
-from collectord.detect import rules as rule_files
+from collectord.detect import rule_files
 from collectord.detect.rules import Rule
 from collectord.errors import EnvironmentProblem, UnavailableError
 from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity

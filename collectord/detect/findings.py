@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collectord.detect.rules import Rule
-from collectord.detect.watchlist import RowType, Watchlist, WatchRow
+from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
 from collectord.model import OTHER_SITE, KeyValue, Mode, Severity, Window, WindowKey
 
 MAX_CELLS_SHOWN = 20
@@ -45,20 +45,20 @@ def judge_window(rule: Rule, watchlist: Watchlist, window: Window) -> Iterator[F
 
 def modes_of_rows(rule: Rule, watchlist: Watchlist, key: Mapping[str, KeyValue]) -> set[Mode]:
     """The modes in which an alert with this key may stand: one for each kind of row that it can come from."""
-    protocol = str(key["NetworkProtocol"])
+    kind, protocol = rule.rows or ThresholdType.STATIC, str(key["NetworkProtocol"])
     return {
         _mode(rule, row)
-        for row in watchlist.at(int(key["DstPortNumber"]))
-        if row.name == key["Name"] and row.matches(protocol, row.direction, row.action)
+        for row in watchlist.at(kind, int(key["DstPortNumber"]))
+        if row.name == key["Name"]
+        and (row.protocol == protocol if rule.aggregate_rows else row.matches(protocol, row.direction, row.action))
     }
 
 
 def _judge_keys(rule: Rule, window: Window) -> Iterator[Finding]:
-    """A rule with one threshold: each key by itself."""
-    threshold = rule.threshold or 0
-    level = rule.clear_level(threshold)
+    """A rule with one threshold, or one of each key's own: each key by itself."""
     for found in _keys(window):
-        if found.count <= level:
+        threshold = _threshold(rule, found)
+        if found.count <= rule.clear_level(threshold):
             continue
         judgement = Judgement(found.count, threshold, rule.severity, rule.mode)
         yield Finding(
@@ -66,38 +66,74 @@ def _judge_keys(rule: Rule, window: Window) -> Iterator[Finding]:
             key=dict(zip(rule.group_by, found.key, strict=True)),
             over=judgement if found.count > threshold else None,
             warm=judgement,
-            details={"error": found.error} if found.error else {},
+            details=({"error": found.error} if found.error else {}) | found.details,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """A row of the watchlist, and what it met in a window: a cell, or all cells that fit it together."""
+
+    row: WatchRow
+    count: int
+    threshold: int
+    cells: tuple[tuple[WindowKey, dict[str, KeyValue]], ...]
 
 
 def _judge_cells(rule: Rule, watchlist: Watchlist, window: Window) -> Iterator[Finding]:
     """
     A rule with the watchlist: each cell (port, protocol, direction, action) against each row that fits it.
 
-    Cells and rows of equal site, row name, port and protocol make one finding.
+    What has the same site, row name, port and protocol (and source, where the rule counts each by itself) makes one
+    finding.
     """
-    together: dict[tuple[str, str, int, str], list[tuple[WatchRow, WindowKey, dict[str, KeyValue]]]] = {}
+    kind = rule.rows or ThresholdType.STATIC
+    together: dict[tuple[str, tuple[tuple[str, KeyValue], ...]], list[_Met]] = {}
+    added_up: dict[tuple[str, WatchRow, tuple[tuple[str, KeyValue], ...]], list[tuple[WindowKey, dict[str, KeyValue]]]]
+    added_up = {}
     for found in _keys(window):
         cell = dict(zip(rule.group_by, found.key, strict=True))
-        port, protocol = int(cell["DstPortNumber"]), str(cell["NetworkProtocol"])
-        rows = watchlist.matching(port, protocol, str(cell["NetworkDirection"]), str(cell["DvcAction"]))
-        for row in rows:
-            if found.count > rule.clear_level(row.threshold or 0):
-                together.setdefault((found.site, row.name, port, protocol), []).append((row, found, cell))
-    for (site, name, port, protocol), matches in together.items():
-        over = [match for match in matches if match[1].count > (match[0].threshold or 0)]
-        leading = _gravest(rule, over or matches)
+        for row in watchlist.matching(kind, cell):
+            key = _key_of(rule, row, cell)
+            if rule.aggregate_rows:
+                added_up.setdefault((found.site, row, key), []).append((found, cell))
+            else:
+                met = _Met(row, found.count, _threshold(rule, found, row), ((found, cell),))
+                together.setdefault((found.site, key), []).append(met)
+    for (site, row, key), cells in added_up.items():
+        met = _Met(row, sum(found.count for found, _ in cells), row.threshold or 0, tuple(cells))
+        together.setdefault((site, key), []).append(met)
+    for (site, key), mets in together.items():
+        warm = [met for met in mets if met.count > rule.clear_level(met.threshold)]
+        if not warm:
+            continue
+        over = [met for met in warm if met.count > met.threshold]
+        leading = _gravest(rule, over or warm)
         yield Finding(
             site=site,
-            key={"Name": name, "DstPortNumber": port, "NetworkProtocol": protocol},
+            key=dict(key),
             over=_judgement(rule, over) if over else None,
-            warm=_judgement(rule, matches),
+            warm=_judgement(rule, warm),
             details={
-                "description": leading.description,
-                "type": leading.type.value,
-                "cells": _cells((found, cell) for _, found, cell in over or matches),
-            },
+                "description": leading.row.description,
+                "type": leading.row.type.value,
+                "cells": _cells(cell for met in over or warm for cell in met.cells),
+            }
+            | leading.cells[0][0].details,
         )
+
+
+def _key_of(rule: Rule, row: WatchRow, cell: Mapping[str, KeyValue]) -> tuple[tuple[str, KeyValue], ...]:
+    protocol = row.protocol if rule.aggregate_rows else cell["NetworkProtocol"]
+    values = {**cell, "Name": row.name, "NetworkProtocol": protocol}
+    return tuple((name, values[name]) for name in rule.key_fields)
+
+
+def _threshold(rule: Rule, found: WindowKey, row: WatchRow | None = None) -> int:
+    """What a sum is held against: the key's own threshold, else the row's, else the rule's."""
+    if found.threshold is not None:
+        return found.threshold
+    return (row.threshold if row else rule.threshold) or 0
 
 
 def _keys(window: Window) -> Iterator[WindowKey]:
@@ -110,16 +146,19 @@ def _mode(rule: Rule, row: WatchRow) -> Mode:
     return rule.mode if row.type is RowType.DETECTION else Mode.REPORT
 
 
-def _gravest(rule: Rule, matches: list[tuple[WatchRow, WindowKey, dict[str, KeyValue]]]) -> WatchRow:
-    rows = (row for row, _, _ in matches)
-    return max(rows, key=lambda row: (_mode(rule, row) is Mode.NOTIFY, _RANK[row.severity], -(row.threshold or 0)))
+def _gravest(rule: Rule, mets: list[_Met]) -> _Met:
+    def gravity(met: _Met) -> tuple[bool, int, int]:
+        return (_mode(rule, met.row) is Mode.NOTIFY, _RANK[met.row.severity], -met.threshold)
+
+    return max(mets, key=gravity)
 
 
-def _judgement(rule: Rule, matches: list[tuple[WatchRow, WindowKey, dict[str, KeyValue]]]) -> Judgement:
-    """The gravest row, and the largest cell that it met."""
-    leading = _gravest(rule, matches)
-    count = max(found.count for row, found, _ in matches if row == leading)
-    return Judgement(count, leading.threshold or 0, leading.severity, _mode(rule, leading), leading.tactics)
+def _judgement(rule: Rule, mets: list[_Met]) -> Judgement:
+    """The gravest row, and the largest sum that it met."""
+    leading = _gravest(rule, mets)
+    largest = max((met for met in mets if met.row == leading.row), key=lambda met: met.count)
+    row = leading.row
+    return Judgement(largest.count, largest.threshold, row.severity, _mode(rule, row), row.tactics)
 
 
 def _cells(matches: Iterable[tuple[WindowKey, dict[str, KeyValue]]]) -> list[dict[str, KeyValue]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from collectord.detect.attack import TACTICS, tactic
 from collectord.errors import ConfigError, Problem
-from collectord.model import Severity
+from collectord.model import KeyValue, Severity
 
 COLUMNS = (
     "Ports",
@@ -92,24 +92,28 @@ class Watchlist:
 
     def __init__(self, rows: Sequence[WatchRow] = ()) -> None:
         self.rows = tuple(dict.fromkeys(rows))
-        static: dict[int, list[WatchRow]] = {}
+        by_port: dict[ThresholdType, dict[int, list[WatchRow]]] = {kind: {} for kind in ThresholdType}
         for row in self.rows:
-            if row.threshold_type is ThresholdType.STATIC:
-                static.setdefault(row.port, []).append(row)
-        self._static: Mapping[int, tuple[WatchRow, ...]] = {port: tuple(found) for port, found in static.items()}
+            by_port[row.threshold_type].setdefault(row.port, []).append(row)
+        self._by_port = by_port
+
+    def ports(self, kind: ThresholdType) -> Sequence[int]:
+        """Ports that a row of this kind is about, rising."""
+        return sorted(self._by_port[kind])
 
     @property
-    def ports(self) -> Sequence[int]:
-        """Ports that a row with a fixed threshold is about, rising."""
-        return sorted(self._static)
+    def all_ports(self) -> Sequence[int]:
+        """Ports that any row is about, rising."""
+        return sorted({row.port for row in self.rows})
 
-    def at(self, port: int) -> tuple[WatchRow, ...]:
-        """The rows with a fixed threshold that are about a port."""
-        return self._static.get(port, ())
+    def at(self, kind: ThresholdType, port: int) -> Sequence[WatchRow]:
+        """The rows of this kind that are about a port."""
+        return self._by_port[kind].get(port, ())
 
-    def matching(self, port: int, protocol: str, direction: str, action: str) -> Iterator[WatchRow]:
-        """The rows with a fixed threshold that are about a cell."""
-        return (row for row in self.at(port) if row.matches(protocol, direction, action))
+    def matching(self, kind: ThresholdType, cell: Mapping[str, KeyValue]) -> Iterator[WatchRow]:
+        """The rows of this kind that are about a cell (``DstPortNumber``, ``NetworkProtocol``, ...)."""
+        protocol, direction, action = (str(cell[name]) for name in ("NetworkProtocol", "NetworkDirection", "DvcAction"))
+        return (row for row in self.at(kind, int(cell["DstPortNumber"])) if row.matches(protocol, direction, action))
 
 
 def load(path: Path) -> Watchlist:

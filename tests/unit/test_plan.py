@@ -9,6 +9,7 @@ import pytest
 from collectord import data, plan
 from collectord.config import Bounds, Config, Device
 from collectord.config import UdpListener as UdpConfig
+from collectord.detect.watchlist import ThresholdType
 from collectord.errors import ConfigError, Problem
 from collectord.model import RULE_FIELDS
 
@@ -172,7 +173,7 @@ class TestSetup:
         ]
 
         assert levels["field"] == "DstPortNumber"
-        assert set(levels["values"]) == {str(port) for port in setup.watchlist.ports}
+        assert set(levels["values"]) == {str(port) for port in setup.watchlist.ports(ThresholdType.STATIC)}
 
 
 class TestReport:

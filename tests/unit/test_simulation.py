@@ -11,7 +11,7 @@ import pytest
 from collectord import config as configuration
 from collectord import data, plan
 from collectord.cli.demo import CLEAR_AFTER_S, faster
-from collectord.detect import rules as rule_files
+from collectord.detect import rule_files
 from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import Rule
 from collectord.engine import Engine

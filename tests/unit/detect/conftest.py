@@ -51,6 +51,7 @@ def make_port_rule(make_rule: MakeRule) -> MakeRule:
             "group_by": WATCHLIST_FIELDS,
             "timespan_s": 1200,
             "threshold": None,
+            "rows": ThresholdType.STATIC,
             "tactics": ("Execution",),
             "techniques": ("T1095",),
             "unit": "sessions",

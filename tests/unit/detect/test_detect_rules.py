@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collectord import data
-from collectord.detect import rules, watchlist
+from collectord.detect import rule_files, rules, watchlist
 from collectord.detect.rules import Rule
 from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
 from collectord.errors import ConfigError
@@ -35,13 +35,13 @@ def problems(tmp_path: Path, text: str, name: str = "mine") -> list[str]:
     path = tmp_path / f"{name}.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:
-        rules.load([path])
+        rule_files.load([path])
     return [str(problem).removeprefix(f"{tmp_path}/") for problem in error.value.problems]
 
 
 def test_shipped_rules() -> None:
     """Both seed rules, with the thresholds, windows and ids of their originals."""
-    failures, ports = rules.load(data.rules())
+    failures, ports = rule_files.load(data.rules())
 
     assert ("excessive-failures", "failures_by_source", ("SrcIpAddr",)) == (
         failures.name,
@@ -67,7 +67,7 @@ def test_defaults(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)
 
-    [rule] = rules.load([path])
+    [rule] = rule_files.load([path])
 
     assert (Mode.REPORT, 900, 0.8, "EventCount", "sessions") == (
         rule.mode,
@@ -83,7 +83,7 @@ def test_own_rule_replaces_the_shipped_one(tmp_path: Path) -> None:
     path = tmp_path / "excessive-failures.toml"
     path.write_text(GOOD.replace('"mine"', '"excessive-failures"'))
 
-    assert [10, None] == [rule.threshold for rule in rules.load([*data.rules(), path])]
+    assert [10, None] == [rule.threshold for rule in rule_files.load([*data.rules(), path])]
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_own_rule_replaces_the_shipped_one(tmp_path: Path) -> None:
         ('name = "mine"', 'name = "other"', ':1: name: expected "mine" as the file is named, got "other"'),
         ('severity = "low"', 'severity = "loud"', ":10: severity: expected "),
         ('severity = "low"', 'severity = "low"\nseverty = "low"', ':11: severty: unknown key (did you mean "sev'),
-        ('"event_count"', '"value_count"', ":3: type: expected "),
+        ('"event_count"', '"much"', ":3: type: expected "),
         ('"SrcIpAddr"]', '"SrcIpAdr"]', ":6: group_by[0]: expected the ASIM name of a field that rules may use (did"),
         ('"SrcIpAddr"]', '"EventCount"]', ":6: group_by[0]: expected the ASIM name"),
         ('"SrcIpAddr"]', '"SrcIpAddr", "SrcIpAddr"]', ":6: group_by: names a field twice"),
         ('["SrcIpAddr"]', "[]", ":6: group_by: expected at least 1"),
         ("EventResult =", "eventresult =", ":5: where.eventresult"),
         ('"Failure" }', "5 }", ":5: where.EventResult: expected text in quotes"),
-        ('EventResult = "Failure"', 'DstPortNumber = "445"', ":5: where.DstPortNumber: expected a whole"),
+        ('EventResult = "Failure"', 'DstPortNumber = "445"', ":5: where.DstPortNumber: expected a port, or a range"),
         ('"5m"', '"5 minutes"', ":7: timespan: expected a duration such as"),
         ('"5m"', "300", ":7: timespan: expected a duration such as"),
         ('"5m"', '"90s"', ":7: timespan: expected a multiple of the step (60 s), got 90 s"),
@@ -107,7 +107,7 @@ def test_own_rule_replaces_the_shipped_one(tmp_path: Path) -> None:
         ('timespan = "5m"\nstep = "1m"', 'timespan = "1d"\nstep = "30s"', ":8: step: makes more than 1,440 "),
         ("gt = 10", "gt = -1", ":9: condition.gt: expected at least 0, got the number -1"),
         ("gt = 10", "gt = true", ":9: condition.gt: expected a whole number, got true"),
-        ("gt = 10", "gte = 10", ":9: condition.gt: is missing"),
+        ("gt = 10", "lt = 10", ":9: condition.lt: unknown key"),
         ("condition = { gt = 10 }\n", "", ": condition: is missing (such as condition ="),
         ("condition = { gt = 10 }", "condition = { gt = 10 }\nwatchlist = true", ":9: condition: the rows of the"),
         ("condition = { gt = 10 }", "watchlist = true", ":6: group_by: a rule with the watchlist"),
@@ -137,7 +137,7 @@ def test_everything_wrong_at_once(tmp_path: Path) -> None:
     second.write_text("name = \n")
 
     with pytest.raises(ConfigError) as error:
-        rules.load([first, second])
+        rule_files.load([first, second])
 
     assert [("a.toml", 7), ("a.toml", 10), ("b.toml", 1)] == [
         (Path(problem.file).name, problem.line) for problem in error.value.problems
@@ -159,7 +159,7 @@ def test_sharing_a_counter_means_the_same(tmp_path: Path, old: str, new: str, re
     second.write_text(GOOD.replace('"mine"', '"b"').replace(old, new, 1))
 
     with pytest.raises(ConfigError, match=f'b.toml:.* counter: the rule a keeps "mine_by_source" {reason}'):
-        rules.load([first, second])
+        rule_files.load([first, second])
 
 
 def test_steps_that_make_too_many_slots(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_steps_that_make_too_many_slots(tmp_path: Path) -> None:
     second.write_text(GOOD.replace('"mine"', '"b"').replace('"1m"', '"1s"'))
 
     with pytest.raises(ConfigError, match=r'a.toml:8: step: the steps of the rules that share "mine_by_source" make'):
-        rules.load([first, second])
+        rule_files.load([first, second])
 
 
 def test_counters_are_shared(make_rule: MakeRule) -> None:
@@ -231,7 +231,7 @@ def test_plan_of_the_shipped_rules() -> None:
     """Every port of the shipped list is in it."""
     shipped = watchlist.load(data.conf("port-watchlist.csv"))
 
-    _, ports = rules.plan(rules.load(data.rules()), shipped)
+    _, ports = rules.plan(rule_files.load(data.rules()), shipped)
 
     values = ports["rules"][0]["levels"]["values"]
     assert {"9150": 800, "139": 0, "443": 0} == {port: values[port] for port in ("9150", "139", "443")}
@@ -265,3 +265,79 @@ def test_rules_are_hashable(make_rule: MakeRule) -> None:
     one: Any = make_rule()
     assert hash(one) == hash(make_rule())
     assert one != make_rule(where={})
+
+
+def read_one(tmp_path: Path, text: str) -> Rule:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    [rule] = rule_files.load([path])
+    return rule
+
+
+def test_every_type_of_rule(tmp_path: Path) -> None:
+    """What each type's own keys become."""
+    count = 'type = "event_count"'
+    above = "condition = { gt = 10 }"
+    for kind, condition, want in [
+        ("value_count", 'condition = { field = "DstZone", gt = 5 }', {"threshold": 5, "distinct": "DstZone"}),
+        ("value_sum", 'condition = { field = "SrcBytes", gte = 50 }', {"threshold": 49, "weight": "SrcBytes"}),
+        ("match", "", {"threshold": 0}),
+        ("beacon", "condition = { gt = 80 }", {"threshold": 80, "beacon": rules.Beacon()}),
+        ("baseline", "condition = { days = 20 }", {"threshold": None, "baseline": rules.Baseline(days=20)}),
+    ]:  # fmt: skip
+        text = GOOD.replace(count, f'type = "{kind}"').replace(above, condition)
+        rule = read_one(tmp_path, text.replace('step = "1m"\n', "") if kind == "beacon" else text)
+        assert want == {name: getattr(rule, name) for name in want}, kind
+    head = 'name = "mine"\ntitle = "{Dvc}"\nseverity = "low"\n'
+    silent = read_one(tmp_path, head + 'type = "silence"\ncondition = { after = "1h" }')
+    assert (("Dvc",), rules.Silence(after_s=3600)) == (silent.group_by, silent.silence)
+    off = read_one(tmp_path, head + 'type = "gauge"\ngauge = "clock_off_s"\ncondition = { gt = 300 }')
+    assert (("Dvc",), "clock_off_s", 300, "") == (off.group_by, off.gauge, off.threshold, off.counter)
+
+
+def test_strict_counts_as_the_original(tmp_path: Path) -> None:
+    """Every record once, in windows that do not overlap."""
+    rule = read_one(tmp_path, GOOD.replace('step = "1m"', "strict = true"))
+
+    assert ("records", True, 300, 300) == (rule.weight, rule.every_record, rule.step_s, rule.timespan_s)
+    [counter] = rules.plan([rule], Watchlist())
+    assert (True, 300, 1) == (counter["every_record"], counter["slot_s"], counter["rules"][0]["window_slots"])
+
+
+def test_exempts(tmp_path: Path) -> None:
+    """What the key decides stays here, the rest is left out by the engine; networks are filled in."""
+    text = """
+[[exempt]]
+SrcIpAddr = ["192.0.2.0/24", "internal"]
+reason = "ours"
+[[exempt]]
+DstPortNumber = [443, "8000-8100"]
+reason = "web"
+[[exempt]]
+role = "scanner"
+reason = "looks for holes by order"
+until = 2026-12-31T00:00:00Z
+"""
+    rule = rules.resolved(read_one(tmp_path, GOOD + text), ["10.0.0.0/8"])
+
+    assert [True, False, True] == [rules.decided_by_key(each, rule) for each in rule.exempt]
+    assert {"SrcIpAddr": ["192.0.2.0/24", "10.0.0.0/8"]} == rule.exempt[0].where
+    [counter] = rules.plan([rule], Watchlist())
+    assert [{"DstPortNumber": [443, "8000-8100"]}] == counter["exempt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ('SrcIpAddr = "192.0.2.1"', ":11: exempt[0].reason: expected a text that says why"),
+        ('reason = "x"', ":11: exempt[0]: exempts everything"),
+        ('Sauce = "x"\nreason = "x"', ":12: exempt[0].Sauce: expected the ASIM name"),
+        ('SrcIpAddr = "mars"\nreason = "x"', ":12: exempt[0].SrcIpAddr: expected an address, a network"),
+        ('SrcIpAddr = { not = [] }\nreason = "x"', ":12: exempt[0].SrcIpAddr.not: is empty"),
+        ('role = "dns"\nreason = "x"\nuntil = 2026-12-31', ":14: exempt[0].until: expected a time with its zone"),
+    ],
+)
+def test_refused_exempts(tmp_path: Path, text: str, want: str) -> None:
+    """File, line, key and reason of each."""
+    found = problems(tmp_path, f"{GOOD}[[exempt]]\n{text}\n")
+    assert [want] == [line.removeprefix("mine.toml")[: len(want)] for line in found]

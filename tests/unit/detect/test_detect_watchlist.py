@@ -88,13 +88,18 @@ def test_matching_is_equality() -> None:
 
 
 def test_found_by_port() -> None:
-    """Only rows with a fixed threshold are judged; the others are kept."""
+    """Rows are found by how they decide, and by port."""
     found = parse(SMB, line(Ports="445"), line(Ports="389", ThresholdType="Anomaly", Threshold=""))
 
-    assert [139, 445] == found.ports
-    assert ["Burst of SMB", "N"] == [row.name for row in found.matching(445, "TCP", "", "Allow")]
-    assert ["Burst of SMB"] == [row.name for row in found.matching(445, "UDP", "", "Allow")]
-    assert () == found.at(389)
+    def matching(kind: ThresholdType, port: int, protocol: str) -> list[str]:
+        cell: dict[str, str | int] = {"DstPortNumber": port, "NetworkProtocol": protocol}
+        return [row.name for row in found.matching(kind, cell | {"NetworkDirection": "", "DvcAction": "Allow"})]
+
+    static, anomaly = ThresholdType.STATIC, ThresholdType.ANOMALY
+    assert ([139, 445], [389], [139, 389, 445]) == (found.ports(static), found.ports(anomaly), found.all_ports)
+    assert ["Burst of SMB", "N"] == matching(static, 445, "TCP")
+    assert ["Burst of SMB"] == matching(static, 445, "UDP")
+    assert ([], ["N"]) == (matching(static, 389, "TCP"), matching(anomaly, 389, "TCP"))
     assert [None] == [row.threshold for row in found.rows if row.port == 389]
 
 
