@@ -200,6 +200,8 @@ class WindowKey:
     """What this key is held against, where that is not the same for all keys of the rule."""
     details: dict[str, Any] = field(default_factory=dict, hash=False)
     """What else whoever judged the window knows of the key."""
+    keeps_only: bool = False
+    """It keeps an alert that stands already, and raises none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""
+Devices that stopped sending.
+
+Sightings and the time go in, windows for the rules of type ``silence`` come out. A device is given the larger of the
+rule's ``after`` and ``factor`` times its longest pause of the last seven days. When all devices of a site, or all
+behind a relay, are silent, that is one alert: what failed is the way to them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from collectord.detect.rules import Rule
+from collectord.model import NS_PER_S, Window, WindowKey
+
+GAP_DAYS = 7
+
+DAY_NS = 86_400 * NS_PER_S
+
+MAX_WATCHED = 16_384
+"""As many devices as the engine tells apart."""
+
+MIN_TOGETHER = 2
+"""Devices that make a group; one alone speaks for itself."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A device, and its longest pause of each of the last days."""
+
+    peer: str
+    first_seen_ns: int
+    last_seen_ns: int
+    listed: bool
+    gaps: dict[int, int] = field(default_factory=dict)
+    """Longest pause (ns) by day since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """What is stored of a device's pauses."""
+
+    site: str
+    name: str
+    gaps: Mapping[int, int] = field(hash=False)
+    """Longest pause (ns) by day since the epoch, the last seven days at most."""
+
+
+class Silences:
+    """
+    The devices that are watched.
+
+    Args:
+        listed: Site (None: any) and name or address of the devices that the configuration lists.
+        relays: Whether a peer is a relay.
+        started_ns: Since when this run listens; before that nobody could be heard.
+    """
+
+    def __init__(self, listed: Iterable[tuple[str | None, str]], relays: Sequence[str], started_ns: int) -> None:
+        self._listed = {(site, name.casefold()) for site, name in listed}
+        self._relays = frozenset(relays)
+        self._started_ns = started_ns
+        self._devices: dict[tuple[str, str], _Watched] = {}
+        self._changed: set[tuple[str, str]] = set()
+        for site, name in sorted(self._listed, key=lambda device: device[1]):
+            # Until it sends something, it goes by what the configuration calls it.
+            self._devices[site or "", name] = _Watched("", started_ns, 0, listed=True)
+
+    def restore(
+        self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int, gaps: Mapping[int, int]
+    ) -> None:
+        """Takes up a device that an earlier run saw."""
+        self._place(site, name, peer, first_seen_ns, last_seen_ns).gaps.update(gaps)
+
+    def seen(self, site: str, name: str, peer: str, at_ns: int) -> None:
+        """Notes that a device sent something."""
+        watched = self._devices.get((site, name))
+        if watched is None:
+            if len(self._devices) >= MAX_WATCHED:
+                return
+            watched = self._place(site, name, peer, at_ns, at_ns)
+        watched.peer = peer or watched.peer
+        # A pause that this run did not hear from its beginning to its end may have been ours.
+        gap_ns = at_ns - max(watched.last_seen_ns, self._started_ns)
+        if watched.last_seen_ns and gap_ns > 0:
+            self._note_gap(site, name, watched, at_ns // DAY_NS, gap_ns)
+        watched.last_seen_ns = max(watched.last_seen_ns, at_ns)
+
+    def changed(self) -> list[Pauses]:
+        """What is to be stored since the last call."""
+        told = [Pauses(site, name, dict(self._devices[site, name].gaps)) for site, name in sorted(self._changed)]
+        self._changed.clear()
+        return told
+
+    def window(self, rule: Rule, now_ns: int) -> Window:
+        """How the devices stand: those that are silent for longer than the clear level of the rule."""
+        return Window(
+            rule=rule.name,
+            start_ns=now_ns - rule.timespan_s * NS_PER_S,
+            end_ns=now_ns,
+            closed=False,
+            keys=tuple(self._keys(rule, now_ns)),
+        )
+
+    def _keys(self, rule: Rule, now_ns: int) -> Iterator[WindowKey]:
+        silent: dict[tuple[str, str], WindowKey] = {}
+        watched: dict[tuple[str, str], _Watched] = {}
+        for (site, name), device in self._devices.items():
+            if not _is_watched(rule, device):
+                continue
+            watched[site, name] = device
+            key = self._silent(rule, site, name, device, now_ns)
+            if key is not None:
+                silent[site, name] = key
+        together: set[tuple[str, str]] = set()
+        for (site, label), members in self._groups(watched).items():
+            if len(members) < MIN_TOGETHER or not members <= silent.keys() or members <= together:
+                continue
+            together |= members
+            keys = [silent[member] for member in members]
+            newest = min(keys, key=lambda key: key.count)
+            names = sorted(name for _, name in members)[:10]
+            details = {"devices": names, "number_of_devices": len(members)}
+            yield WindowKey(site, (label,), newest.count, 0, newest.threshold, details)
+        for member, key in silent.items():
+            # What was told of a member by itself stays, so that no clear says that it is back.
+            yield (
+                key
+                if member not in together
+                else WindowKey(key.site, key.key, key.count, 0, key.threshold, key.details, keeps_only=True)
+            )
+
+    def _groups(self, watched: Mapping[tuple[str, str], _Watched]) -> dict[tuple[str, str], set[tuple[str, str]]]:
+        """The devices of each site, and of each relay, by (site, what they are called together); the largest first."""
+        groups: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for (site, name), device in watched.items():
+            of_site = f"every device of site {site}" if site else "every device"
+            groups.setdefault((site, of_site), set()).add((site, name))
+            if device.peer in self._relays:
+                groups.setdefault((site, f"every device behind {device.peer}"), set()).add((site, name))
+        return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+    def _silent(self, rule: Rule, site: str, name: str, device: _Watched, now_ns: int) -> WindowKey | None:
+        quiet = rule.silence
+        silence_ns = now_ns - max(device.last_seen_ns, self._started_ns)
+        today = now_ns // DAY_NS
+        longest_ns = max((gap for day, gap in device.gaps.items() if day > today - GAP_DAYS), default=0)
+        limit_s = max(quiet.after_s, int(quiet.factor * longest_ns) // NS_PER_S) if quiet else 0
+        silence_s = silence_ns // NS_PER_S
+        if silence_s <= rule.clear_level(limit_s):
+            return None
+        details = {"last_seen_ns": device.last_seen_ns, "longest_pause_s": longest_ns // NS_PER_S, "peer": device.peer}
+        return WindowKey(site, (name,), silence_s, 0, limit_s, details)
+
+    def _place(self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int) -> _Watched:
+        names = {name.casefold(), peer.casefold()}
+        listed = any((place, each) in self._listed for place in (site, None) for each in names)
+        for each in names:
+            # From now on it goes by the name that its messages give it.
+            for place in {site, ""}:
+                placeholder = self._devices.get((place, each))
+                if placeholder is not None and not placeholder.last_seen_ns:
+                    del self._devices[place, each]
+        watched = self._devices[site, name] = _Watched(peer, first_seen_ns, last_seen_ns, listed)
+        return watched
+
+    def _note_gap(self, site: str, name: str, watched: _Watched, day: int, gap_ns: int) -> None:
+        if gap_ns <= watched.gaps.get(day, 0):
+            return
+        watched.gaps[day] = gap_ns
+        for old in [each for each in watched.gaps if each <= day - GAP_DAYS]:
+            del watched.gaps[old]
+        self._changed.add((site, name))
+
+
+def _is_watched(rule: Rule, device: _Watched) -> bool:
+    known_ns = device.last_seen_ns - device.first_seen_ns
+    return device.listed or (rule.silence is not None and known_ns >= rule.silence.seen_for_s * NS_PER_S)

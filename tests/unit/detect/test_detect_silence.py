@@ -1,0 +1,100 @@
+"""Devices that stopped: who is watched, when they are missed, and who is missed together."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from collectord.detect.rules import Rule, RuleType, Silence
+from collectord.detect.silence import DAY_NS, Silences
+from collectord.model import NS_PER_S, WindowKey
+
+MakeRule = Callable[..., Rule]
+
+MINUTE_NS = 60 * NS_PER_S
+NOW_NS = 20_000 * DAY_NS
+
+
+@pytest.fixture
+def rule(make_rule: MakeRule) -> Rule:
+    fields: dict[str, Any] = {"counter": "", "where": {}, "group_by": ("Dvc",), "timespan_s": 60, "step_s": 60}
+    return make_rule(
+        **fields, name="device-silent", type=RuleType.SILENCE, threshold=None, silence=Silence(), clear_below=1.0
+    )
+
+
+def keys(silences: Silences, rule: Rule, now_ns: int) -> dict[str, WindowKey]:
+    return {str(key.key[0]): key for key in silences.window(rule, now_ns).keys}
+
+
+def seen_for_a_day(silences: Silences, site: str, *names: str, peer: str = "192.0.2.9") -> None:
+    for name in names:
+        silences.restore(site, name, peer, NOW_NS - 2 * DAY_NS, NOW_NS - MINUTE_NS, {})
+
+
+def test_a_device_is_missed_after_a_quarter_of_an_hour(rule: Rule) -> None:
+    """The larger of 15 minutes and three times the longest pause."""
+    silences = Silences([], (), NOW_NS)
+    seen_for_a_day(silences, "", "fw-1", "fw-2")
+    silences.restore("", "fw-3", "192.0.2.3", NOW_NS - 2 * DAY_NS, NOW_NS, {19_999: 10 * MINUTE_NS})
+    silences.seen("", "fw-1", "192.0.2.1", NOW_NS + 14 * MINUTE_NS)
+
+    assert {} == keys(silences, rule, NOW_NS + 15 * MINUTE_NS)
+    found = keys(silences, rule, NOW_NS + 16 * MINUTE_NS)
+    assert {"fw-2": (960, 900)} == {name: (key.count, key.threshold) for name, key in found.items()}
+    found = keys(silences, rule, NOW_NS + 28 * MINUTE_NS)
+    assert {"fw-2"} == set(found)
+    silences.seen("", "fw-2", "192.0.2.2", NOW_NS + 28 * MINUTE_NS)
+    assert {} == keys(silences, rule, NOW_NS + 28 * MINUTE_NS)
+    found = keys(silences, rule, NOW_NS + 31 * MINUTE_NS)
+    assert {"fw-1", "fw-3"} >= set(found)
+
+
+def test_new_devices_are_not_watched_yet(rule: Rule) -> None:
+    """Until they were seen for a day; listed ones are at once, by name or address, also if they never sent."""
+    silences = Silences([(None, "192.0.2.5"), ("branch", "FW-6"), (None, "fw-7")], (), NOW_NS)
+    silences.seen("", "fw-4", "192.0.2.4", NOW_NS)
+    silences.seen("", "fw-5", "192.0.2.5", NOW_NS)
+    silences.seen("branch", "fw-6", "192.0.2.6", NOW_NS + 10 * MINUTE_NS)
+
+    assert {"fw-5", "fw-7"} >= set(keys(silences, rule, NOW_NS + 20 * MINUTE_NS)) - {"every device"}
+    found = keys(silences, rule, NOW_NS + 26 * MINUTE_NS)
+    assert {"fw-5", "fw-6", "fw-7", "every device"} == set(found)
+    assert "branch" == found["fw-6"].site
+
+
+def test_a_whole_site_is_one_alert(rule: Rule) -> None:
+    """And what was told of a member before stays told."""
+    silences = Silences([], (), NOW_NS)
+    seen_for_a_day(silences, "branch", "fw-1", "fw-2")
+    silences.seen("branch", "fw-2", "192.0.2.2", NOW_NS + 10 * MINUTE_NS)
+
+    assert {"fw-1": False} == {n: k.keeps_only for n, k in keys(silences, rule, NOW_NS + 20 * MINUTE_NS).items()}
+    found = keys(silences, rule, NOW_NS + 41 * MINUTE_NS)
+    assert {"every device of site branch": False, "fw-1": True, "fw-2": True} == {
+        name: key.keeps_only for name, key in found.items()
+    }
+    assert {"devices": ["fw-1", "fw-2"], "number_of_devices": 2} == found["every device of site branch"].details
+
+
+def test_behind_a_relay(rule: Rule) -> None:
+    """When a relay is cut off, the devices of the site that send by themselves go on."""
+    silences = Silences([], ("192.0.2.9",), NOW_NS)
+    seen_for_a_day(silences, "", "fw-1", "fw-2")
+    seen_for_a_day(silences, "", "fw-3", peer="192.0.2.3")
+    silences.seen("", "fw-3", "192.0.2.3", NOW_NS + 19 * MINUTE_NS)
+
+    found = keys(silences, rule, NOW_NS + 20 * MINUTE_NS)
+    assert ["every device behind 192.0.2.9"] == [name for name, key in found.items() if not key.keeps_only]
+
+
+def test_pauses_are_measured_and_stored(rule: Rule) -> None:
+    """By day; the pause over a stop of the collector is not the device's."""
+    silences = Silences([], (), NOW_NS)
+    silences.restore("", "fw-1", "192.0.2.1", NOW_NS - 3 * DAY_NS, NOW_NS - DAY_NS, {19_990: 1, 19_998: 5})
+    for minute in (1, 3, 4):
+        silences.seen("", "fw-1", "192.0.2.1", NOW_NS + minute * MINUTE_NS)
+
+    [told] = silences.changed()
+    assert ("", "fw-1", {19_998: 5, 20_000: 2 * MINUTE_NS}) == (told.site, told.name, told.gaps)
+    assert [] == silences.changed()
