@@ -286,6 +286,8 @@ class Config(Strict):
     port_watchlist: Annotated[FilePath, AfterValidator(_existing_file)] = Field(
         default_factory=lambda: data.conf("port-watchlist.csv")
     )
+    hosts: Annotated[FilePath, AfterValidator(_existing_file)] = Field(default_factory=lambda: data.conf("hosts.csv"))
+    """Names and roles of addresses."""
     profiles_dir: Annotated[FilePath, AfterValidator(_existing_folder)] | None = None
     rules_dir: Annotated[FilePath, AfterValidator(_existing_folder)] | None = None
     relays: Annotated[tuple[Network, ...], Field(strict=False)] = ()

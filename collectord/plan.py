@@ -15,9 +15,11 @@ from typing import Any
 from collectord import config as configuration
 from collectord import data, toml
 from collectord.config import Bounds, Config
+from collectord.detect import hosts as hosts_file
 from collectord.detect import rule_files
 from collectord.detect import rules as rule_values
 from collectord.detect import watchlist as watchlist_file
+from collectord.detect.hosts import Hosts
 from collectord.detect.rules import Rule
 from collectord.detect.watchlist import Watchlist
 from collectord.engine import Engine, Plan, PlanError
@@ -37,6 +39,7 @@ class Setup:
     profiles: tuple[Document, ...]
     rules: tuple[Rule, ...]
     watchlist: Watchlist
+    hosts: Hosts
     plan: Plan
     definitions: tuple[CounterDefinition, ...]
 
@@ -87,6 +90,11 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
         watchlist = watchlist_file.load(config.port_watchlist)
     except ConfigError as error:
         problems += error.problems
+    hosts = Hosts()
+    try:
+        hosts = hosts_file.load(config.hosts)
+    except ConfigError as error:
+        problems += error.problems
     plan = _plan(config, profiles, rules, watchlist)
     definitions = tuple(
         replace(definition, capacity=config.bounds.keys_per_counter)
@@ -95,7 +103,7 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
     problems += _wrong_in_plan(plan, definitions, profiles)
     if problems:
         raise ConfigError(problems)
-    return Setup(config, profiles, rules, watchlist, plan, definitions)
+    return Setup(config, profiles, rules, watchlist, hosts, plan, definitions)
 
 
 def _files(folder: Path | None) -> list[Path]:

@@ -8,14 +8,13 @@ A line with several ports, protocols, directions or actions is multiplied out: e
 The column App is read and never compared (as in the original rules): the port alone decides.
 """
 
-import csv
-import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from collectord.detect import csv_file
 from collectord.detect.attack import TACTICS, tactic
 from collectord.errors import ConfigError, Problem
 from collectord.model import KeyValue, Severity
@@ -37,14 +36,11 @@ COLUMNS = (
 
 ANY = "*"
 
-MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_ROWS = 100_000
 """Rows after multiplying out: far above any real list, keeps a slip from filling memory."""
 MAX_THRESHOLD = 10**15
 MAX_NAME_CHARACTERS = 128
 MAX_DESCRIPTION_CHARACTERS = 1_000
-SHOWN_CHARACTERS = 60
-"""Most of a wrong cell that a report repeats."""
 
 
 class RowType(StrEnum):
@@ -123,20 +119,7 @@ def load(path: Path) -> Watchlist:
     Raises:
         ConfigError: everything that is wrong in it, each with its line.
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([Problem(str(path), None, "", f"can't be read: {error.strerror}".lower())]) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ConfigError([Problem(str(path), None, "", f"is larger than {MAX_FILE_BYTES // 1024 // 1024} MiB")])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problem = Problem(str(path), line, "", f"byte 0x{content[error.start]:02x} is not UTF-8", "save it as UTF-8")
-        raise ConfigError([problem]) from error
-    return parse(text, str(path))
+    return parse(csv_file.read_text(path), str(path))
 
 
 def parse(text: str, file: str) -> Watchlist:
@@ -148,11 +131,11 @@ def parse(text: str, file: str) -> Watchlist:
     """
     problems: list[Problem] = []
     rows: list[WatchRow] = []
-    records = _records(text, file, problems)
+    records = csv_file.records(text, file, problems)
     header = next(records, None)
     if header is None:
         raise ConfigError(problems or [Problem(file, None, "", "is empty", f"the first line is {','.join(COLUMNS)}")])
-    columns = _columns(header, file, problems)
+    columns = csv_file.columns(header, COLUMNS, file, problems)
     if columns:
         for line, cells in records:
             if len(cells) != len(columns):
@@ -171,35 +154,6 @@ def parse(text: str, file: str) -> Watchlist:
 
 def _fits(wanted: str, value: str) -> bool:
     return wanted == ANY or (value != "" and wanted.casefold() == value.casefold())
-
-
-def _records(text: str, file: str, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
-    """(line where it starts, cells) of each record that is not blank; ends with a problem at broken CSV."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            hint = "a quote opened there is closed nowhere, or something stands behind a closing one"
-            problems.append(Problem(file, line, "", f"is not CSV: {error}", hint))
-            return
-        if any(cell.strip() for cell in cells):
-            yield line, cells
-
-
-def _columns(header: tuple[int, list[str]], file: str, problems: list[Problem]) -> list[str]:
-    """The names in the header line, spelt as ours; empty if they are not the right ones."""
-    line, cells = header
-    known = {name.casefold(): name for name in COLUMNS}
-    columns = [known.get(cell.strip().casefold(), cell.strip()) for cell in cells]
-    reasons = [f"the column {name} is missing" for name in COLUMNS if name not in columns]
-    reasons += [f"unknown column {_shown(name)}" for name in columns if name not in COLUMNS]
-    reasons += [f"the column {name} is there twice" for name in COLUMNS if columns.count(name) > 1]
-    problems.extend(Problem(file, line, "", reason, f"columns: {', '.join(COLUMNS)}") for reason in reasons)
-    return [] if reasons else columns
 
 
 class _Line:
@@ -252,7 +206,7 @@ class _Line:
             if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 65_535 and len(text) <= 9:
                 ports.append(int(text))
             else:
-                self._wrong("Ports", f"expected a port from 1 to 65535, got {_shown(text)}")
+                self._wrong("Ports", f"expected a port from 1 to 65535, got {csv_file.shown(text)}")
         if not self._list("Ports"):
             self._wrong("Ports", "is empty")
         return list(dict.fromkeys(ports))
@@ -264,7 +218,7 @@ class _Line:
         elif text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= MAX_THRESHOLD:
             return int(text)
         else:
-            self._wrong("Threshold", f"expected a whole number from 0, got {_shown(text)}")
+            self._wrong("Threshold", f"expected a whole number from 0, got {csv_file.shown(text)}")
         return None
 
     def _tactics(self) -> tuple[str, ...]:
@@ -272,7 +226,7 @@ class _Line:
         for text in self._list("Tactic"):
             name = tactic(text)
             if name is None:
-                self._wrong("Tactic", f"unknown tactic {_shown(text)}", f"known: {', '.join(TACTICS)}")
+                self._wrong("Tactic", f"unknown tactic {csv_file.shown(text)}", f"known: {', '.join(TACTICS)}")
             elif name not in found:
                 found.append(name)
         return tuple(found)
@@ -283,7 +237,7 @@ class _Line:
             if word.casefold() == text.casefold():
                 return word
         names = ", ".join(word.capitalize() for word in known)
-        self._wrong(column, f"expected one of {names}, got {_shown(text)}")
+        self._wrong(column, f"expected one of {names}, got {csv_file.shown(text)}")
         return ""
 
     def _text(self, column: str, most_characters: int) -> str:
@@ -302,8 +256,3 @@ class _Line:
     def _wrong(self, column: str, reason: str, hint: str = "") -> None:
         self._fine = False
         self._problems.append(Problem(self._file, self._line, column, reason, hint))
-
-
-def _shown(text: str) -> str:
-    shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
-    return f'"{shown if shown.isprintable() else shown.encode("unicode_escape").decode()}"'

@@ -125,15 +125,17 @@ def shipped(tmp_path: Path, *, optional: bool) -> Path:
             (tmp_path / name).mkdir()
         written(tmp_path, "public\n", "snmp-community").chmod(0o640)
     written(tmp_path, "", "port-watchlist.csv")
+    written(tmp_path, "", "hosts.csv")
     return written(tmp_path, text)
 
 
 def test_shipped_file_holds_the_defaults(tmp_path: Path) -> None:
-    """What it sets is what the code does without it; only the watchlist is the copy beside it."""
+    """What it sets is what the code does without it; only the lists are the copies beside it."""
     config = load(shipped(tmp_path, optional=False))
 
-    assert tmp_path / "port-watchlist.csv" == config.port_watchlist
-    assert Config() == config.model_copy(update={"port_watchlist": Config().port_watchlist})
+    assert (tmp_path / "port-watchlist.csv", tmp_path / "hosts.csv") == (config.port_watchlist, config.hosts)
+    shipped_lists = {"port_watchlist": Config().port_watchlist, "hosts": Config().hosts}
+    assert Config() == config.model_copy(update=shipped_lists)
 
 
 def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
@@ -189,8 +191,7 @@ def test_problems_name_their_own_file(tmp_path: Path) -> None:
     written(tmp_path, "[[output]]\nname = unquoted\n", "conf.d/3.toml")
 
     assert refused(path) == [
-        "collectord.toml:1: x: unknown key (known keys: state_dir, control_socket, internal_networks, port_watchlist,"
-        " profiles_dir, rules_dir, relays, device, log, listener, output, snmp, bounds, store)",
+        f"collectord.toml:1: x: unknown key (known keys: {', '.join(Config.model_fields)})",
         'conf.d/1.toml:3: listener[1].name: "a" is the name of listener[0] already',
         "conf.d/1.toml:5: listener[1].port: expected at least 0, got the number -1",
         'conf.d/1.toml:6: listener[1].site: expected at most 64 characters, and not "*"',

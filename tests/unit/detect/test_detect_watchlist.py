@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectord.detect import watchlist
+from collectord.detect import csv_file, watchlist
 from collectord.detect.watchlist import COLUMNS, RowType, ThresholdType, Watchlist, WatchRow
 from collectord.errors import ConfigError
 from collectord.model import Severity
@@ -190,7 +190,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ConfigError, match=r"w.csv:2: byte 0xff is not UTF-8"):
         watchlist.load(path)
 
-    monkeypatch.setattr(watchlist, "MAX_FILE_BYTES", 4)
+    monkeypatch.setattr(csv_file, "MAX_FILE_BYTES", 4)
     with pytest.raises(ConfigError, match="is larger than"):
         watchlist.load(path)
 
