@@ -1,11 +1,22 @@
-//! Which profile reads a message: literal bytes decide, in one look at the start of the content.
+//! Which profile reads a message: literal bytes at the start of the content decide, and no profile is tried after the other.
+//!
+//! A literal at the very start is compared at once. Signs without one are found by a literal of their own, in one walk over
+//! the text for all of them; the rest of a sign is looked for only then. Nothing is remembered of earlier messages: a sign
+//! may be chosen only after every more demanding one was ruled out, so a memory could spare no look without changing what
+//! a message is read as.
 
+use super::literals::{Literals, Walk};
 use super::words::Words;
 use memchr::memmem::Finder;
+use std::cmp::Reverse;
 
 /// How far into the content a `contains` literal is looked for, in bytes: the products that need one name themselves in
 /// the first few fields, and a longer look would let a message's later text choose its reader.
 const CONTAINS_WITHIN: usize = 512;
+
+/// Most literals that are looked for one by one in a message that starts as their signs say; of more, one walk for all of
+/// them is cheaper. (A search takes half an instruction per byte, the walk eight.)
+const FEW_LITERALS: usize = 8;
 
 /// One alternative of a profile's `detect`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,17 +40,55 @@ impl Sign {
     }
 }
 
+/// A sign at work.
 struct Candidate {
-    starts: Box<[u8]>,
+    starts: Start,
+    /// Literals that must stand in the text; of a sign in the crowd all but the one that it is found by.
     contains: Vec<Finder<'static>>,
     profile: usize,
+    /// Once it fits, no other profile's sign that demands more can.
+    is_settled: bool,
 }
 
 impl Candidate {
-    fn fits(&self, content: &[u8]) -> bool {
-        let near = content.get(..CONTAINS_WITHIN).unwrap_or(content);
-        content.starts_with(&self.starts) && self.contains.iter().all(|literal| literal.find(near).is_some())
+    fn fits(&self, content: &[u8], first_eight: u64) -> bool {
+        self.starts.fits(content, first_eight)
+            && self.contains.iter().all(|literal| literal.find(near(content)).is_some())
     }
+}
+
+/// What a content must start with.
+struct Start {
+    literal: Box<[u8]>,
+    /// Its first eight bytes as a number, and the bits of them that count.
+    word: u64,
+    mask: u64,
+}
+
+impl Start {
+    fn new(literal: &str) -> Self {
+        let literal = literal.as_bytes();
+        let counting: Vec<u8> = literal.iter().map(|_| u8::MAX).collect();
+        Self { literal: literal.into(), word: first_eight(literal), mask: first_eight(&counting) }
+    }
+
+    /// Most starts differ in their first bytes: that takes no more than a comparison. `first_eight` is the content's.
+    fn fits(&self, content: &[u8], first_eight: u64) -> bool {
+        first_eight & self.mask == self.word && content.starts_with(&self.literal)
+    }
+}
+
+/// The first eight bytes of a text as a number.
+fn first_eight(text: &[u8]) -> u64 {
+    text.first_chunk().map_or_else(
+        || text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        |bytes| u64::from_le_bytes(*bytes),
+    )
+}
+
+/// Where a `contains` literal must stand.
+fn near(content: &[u8]) -> &[u8] {
+    content.get(..CONTAINS_WITHIN).unwrap_or(content)
 }
 
 /// Vendor prefix, product prefix, profile.
@@ -106,15 +155,16 @@ impl<'c> Named<'c> {
     }
 }
 
-/// The signs of all profiles, sorted so that one look decides.
+/// The signs of all profiles. A rank is a place in `candidates`.
 #[derive(Default)]
 pub struct Detector {
-    /// Candidates by the first byte of their `starts` literal, the most demanding first.
-    by_first_byte: Vec<Vec<Candidate>>,
-    /// Candidates without a `starts` literal.
-    anywhere: Vec<Candidate>,
-    /// Candidates for what no other one fits.
-    fallbacks: Vec<Candidate>,
+    /// The best first: with `starts`, without, fallbacks; among each the most demanding first.
+    candidates: Vec<Candidate>,
+    /// Ranks by first byte of `starts`: those that are compared at once.
+    direct: Vec<Direct>,
+    crowd: Crowd,
+    /// Ranks of what says neither how the content starts nor what it contains, or is a fallback by its start.
+    plain: Vec<usize>,
     cef: Products,
     leef: Products,
     /// The same of fallbacks: what no other sign fits, whatever its kind.
@@ -122,38 +172,66 @@ pub struct Detector {
     leef_fallbacks: Products,
 }
 
+/// The candidates for contents with one first byte.
+#[derive(Default)]
+struct Direct {
+    ranks: Vec<usize>,
+    /// Whether more of them are in the crowd.
+    is_crowded: bool,
+}
+
+/// Candidates that are found by one literal each: the one that the fewest other signs have, the longest of several.
+#[derive(Default)]
+struct Crowd {
+    literals: Literals,
+    /// Ranks by number of the literal.
+    members: Vec<Vec<usize>>,
+}
+
 impl Detector {
     /// A detector for the profiles' signs, given as (profile number, sign).
     pub fn new(signs: impl IntoIterator<Item = (usize, Sign)>) -> Self {
-        let mut signs: Vec<(usize, Sign)> = signs.into_iter().collect();
-        signs.sort_by_key(|(_, sign)| (sign.fallback, std::cmp::Reverse(sign.weight())));
-        let mut detector = Self { by_first_byte: (0..256).map(|_| Vec::new()).collect(), ..Self::default() };
+        let (products, mut signs): (Vec<_>, Vec<_>) =
+            signs.into_iter().partition(|(_, sign)| sign.cef.is_some() || sign.leef.is_some());
         let products = |fallback: bool, product: fn(&Sign) -> Option<&(String, String)>| {
-            let listed = signs.iter().filter(|(_, sign)| sign.fallback == fallback);
+            let listed = products.iter().filter(|(_, sign)| sign.fallback == fallback);
             Products::new(listed.filter_map(|(profile, sign)| Some((*profile, product(sign)?))))
         };
-        detector.cef = products(false, |sign| sign.cef.as_ref());
-        detector.leef = products(false, |sign| sign.leef.as_ref());
-        detector.cef_fallbacks = products(true, |sign| sign.cef.as_ref());
-        detector.leef_fallbacks = products(true, |sign| sign.leef.as_ref());
-        for (profile, sign) in signs {
-            if sign.cef.is_some() || sign.leef.is_some() {
-                continue;
+        signs
+            .sort_by_key(|(_, sign)| (sign.fallback, !sign.fallback && sign.starts.is_empty(), Reverse(sign.weight())));
+        let mut detector = Self {
+            direct: (0..256).map(|_| Direct::default()).collect(),
+            cef: products(false, |sign| sign.cef.as_ref()),
+            leef: products(false, |sign| sign.leef.as_ref()),
+            cef_fallbacks: products(true, |sign| sign.cef.as_ref()),
+            leef_fallbacks: products(true, |sign| sign.leef.as_ref()),
+            ..Self::default()
+        };
+        let mut keys: Vec<&str> = Vec::new();
+        for (rank, (profile, sign)) in signs.iter().enumerate() {
+            let key = if has_few_literals(sign, &signs) { None } else { key(sign, &signs) };
+            let first = sign.starts.bytes().next().filter(|_| !sign.fallback);
+            let direct = first.and_then(|byte| detector.direct.get_mut(usize::from(byte)));
+            match (key, direct) {
+                (Some(key), direct) => {
+                    let number = keys.iter().position(|known| *known == key).unwrap_or(keys.len());
+                    keys.extend((number == keys.len()).then_some(key));
+                    detector.crowd.members.resize(keys.len(), Vec::new());
+                    detector.crowd.members.get_mut(number).into_iter().for_each(|members| members.push(rank));
+                    direct.into_iter().for_each(|direct| direct.is_crowded = true);
+                }
+                (None, Some(direct)) => direct.ranks.push(rank),
+                (None, None) => detector.plain.push(rank),
             }
-            let candidate = Candidate {
-                starts: sign.starts.as_bytes().into(),
-                contains: sign.contains.iter().map(|literal| Finder::new(literal).into_owned()).collect(),
-                profile,
-            };
-            if sign.fallback {
-                detector.fallbacks.push(candidate);
-                continue;
-            }
-            match sign.starts.as_bytes().first().and_then(|first| detector.by_first_byte.get_mut(usize::from(*first))) {
-                Some(list) => list.push(candidate),
-                None => detector.anywhere.push(candidate),
-            }
+            let others = sign.contains.iter().filter(|literal| key != Some(literal.as_str()));
+            detector.candidates.push(Candidate {
+                starts: Start::new(&sign.starts),
+                contains: others.map(|literal| Finder::new(literal).into_owned()).collect(),
+                profile: *profile,
+                is_settled: is_settled(rank, &signs),
+            });
         }
+        detector.crowd.literals = Literals::new(&keys);
         detector
     }
 
@@ -170,20 +248,65 @@ impl Detector {
         if let Some(profile) = named.and_then(|named| products?.find(named)) {
             return Some(profile);
         }
-        let first = content.first()?;
-        let listed = self.by_first_byte.get(usize::from(*first)).into_iter().flatten();
-        listed
-            .chain(&self.anywhere)
-            .chain(&self.fallbacks)
-            .find(|candidate| candidate.fits(content))
-            .map(|candidate| candidate.profile)
-            .or_else(|| fallbacks?.find(named?))
+        match self.rank(content) {
+            Some(rank) => self.candidates.get(rank).map(|candidate| candidate.profile),
+            None => fallbacks?.find(named?),
+        }
     }
+
+    /// The rank of the best sign that fits.
+    fn rank(&self, content: &[u8]) -> Option<usize> {
+        let direct = self.direct.get(usize::from(*content.first()?))?;
+        let first_eight = first_eight(content);
+        let fits = |rank: usize| self.candidates.get(rank).filter(|candidate| candidate.fits(content, first_eight));
+        let first_of = |ranks: &[usize]| ranks.iter().copied().find(|rank| fits(*rank).is_some());
+        let mut best = first_of(&direct.ranks);
+        if best.is_some() && !direct.is_crowded {
+            return best;
+        }
+        best = best.or_else(|| first_of(&self.plain));
+        let mut walk = Walk::new(near(content));
+        while let Some(found) = self.crowd.literals.next(&mut walk) {
+            for rank in found.iter().filter_map(|number| self.crowd.members.get(*number)).flatten().copied() {
+                if best.is_some_and(|best| best <= rank) {
+                    continue;
+                }
+                if let Some(candidate) = fits(rank) {
+                    best = Some(rank);
+                    if candidate.is_settled {
+                        return best;
+                    }
+                }
+            }
+        }
+        best
+    }
+}
+
+/// Whether a message that starts as this sign says has few literals to be looked for.
+fn has_few_literals(sign: &Sign, signs: &[(usize, Sign)]) -> bool {
+    let same_start = |other: &Sign| !other.starts.is_empty() && sign.starts.starts_with(&other.starts);
+    let literals = signs.iter().filter(|(_, other)| same_start(other)).map(|(_, other)| other.contains.len()).sum();
+    !sign.starts.is_empty() && !sign.fallback && (0..=FEW_LITERALS).contains(&literals)
+}
+
+/// The literal that a sign is found by: what few other signs have says most.
+fn key<'s>(sign: &'s Sign, signs: &[(usize, Sign)]) -> Option<&'s str> {
+    let shared = |literal: &String| signs.iter().filter(|(_, other)| other.contains.contains(literal)).count();
+    sign.contains.iter().min_by_key(|literal| (shared(literal), Reverse(literal.len()))).map(String::as_str)
+}
+
+/// Whether no better sign of another profile can fit where this one does.
+fn is_settled(rank: usize, signs: &[(usize, Sign)]) -> bool {
+    let Some((profile, sign)) = signs.get(rank) else { return false };
+    let excludes = |other: &Sign| !other.starts.starts_with(&sign.starts) && !sign.starts.starts_with(&other.starts);
+    signs.iter().take(rank).all(|(other, better)| other == profile || excludes(better))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn starts(literal: &str, contains: &[&str]) -> Sign {
         Sign { starts: literal.into(), contains: contains.iter().map(|c| (*c).into()).collect(), ..Sign::default() }
@@ -243,5 +366,57 @@ mod tests {
         let mut content = vec![b'x'; CONTAINS_WITHIN];
         content.extend_from_slice(b",TRAFFIC,");
         assert_eq!(None, detector.detect(&content));
+    }
+
+    #[test]
+    fn signs_that_many_share_a_start_with_are_found_by_their_own_literal() {
+        let types: Vec<String> = (b'A'..=b'Z').map(|letter| format!(",{},", char::from(letter))).collect();
+        let mut signs: Vec<(usize, Sign)> = types.iter().map(|kind| (0, starts("1,", &[kind]))).collect();
+        signs.extend([(1, starts("1,", &[])), (2, starts("1,", &[",K,", ",more,"])), (3, starts("", &[",Z,more,"]))]);
+        let detector = Detector::new(signs);
+        assert_eq!(Some(0), detector.detect(b"1,x,K,y"));
+        assert_eq!(Some(0), detector.detect(b"1,x,Z,more,"));
+        assert_eq!(Some(1), detector.detect(b"1,x,y"));
+        assert_eq!(Some(2), detector.detect(b"1,x,K,A,more,y"));
+        assert_eq!(Some(3), detector.detect(b"2,x,Z,more,"));
+        assert_eq!(None, detector.detect(b"2,x,K,y"));
+    }
+
+    #[test]
+    fn a_start_longer_than_the_content_does_not_fit() {
+        let detector = Detector::new([(0, starts("ab\0\0", &[])), (1, starts("abcdefghij", &[]))]);
+        assert_eq!(None, detector.detect(b"ab"));
+        assert_eq!(None, detector.detect(b"abcdefgh"));
+        assert_eq!(Some(1), detector.detect(b"abcdefghij"));
+    }
+
+    /// The plain way: every sign in turn, the best first.
+    fn in_turn(signs: &[(usize, Sign)], content: &[u8]) -> Option<usize> {
+        let mut signs: Vec<&(usize, Sign)> = signs.iter().collect();
+        signs
+            .sort_by_key(|(_, sign)| (sign.fallback, !sign.fallback && sign.starts.is_empty(), Reverse(sign.weight())));
+        let text = String::from_utf8_lossy(content);
+        let near = &text[..text.len().min(CONTAINS_WITHIN)];
+        let fits =
+            |sign: &Sign| text.starts_with(&sign.starts) && sign.contains.iter().all(|c| near.contains(c.as_str()));
+        signs.into_iter().find(|(_, sign)| fits(sign)).map(|(profile, _)| *profile)
+    }
+
+    fn signs() -> impl Strategy<Value = Vec<(usize, Sign)>> {
+        let sign = ("[ab]{0,2}|[ab]{9}", prop::collection::vec("[abc]{1,4}", 0..4), 0..6_u8);
+        let sign =
+            sign.prop_map(|(starts, contains, kind)| Sign { starts, contains, fallback: kind == 0, ..Sign::default() });
+        prop::collection::vec((0..5_usize, sign), 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn agrees_with_trying_all_signs_in_turn(signs in signs(), content in "[abc]{1,24}|[ab]{500,520}c{0,3}") {
+            let signs: Vec<(usize, Sign)> = signs.into_iter().filter(|(_, s)| s.weight() > 0).collect();
+            let detector = Detector::new(signs.clone());
+            prop_assert_eq!(in_turn(&signs, content.as_bytes()), detector.detect(content.as_bytes()));
+        }
     }
 }

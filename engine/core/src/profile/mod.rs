@@ -5,6 +5,7 @@
 //! a lean one serves the counters; a test holds that both give the same values.
 
 pub mod detect;
+mod literals;
 pub mod spec;
 pub mod steps;
 pub mod words;
