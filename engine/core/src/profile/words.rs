@@ -6,12 +6,26 @@
 /// A fixed set of words, each with its number in the order given.
 #[derive(Debug, Default)]
 pub struct Words {
-    known: Vec<Box<[u8]>>,
+    known: Vec<Known>,
     /// Per length (the longest ones share a place) the first letters that occur, a bit each: what has none of them is
     /// turned away before it is hashed. Empty words have a bit of their own.
     firsts: Vec<u64>,
     /// Open addressing, a power of two long, at most a quarter full; [`EMPTY`] ends a probe.
     table: Vec<u16>,
+}
+
+#[derive(Debug)]
+struct Known {
+    word: Box<[u8]>,
+    ends: Ends,
+}
+
+impl Known {
+    /// Mostly a device writes a word just as the profile does, and mostly both ends are all of it: two comparisons then.
+    fn is(&self, word: &[u8], ends: Ends) -> bool {
+        let is_exact = self.ends == ends && self.word.len() == word.len() && word.len() <= ENDS_BYTES;
+        is_exact || self.word.eq_ignore_ascii_case(word)
+    }
 }
 
 const EMPTY: u16 = u16::MAX;
@@ -39,7 +53,7 @@ impl Words {
             }
             let number = u16::try_from(set.known.len()).unwrap_or(EMPTY);
             if number != EMPTY && set.find(&word).is_none() {
-                let mut place = set.first_place(&word);
+                let mut place = set.first_place(&word, Ends::of(&word));
                 while set.table.get(place).is_some_and(|taken| *taken != EMPTY) {
                     place = set.next_place(place);
                 }
@@ -47,7 +61,8 @@ impl Words {
                     *free = number;
                 }
             }
-            set.known.push(word);
+            let ends = Ends::of(&word);
+            set.known.push(Known { word, ends });
         }
         set
     }
@@ -60,22 +75,23 @@ impl Words {
     }
 
     fn look_up(&self, word: &[u8]) -> Option<usize> {
-        let mut place = self.first_place(word);
+        let ends = Ends::of(word);
+        let mut place = self.first_place(word, ends);
         loop {
             let number = *self.table.get(place)?;
             if number == EMPTY {
                 return None;
             }
             let number = usize::from(number);
-            if self.known.get(number).is_some_and(|known| known.eq_ignore_ascii_case(word)) {
+            if self.known.get(number).is_some_and(|known| known.is(word, ends)) {
                 return Some(number);
             }
             place = self.next_place(place);
         }
     }
 
-    fn first_place(&self, word: &[u8]) -> usize {
-        let hash = fold(word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn first_place(&self, word: &[u8], ends: Ends) -> usize {
+        let hash = (ends.folded() ^ (word.len() as u64).wrapping_mul(0x0100_0193)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // The table is small: the upper half of a multiplicative hash is the well mixed one.
         usize::try_from(hash >> 32).unwrap_or(0) & self.table.len().wrapping_sub(1)
     }
@@ -85,18 +101,33 @@ impl Words {
     }
 }
 
-/// First bytes, last bytes and length in one number, without letter case.
-fn fold(word: &[u8]) -> u64 {
-    // Sets the bit by which ASCII letters differ in case; that other bytes change too does no harm in a hash.
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    let mixed = if let (Some(first), Some(last)) = (word.first_chunk::<8>(), word.last_chunk::<8>()) {
-        (u64::from_le_bytes(*first) | LOWER) ^ (u64::from_le_bytes(*last) | LOWER).rotate_left(21)
-    } else if let (Some(first), Some(last)) = (word.first_chunk::<4>(), word.last_chunk::<4>()) {
-        (u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32) | LOWER
-    } else {
-        word.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) | LOWER
-    };
-    mixed ^ (word.len() as u64).wrapping_mul(0x0100_0193)
+/// First and last bytes of a word, as numbers; together with its length they are all of it up to [`ENDS_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends {
+    first: u64,
+    last: u64,
+}
+
+const ENDS_BYTES: usize = 16;
+
+impl Ends {
+    #[inline]
+    fn of(word: &[u8]) -> Self {
+        if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
+            Self { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) }
+        } else if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
+            Self { first: u64::from(u32::from_le_bytes(*first)), last: u64::from(u32::from_le_bytes(*last)) }
+        } else {
+            Self { first: word.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), last: 0 }
+        }
+    }
+
+    /// Both in one number, without letter case.
+    fn folded(self) -> u64 {
+        // Sets the bit by which ASCII letters differ in case; that other bytes change too does no harm in a hash.
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        (self.first | LOWER) ^ (self.last | LOWER).rotate_left(21)
+    }
 }
 
 #[cfg(test)]
