@@ -163,10 +163,7 @@ def is_shortcut(signs: list[dict[str, Any]], path: KeyPath) -> bool:
 
 def mutants(profile: Profile) -> Iterator[Mutant]:
     """The profile with one part altered at a time, each with the part's path."""
-    for key in ("detect", "id", "separator"):
-        if key in profile and (key != "detect" or len(profile[key]) > 1) and profile[key] != DEFAULTS.get(key):
-            altered = without(profile, (key,), everything=key != "detect")
-            yield from (each for each in altered if not is_shortcut(profile["detect"], each[0]))
+    yield from of_head(profile)
     for key, value in profile.get("set", {}).items():
         if value == DEFAULTS.get(key):
             yield ("set", key), changed(profile, ("set", key), lambda _: "Flow")
@@ -189,6 +186,17 @@ def mutants(profile: Profile) -> Iterator[Mutant]:
             yield from without(profile, (*path, "set", key))
         yield from of_fields(profile, (*path, "fields"))
         yield from of_maps(profile, (*path, "map"))
+
+
+def of_head(profile: Profile) -> Iterator[Mutant]:
+    """What chooses the profile, its message, and what separates its values."""
+    for key in ("detect", "id", "separator"):
+        if key in profile and (key != "detect" or len(profile[key]) > 1) and profile[key] != DEFAULTS.get(key):
+            altered = without(profile, (key,), everything=key != "detect")
+            yield from (each for each in altered if not is_shortcut(profile["detect"], each[0]))
+    if "assign" in profile:
+        # The loader takes either both marks or none.
+        yield ("assign",), removed(removed(profile, ("assign",)), ("separator",))
 
 
 def of_fields(profile: Profile, path: KeyPath) -> Iterator[Mutant]:

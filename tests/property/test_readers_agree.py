@@ -39,8 +39,8 @@ def readers(repository: Path) -> ModuleType:
     return module
 
 
-def engine_for(reader: str, names: tuple[str, ...], detect: dict[str, Any]) -> Engine:
-    """An engine with one profile: six values by these names, the last one an address."""
+def engine_for(reader: str, names: tuple[str, ...], detect: dict[str, Any], **head: str) -> Engine:
+    """An engine with one profile: six values by these names, the last one an address; ``head``: more of its keys."""
     profile = {
         "name": "acme",
         "title": "Acme",
@@ -48,6 +48,7 @@ def engine_for(reader: str, names: tuple[str, ...], detect: dict[str, Any]) -> E
         "EventProduct": "Wall",
         "detect": [detect],
         "reader": reader,
+        **head,
         "fields": {**dict(zip(FIELDS, names, strict=False)), "SrcIpAddr": names[5]},
     }
     plan = Plan(
@@ -85,6 +86,26 @@ KEYS = ("one", "two", "three", "four", "five", "six")
 def as_kv(values: list[str]) -> str:
     quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
     return "acme " + " ".join(f'{key}="{value}"' for key, value in zip(KEYS, quoted, strict=True))
+
+
+def quoted_as(assign: str, separator: str) -> Callable[[list[str]], str]:
+    """Pairs with these marks, each value in quotes."""
+
+    def render(values: list[str]) -> str:
+        quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+        return separator.join(f'{key}{assign}"{value}"' for key, value in zip(KEYS, quoted, strict=True)) + separator
+
+    return render
+
+
+def bare_as(assign: str, separator: str) -> Callable[[list[str]], str]:
+    """Pairs with these marks and without quotes, whatever stands in a value."""
+
+    def render(values: list[str]) -> str:
+        bare = [value.lstrip('" ') for value in values]
+        return separator.join(f"{key}{assign}{value}" for key, value in zip(KEYS, bare, strict=True)) + separator
+
+    return render
 
 
 def as_csv(values: list[str]) -> str:
@@ -129,6 +150,8 @@ CASES: dict[str, Case] = {
     "xml": ("xml", XML_NAMES, {"starts": "<Event>"}, as_xml, "event_xml"),
 }
 
+MARKS = {"ftd": (": ", ", "), "checkpoint": (":", ";"), "bars": ("=", "|")}
+
 ENGINES = {name: engine_for(reader, names, detect) for name, (reader, names, detect, _, _) in CASES.items()}
 
 
@@ -142,3 +165,23 @@ def test_agrees(readers: ModuleType, name: str, values: list[str]) -> None:
     found = getattr(readers, reference)(text)
 
     assert read(ENGINES[name], text) == wanted(found, names)
+
+
+MARKED = {
+    name: engine_for("kv", KEYS, {"starts": KEYS[0]}, assign=assign, separator=separator)
+    for name, (assign, separator) in MARKS.items()
+}
+
+
+@pytest.mark.parametrize("render", [quoted_as, bare_as])
+@pytest.mark.parametrize("name", MARKS)
+@given(values=VALUES)
+def test_agrees_with_other_marks(
+    readers: ModuleType, name: str, render: Callable[[str, str], Callable[[list[str]], str]], values: list[str]
+) -> None:
+    """As above, for pairs whose marks the profile names."""
+    text = render(*MARKS[name])([*values, ADDRESS])
+
+    found = readers.marked(text, *MARKS[name])
+
+    assert read(MARKED[name], text) == wanted(found, KEYS)

@@ -20,6 +20,30 @@ def kv(text: str) -> dict[str, str]:
     return found
 
 
+def marked(text: str, assign: str, separator: str) -> dict[str, str]:
+    r"""
+    Pairs with these marks; a value ends where a separator and another key follow.
+
+    In quotes a backslash stands before ``"`` and itself; without them, before ``=`` where that assigns. A separator
+    behind a backslash ends nothing, nor does one at the end of a value belong to it.
+    """
+    found: dict[str, str] = {}
+    blanks, sep = r"[\x00-\x20]*", re.escape(separator)
+    key = rf"{blanks}(\w[\w.\-\x00-\x20]*){re.escape(assign)}{blanks}"
+    end = rf"(?={sep}{key}|\Z)"
+    value = rf'(?:"((?:[^"\\]|\\.)*)".*?|((?:[^\\]|\\.|\\\Z)*?)){end}'
+    for match in re.finditer(rf"(?:\A|{sep}){key}{value}", text, re.ASCII | re.DOTALL):
+        name, quoted, bare = match[1].strip(), match[2], match[3]
+        if quoted is not None:
+            found.setdefault(name, re.sub(r'\\(["\\])', r"\1", quoted))
+            continue
+        bare = bare.rstrip()
+        while bare.endswith(separator.rstrip()):
+            bare = bare.removesuffix(separator.rstrip()).rstrip()
+        found.setdefault(name, bare.replace("\\=", "=") if assign == "=" else bare)
+    return found
+
+
 def columns(text: str) -> dict[str, str]:
     """RFC 4180 columns, numbered from 1."""
     (row,) = csv.reader([text], strict=True)

@@ -149,6 +149,31 @@ fn everything_wrong_in_a_plan_is_told_at_once() {
 }
 
 #[test]
+fn marks_that_do_not_fit_their_reader_are_told() {
+    for (head, path, reason) in [
+        (json!({"reader": "kv", "assign": ":"}), "separator", "is missing: the kv reader needs it"),
+        (json!({"reader": "kv", "separator": ";"}), "assign", "is missing: the kv reader needs it"),
+        (json!({"reader": "kv", "assign": ":", "separator": ""}), "assign", "1 to 4 bytes"),
+        (json!({"reader": "kv", "assign": " ", "separator": ","}), "assign", "can't start with"),
+        (json!({"reader": "kv", "assign": ":", "separator": ":"}), "assign", "differ in their first byte"),
+        (json!({"reader": "kv", "assign": 5, "separator": ";"}), "assign", "expected a text"),
+        (json!({"reader": "csv", "assign": ":"}), "assign", "belongs to the kv reader"),
+        (json!({"reader": "cef", "assign": ":", "separator": ";"}), "assign", "belongs to the kv reader"),
+        (json!({"reader": "cef", "separator": ";"}), "separator", "belongs to the csv and kv readers"),
+    ] {
+        let mut plan = plan();
+        let profile = plan["profiles"][0].as_object_mut().unwrap();
+        profile.extend(head.as_object().unwrap().clone());
+        let problems = Engine::new(&plan).err().unwrap();
+        let path = format!("profiles[0].{path}");
+        assert!(
+            problems.iter().any(|problem| problem.path == path && problem.reason.contains(reason)),
+            "{head}: {path}: {reason} is not among {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn a_plan_that_is_no_table_is_refused() {
     for plan in [json!(null), json!([]), json!(5), json!({})] {
         assert!(Engine::new(&plan).is_err(), "{plan}");

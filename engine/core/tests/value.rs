@@ -8,7 +8,8 @@
 )]
 
 use collectord_core::value::{
-    Ending, Escape, Form, Ip, Kind, Network, Networks, Raw, Template, cef, csv, ip, json, kv, leef, unescape, xml,
+    Ending, Escape, Form, Ip, Kind, Marks, Network, Networks, Raw, Template, cef, csv, ip, json, kv, leef, unescape,
+    xml,
 };
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -39,6 +40,9 @@ impl<'m> Walk<'m> {
 
 const CONTINUE: ControlFlow<()> = ControlFlow::Continue(());
 
+/// Marks of products: Cisco FTD, Check Point's two forms, and some that share bytes.
+const MARKS: [(&str, &str); 4] = [(": ", ", "), (":", ";"), ("=", "|"), ("=", ", ")];
+
 /// Reads `text` with every reader there is.
 fn walk_all(text: &[u8]) {
     let mut walk = Walk::new(text);
@@ -49,6 +53,16 @@ fn walk_all(text: &[u8]) {
         let _ = unescape(value);
         CONTINUE
     });
+    for (assign, separator) in MARKS {
+        let mut walk = Walk::new(text);
+        Marks::new(assign, separator).unwrap().read(text, |key, value| {
+            assert!(!key.is_empty());
+            walk.step(key);
+            walk.step(value.bytes);
+            let _ = unescape(value);
+            CONTINUE
+        });
+    }
     for separator in [b',', b'\t', b';'] {
         let mut walk = Walk::new(text);
         csv::read(text, separator, |column, value| {
@@ -255,6 +269,10 @@ fn hostile_pieces() -> impl Strategy<Value = Vec<u8>> {
         "=",
         "\\|",
         "src=1",
+        "a: ",
+        ", ",
+        ";",
+        "\\",
     ]);
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat().into_bytes())
 }
@@ -401,6 +419,30 @@ proptest! {
         let text = rendered.join(separator);
         let mut found = Vec::new();
         kv::read(&text, |key, raw| {
+            found.push((String::from_utf8(key.to_vec()).unwrap(), unescape(raw).into_owned()));
+            CONTINUE
+        });
+        let wanted: Vec<_> = pairs.into_iter().map(|(key, value, _)| (key, value)).collect();
+        prop_assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn pairs_with_other_marks_come_back(
+        pairs in prop::collection::vec((key(), value(), any::<bool>()), 0..12),
+        marks in prop::sample::select(MARKS.to_vec()),
+    ) {
+        let (assign, separator) = marks;
+        let rendered: Vec<Vec<u8>> = pairs.iter().map(|(key, value, quote)| {
+            // Without quotes there may be anything but what could end the value, blanks around it, or a quote before it.
+            let ends = [separator.as_bytes()[0], b'"', b'\\'];
+            let bare = !quote && value.trim_ascii() == value.as_slice()
+                && value.iter().all(|byte| !ends.contains(byte) && *byte >= b' ');
+            let value = if bare { value.clone() } else { [b"\"", &escaped(value, b'\\', b"\"\\")[..], b"\""].concat() };
+            [key.as_bytes(), assign.as_bytes(), &value].concat()
+        }).collect();
+        let text = rendered.join(separator.as_bytes());
+        let mut found = Vec::new();
+        Marks::new(assign, separator).unwrap().read(&text, |key, raw| {
             found.push((String::from_utf8(key.to_vec()).unwrap(), unescape(raw).into_owned()));
             CONTINUE
         });
@@ -766,6 +808,13 @@ fn hostile_megabytes_are_read_in_one_walk() {
         b"0:",
         b"1.",
         b"(",
+        b"a, ",
+        b"a: ",
+        b", a: b",
+        b"a;",
+        b"\\|",
+        b"\\\\, ",
+        b"a:\";",
     ];
     let starts: &[&[u8]] = &[
         b"LEEF:1.0|v|p|1|id|a=1",

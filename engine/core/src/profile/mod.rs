@@ -14,7 +14,7 @@ use crate::header::Header;
 use crate::session::{Field, FieldSet, Session};
 use crate::value::json::Found;
 use crate::value::template::Template;
-use crate::value::{Ending, Form, Raw, cef, csv, json, kv, leef, xml};
+use crate::value::{Ending, Form, Marks, Raw, cef, csv, json, kv, leef, xml};
 use detect::Detector;
 use spec::ReaderKind;
 use std::ops::ControlFlow;
@@ -142,6 +142,11 @@ pub struct Profile {
 enum Reader {
     Kv {
         keys: Words,
+    },
+    /// Pairs with marks of the profile's own.
+    Marked {
+        keys: Words,
+        marks: Marks,
     },
     Csv {
         separator: u8,
@@ -357,7 +362,13 @@ impl Reader {
         };
         let paths = || -> (Vec<&str>, Vec<usize>) { of_reader().map(|(number, name)| (name.as_str(), number)).unzip() };
         match spec.reader {
-            ReaderKind::Kv => Self::Kv { keys: Words::new(inputs.iter().map(String::as_str)) },
+            ReaderKind::Kv => {
+                let keys = Words::new(inputs.iter().map(String::as_str));
+                match spec.marks.clone() {
+                    None => Self::Kv { keys },
+                    Some(marks) => Self::Marked { keys, marks },
+                }
+            }
             ReaderKind::Csv => {
                 let mut columns: Vec<Option<usize>> = Vec::new();
                 for (number, name) in of_reader() {
@@ -410,6 +421,12 @@ impl Reader {
         match self {
             Self::Kv { keys } => {
                 kv::read(content, |key, raw| match keys.find(key) {
+                    Some(input) => keep(&mut scratch.raws, input, raw),
+                    None => ControlFlow::Continue(()),
+                });
+            }
+            Self::Marked { keys, marks } => {
+                marks.read(content, |key, raw| match keys.find(key) {
                     Some(input) => keep(&mut scratch.raws, input, raw),
                     None => ControlFlow::Continue(()),
                 });

@@ -5,7 +5,7 @@ use super::detect::Sign;
 use crate::plan::{Problems, Table, kind_of};
 use crate::session::{Case, Counts, Field, Kind, Orientation};
 use crate::value::template::{self, Template};
-use crate::value::{json, xml};
+use crate::value::{Marks, json, xml};
 use serde_json::Value;
 
 /// Which reader takes a product's fields.
@@ -147,6 +147,8 @@ pub struct Profile {
     pub reader: ReaderKind,
     /// Column separator of the CSV reader.
     pub separator: u8,
+    /// Marks of the key and value reader, where they are not `=` and blanks or commas.
+    pub marks: Option<Marks>,
     /// What stands before the text that the reader takes; its holes are inputs, too.
     pub prefix: Option<Template>,
     /// Path of the array whose elements are sessions; only for the JSON reader.
@@ -189,7 +191,7 @@ impl Profile {
                 ReaderKind::Kv
             }
         };
-        let separator = separator(&mut table, problems);
+        let (separator, marks) = separators(&mut table, reader, problems);
         let fallback = table.flag("fallback", problems).unwrap_or(false);
         let mut signs: Vec<Sign> =
             table.list("detect", problems).into_iter().filter_map(|(item, path)| sign(item, path, problems)).collect();
@@ -217,8 +219,22 @@ impl Profile {
         let profile_path = table.own_path().to_owned();
         table.finish(problems);
 
-        let profile =
-            Self { name, vendor, product, signs, reader, separator, prefix, each, id, fields, set, maps, messages };
+        let profile = Self {
+            name,
+            vendor,
+            product,
+            signs,
+            reader,
+            separator,
+            marks,
+            prefix,
+            each,
+            id,
+            fields,
+            set,
+            maps,
+            messages,
+        };
         profile.check(&profile_path, problems);
         (problems.0.len() == before).then_some(profile)
     }
@@ -352,6 +368,45 @@ impl Message {
         table.finish(problems);
         Some(Self { ids, templates, session, counts: counts.unwrap_or(Counts::Always), orientation, fields, set, maps })
     }
+}
+
+/// The column separator, and the marks of pairs.
+fn separators(table: &mut Table<'_>, reader: ReaderKind, problems: &mut Problems) -> (u8, Option<Marks>) {
+    if reader == ReaderKind::Csv {
+        if table.get("assign").is_some() {
+            problems.add(table.path("assign"), "belongs to the kv reader");
+        }
+        return (separator(table, problems), None);
+    }
+    let (assign, separator) = (table.text("assign", problems), table.text("separator", problems));
+    let marks = match (assign, separator) {
+        (None, None) => None,
+        _ if reader != ReaderKind::Kv => {
+            if assign.is_some() {
+                problems.add(table.path("assign"), "belongs to the kv reader");
+            }
+            if separator.is_some() {
+                problems.add(table.path("separator"), "belongs to the csv and kv readers");
+            }
+            None
+        }
+        (Some(assign), Some(separator)) => match Marks::new(assign, separator) {
+            Ok(marks) => Some(marks),
+            Err(error) => {
+                problems.add(table.path("assign"), error.to_string());
+                None
+            }
+        },
+        (Some(_), None) => {
+            problems.add(table.path("separator"), "is missing: the kv reader needs it where assign is given");
+            None
+        }
+        (None, Some(_)) => {
+            problems.add(table.path("assign"), "is missing: the kv reader needs it where separator is given");
+            None
+        }
+    };
+    (b',', marks)
 }
 
 /// What separates columns; a comma by default.

@@ -275,7 +275,8 @@ fn find(text: &[u8], needle: &[u8], escape: Escape) -> Option<(usize, usize)> {
         let mut end = start;
         for wanted in needle {
             let (mut at, mut byte) = rest.next()?;
-            let escapes = matches!(escape, Escape::Kv | Escape::CefHeader | Escape::CefExtension | Escape::Json);
+            let escapes =
+                matches!(escape, Escape::Kv | Escape::CefHeader | Escape::CefExtension | Escape::Leef | Escape::Json);
             if *byte == b'\\' && escapes && *wanted != b'\\' {
                 (at, byte) = rest.next()?;
             }

@@ -33,7 +33,7 @@ pub enum Escape {
     /// `\=` `\\` and `\n` `\r` for the ends of lines. Source: as [`Escape::CefHeader`].
     CefExtension,
     /// `\=` alone: the format has no escapes, but some devices write this one as CEF does. A backslash before anything
-    /// else is a Windows path.
+    /// else is a Windows path. Also of other pairs with `=` and without quotes.
     Leef,
     /// `\"` `\\` `\/` `\b` `\f` `\n` `\r` `\t` `\uXXXX`, with surrogate pairs. Source: RFC 8259, section 7.
     Json,

@@ -112,7 +112,7 @@ fn last_word<const COMMA: bool>(key: &[u8]) -> &[u8] {
 
 /// Where the quote closes (the length of the text if it does not), and whether something in it is escaped.
 #[inline]
-fn closing_quote(text: &[u8], from: usize, quote: u8) -> (usize, Escape) {
+pub(super) fn closing_quote(text: &[u8], from: usize, quote: u8) -> (usize, Escape) {
     let mut at = from;
     let mut escape = Escape::None;
     loop {

@@ -7,6 +7,7 @@
 //! | file | reads |
 //! |---|---|
 //! | [`kv`] | `key=value key="quoted value"`, separated by blanks or by commas |
+//! | [`marked`] | pairs with other marks between key and value and between pairs |
 //! | [`csv`] | columns, numbered from 1 |
 //! | [`cef`] | ArcSight Common Event Format: a header of seven fields and an extension of pairs |
 //! | [`leef`] | IBM `QRadar` Log Event Extended Format: a header of five or six fields and pairs |
@@ -23,6 +24,7 @@ pub mod ip;
 pub mod json;
 pub mod kv;
 pub mod leef;
+pub mod marked;
 mod pairs;
 mod path;
 mod scan;
@@ -31,6 +33,7 @@ pub mod xml;
 
 pub use escape::{Escape, Raw, unescape};
 pub use ip::{Ip, Network, Networks};
+pub use marked::{Marks, MarksError};
 pub use path::PathError;
 pub use template::{Kind, Template, TemplateError};
 
