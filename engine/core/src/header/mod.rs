@@ -83,7 +83,7 @@ impl<'m> Header<'m> {
     ///
     /// * Structured data of RFC 5424: from MSGID on, as Junos says there which message it is
     ///   (`RT_FLOW_SESSION_CREATE [junos@...]`), or from its bracket if MSGID is nil.
-    /// * A second header behind the first one: the content after that. It comes from somebody whose word about the
+    /// * A second header behind the first one, known by its PRI: the content after that. It comes from somebody whose word about the
     ///   device is not to be trusted, so nothing else of it is shown; [`read_relayed`] shows it.
     /// * A tag: what follows it (`app: CEF:0|...`).
     pub fn inner_content(&self) -> Option<&'m [u8]> {
@@ -92,7 +92,9 @@ impl<'m> Header<'m> {
         }
         if let [b'<', ..] = self.message {
             let inner = read(self.message);
-            return inner.severity.is_some().then_some(inner.content);
+            if inner.severity.is_some() {
+                return Some(inner.content);
+            }
         }
         (self.message.len() < self.content.len()).then_some(self.message)
     }
@@ -736,6 +738,15 @@ mod tests {
                 Some("%ASA-6-1: x"),
             ),
             ("<14>", "<166>date=1 logid=2", "<166>date=1 logid=2", Some("date=1 logid=2")),
+            // What starts like a PRI and is none, behind a tag and by itself.
+            (
+                "<14>Nov 22 00:00:02 pc-1 ",
+                "agent: <Event a='b'><System/></Event>",
+                "agent: <Event a='b'><System/></Event>",
+                Some("<Event a='b'><System/></Event>"),
+            ),
+            ("<14>Nov 22 00:00:02 pc-1 ", "agent[7]: <192>x", "agent[7]: <192>x", Some("<192>x")),
+            ("<14>", "<Event/>", "<Event/>", None),
         ] {
             let text = format!("{start}{data}");
             let header = read(text.as_bytes());
