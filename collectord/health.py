@@ -1,0 +1,100 @@
+"""
+What the daemon notices about itself and its devices, as windows for the rules of type ``silence`` and ``gauge``.
+
+Runs within the tick, on the store's thread; what it looks at of listeners and outputs are single numbers.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from collectord.detect.gauges import GaugeKey, Gauges
+from collectord.detect.rules import Rule, RuleType
+from collectord.detect.silence import Pauses, Silences
+from collectord.model import NS_PER_S, Changes, Gauge, Mode, Window
+
+JUDGED_EVERY_NS = 10 * NS_PER_S
+"""Fine enough for limits of minutes; looking at 16,384 devices takes some ms."""
+
+LOSSES = ("no_memory", "panic")
+"""Outcomes that are our own loss. What a peer can bring about with one odd message is counted, and wakes nobody."""
+
+
+class Health:
+    """
+    Gathers the measurements.
+
+    Args:
+        rules: All rules; those of other types are passed over.
+        silences: The devices that are watched.
+        listeners: Names, in the order of the engine's plan.
+        kernel_drops: Messages that the kernel dropped since the start, by listener.
+        outputs_up: Whether the last try of each output went well; None before the first.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        silences: Silences,
+        listeners: Sequence[str],
+        kernel_drops: Callable[[], Mapping[str, int]],
+        outputs_up: Callable[[], Mapping[str, bool | None]],
+    ) -> None:
+        active = [rule for rule in rules if rule.mode is not Mode.OFF]
+        self._silence_rules = [rule for rule in active if rule.type is RuleType.SILENCE]
+        self._gauge_rules = [rule for rule in active if rule.type is RuleType.GAUGE]
+        self._silences = silences
+        self._gauges = Gauges()
+        self._listeners = listeners
+        self._kernel_drops = kernel_drops
+        self._outputs_up = outputs_up
+        self._dropped: dict[str, int] = {}
+        self._failing_since_ns: dict[str, int] = {}
+        self._judged_ns = 0
+
+    def observe(self, changes: Changes, held_back: Mapping[str, int]) -> None:
+        """
+        Takes in what a batch tells.
+
+        Args:
+            changes: The batch.
+            held_back: Alerts that the storm cap held back since the last call, by rule.
+        """
+        now_ns = changes.now_ns
+        clocks: dict[GaugeKey, int] = {}
+        for seen in changes.devices:
+            self._silences.seen(seen.site, seen.name, seen.peer, seen.last_ns)
+            if seen.clock_off_ms is not None:
+                clocks[seen.site, seen.name] = abs(seen.clock_off_ms) // 1000
+        self._gauges.tell(Gauge.CLOCK_OFF_S, clocks)
+        lost = [(("", self._listeners[listener]), n) for listener, outcome, n, _ in changes.ledger if outcome in LOSSES]
+        for name, dropped in self._kernel_drops().items():
+            lost.append((("", name), dropped - self._dropped.get(name, 0)))
+            self._dropped[name] = dropped
+        self._gauges.add(Gauge.MESSAGES_LOST, lost, now_ns)
+        self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)
+
+    def windows(self, now_ns: int) -> list[Window]:
+        """How the rules stand; empty where they were judged just before."""
+        if 0 <= now_ns - self._judged_ns < JUDGED_EVERY_NS:
+            return []
+        self._judged_ns = now_ns
+        self._gauges.tell(Gauge.OUTPUT_FAILING_S, self._failing(now_ns))
+        return [
+            *(self._silences.window(rule, now_ns) for rule in self._silence_rules),
+            *(self._gauges.window(rule, now_ns) for rule in self._gauge_rules),
+        ]
+
+    def pauses(self) -> list[Pauses]:
+        """The devices' pauses that are to be stored."""
+        return self._silences.changed()
+
+    def _failing(self, now_ns: int) -> dict[GaugeKey, int]:
+        """For how long each output fails, in seconds; 0 where it does not."""
+        failing: dict[GaugeKey, int] = {}
+        for name, up in self._outputs_up().items():
+            if up is False:
+                since_ns = self._failing_since_ns.setdefault(name, now_ns)
+                failing["", name] = max(0, now_ns - since_ns) // NS_PER_S
+            else:
+                self._failing_since_ns.pop(name, None)
+                failing["", name] = 0
+        return failing
