@@ -394,6 +394,32 @@ fn a_plan_with_fewer_listeners_or_mistakes_is_refused_and_nothing_changes() {
     assert_eq!(outcome_of(&mut engine, &deny("192.0.2.1", "")), "session");
 }
 
+/// What many items share is worked on once per item: only what is short may be.
+#[test]
+fn items_share_no_long_values() {
+    use collectord_core::profile::SHARED_BYTES;
+    let mut plan = plan();
+    plan["profiles"] = json!([{
+        "name": "flows", "title": "Flows", "EventVendor": "Acme", "EventProduct": "Flows",
+        "detect": [{"starts": "{"}], "reader": "json", "each": "flows[]",
+        "fields": {"DvcId": "device", "SrcIpAddr": "flows[].src", "EventMessage": "flows[].text"},
+    }]);
+    plan["bounds"]["message_bytes"] = json!(65536);
+    let engine = Engine::new(&plan).unwrap();
+    for (length, fits) in [(SHARED_BYTES, true), (SHARED_BYTES + 1, false)] {
+        let long = "x".repeat(length);
+        let flow = json!({"src": "192.0.2.1", "text": long});
+        let answer = engine.parse(json!({"device": long, "flows": [flow, flow]}).to_string().as_bytes(), None);
+
+        let sessions = answer["Sessions"].as_array().unwrap();
+        assert_eq!(sessions.len(), 2);
+        for session in sessions {
+            assert_eq!(session["EventMessage"], long);
+            assert_eq!(session.get("DvcId").is_some(), fits, "{length} bytes");
+        }
+    }
+}
+
 #[test]
 fn one_message_in_full() {
     let engine = engine();

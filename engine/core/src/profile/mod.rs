@@ -27,6 +27,10 @@ pub const MAX_INPUTS: usize = 192;
 /// Most sessions of one message: an Azure flow log holds some hundreds, and 64 KiB hold no more than this of any.
 pub const MAX_ITEMS: usize = 4096;
 
+/// Longest value, in bytes, that items may share: it is worked on once per item, so a longer one would make the work grow
+/// with the square of the message. Azure's resource ids, the longest there are, have some 300 bytes.
+pub const SHARED_BYTES: usize = 1024;
+
 /// What is read of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -287,7 +291,8 @@ impl Profile {
         }
     }
 
-    /// Each item of a JSON text makes a session of its own; values outside of it belong to all that follow.
+    /// Each item of a JSON text makes a session of its own; values outside of it belong to all that follow, unless they
+    /// are longer than [`SHARED_BYTES`]: those are left out.
     fn read_items<'m>(
         &'m self,
         body: &'m [u8],
@@ -303,7 +308,8 @@ impl Profile {
             match found {
                 Found::Value(path, raw) => {
                     if let Some(place) = path_inputs.get(path).and_then(|input| scratch.raws.get_mut(*input)) {
-                        *place = Some(raw);
+                        let fits = raw.bytes.len() <= SHARED_BYTES || !paths.is_shared(path);
+                        *place = fits.then_some(raw);
                     }
                 }
                 Found::Element(level) => {

@@ -55,6 +55,8 @@ pub enum Found<'m> {
 pub struct Paths {
     nodes: Vec<Node>,
     scopes: Vec<usize>,
+    /// Arrays of `each`.
+    arrays: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ impl Paths {
         }
         let items = items.unwrap_or_default();
         let scopes = steps.iter().map(|path| scope(path, &items)).collect();
+        let arrays = items.iter().filter(|step| **step == Step::Each).count();
         let number = steps.len();
         if !items.is_empty() {
             steps.push(items);
@@ -105,12 +108,17 @@ impl Paths {
         if sets.is_full() {
             return Err(error(paths.first().copied().unwrap_or_default(), 0, "together the paths are too many"));
         }
-        Ok(Self { nodes, scopes })
+        Ok(Self { nodes, scopes, arrays })
     }
 
     /// In how many of the arrays of `each` a path lies. 0: it is outside of them, for all items.
     pub fn scope(&self, path: usize) -> usize {
         self.scopes.get(path).copied().unwrap_or(0)
+    }
+
+    /// Whether a path lies outside of the items, so that its value belongs to several of them.
+    pub fn is_shared(&self, path: usize) -> bool {
+        self.scope(path) < self.arrays
     }
 
     /// Hands what stands at the paths to `sink`, in the order of the text, until it breaks off.
