@@ -55,7 +55,7 @@ fuzz: $(ENGINE_STAMP) $(V)/.dev-deps
 	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m hypothesis --timeout=0 $(ARGS)
 
 .PHONY: bench      ## benchmarks; they check their answers and want the release engine
-bench: $(V)/.engine-release $(V)/.dev-deps
+bench: $(V)/.engine-release $(V)/.dev-deps servers
 	$(PY) -m pytest tests/benchmarks --capture=no --timeout=0 $(ARGS)
 
 .PHONY: cover      ## the Python tests with a table of what they reach
@@ -98,7 +98,7 @@ clean:
 help:
 	@sed -n 's/^\.PHONY: *\([a-z-]*\) *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-# Receivers and senders of other projects for the end-to-end tests; without them those tests are skipped.
+# Receivers and senders of other projects for the end-to-end tests, and valgrind; what needs them is skipped without.
 .PHONY: servers
 servers:
 	@tests/fetch_servers.sh || echo 'make: no foreign servers, the tests that need them are skipped' >&2

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptranslate, rsyslogd, smilint) into a folder of
-# the project, without installing anything: an installed snmptrapd or rsyslogd would start with the machine.
+# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptranslate, rsyslogd, smilint), and the one that
+# counts instructions (valgrind), into a folder of the project, without installing anything: an installed snmptrapd or
+# rsyslogd would start with the machine.
 #
 #   tests/fetch_servers.sh [FOLDER]        default: .cache/servers beside the tests
 #
@@ -9,9 +10,9 @@
 set -eu
 
 folder=${1:-$(dirname "$0")/../.cache/servers}
-programs="usr/sbin/snmptrapd usr/bin/snmptranslate usr/sbin/rsyslogd usr/bin/smilint"
+programs="usr/sbin/snmptrapd usr/bin/snmptranslate usr/sbin/rsyslogd usr/bin/smilint usr/bin/valgrind.bin"
 # The SMI base modules, which Debian does not ship with net-snmp, come with Erlang's SNMP compiler.
-wanted="snmptrapd snmp libsnmp-base rsyslog smitools erlang-snmp"
+wanted="snmptrapd snmp libsnmp-base rsyslog smitools erlang-snmp valgrind"
 
 fail() {
     echo "fetch_servers: $*" >&2
@@ -41,7 +42,8 @@ for tool in apt-get apt-cache dpkg-deb dpkg-query ldd; do
     command -v "$tool" >/dev/null || fail "$tool is not here; the tests use the servers on PATH or skip"
 done
 
-# The libraries that this machine does not have: the closure over lib* packages, alternatives included.
+# The libraries that this machine does not have: the closure over lib* packages, alternatives included. The symbols of
+# the C library that valgrind asks for serve tools of it that are not used here.
 packages=""
 queue=$wanted
 while [ -n "$queue" ]; do
@@ -49,7 +51,8 @@ while [ -n "$queue" ]; do
     for package in $queue; do
         case " $packages " in *" $package "*) continue ;; esac
         packages="$packages $package"
-        for library in $(apt-cache depends --important "$package" 2>/dev/null | awk '/Depends: lib/ { print $NF }'); do
+        for library in $(apt-cache depends --important "$package" 2>/dev/null |
+            awk '/Depends: lib/ && !/-dbg$/ { print $NF }'); do
             installed "$library" || next="$next $library"
         done
     done
