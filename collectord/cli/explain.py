@@ -41,7 +41,7 @@ def explain(message: str | None, peer: str | None, config_path: Path | None) -> 
 def lines(setup: Setup, raw: bytes, peer: str | None = None) -> list[str]:
     """The explanation, line by line."""
     answer = json.loads(setup.engine().parse(raw, peer))
-    told = [f"frame:    {len(raw)} bytes", *_header(answer["Header"])]
+    told = [f"frame:    {len(raw)} bytes", *_peer(answer, peer), *_header(answer["Header"])]
     profile = answer["Profile"]
     if profile is None:
         told += [
@@ -62,6 +62,20 @@ def lines(setup: Setup, raw: bytes, peer: str | None = None) -> list[str]:
             told.append("  not counted: another record of the same session is the one that counts")
     if answer["Outcome"] == "session":
         told += _counters(setup, raw, peer)
+    return told
+
+
+def _peer(answer: dict[str, Any], peer: str | None) -> list[str]:
+    """Whether the sender's word about the device is believed."""
+    if peer is None:
+        return []
+    relay, header = answer["Relay"], answer["Header"]
+    if relay is None:
+        return [f"peer:     {shown(peer)} is no configured relay: no host in a header names the device"]
+    told = [f"peer:     {shown(peer)} is a configured relay: the header's host and time are the device's"]
+    if (relay["timestamp"], relay["hostname"]) != (header["timestamp"], header["hostname"]):
+        own = [f"{name} {shown(value)}" for name, value in relay.items() if value is not None]
+        told.append(f"          the relay's own header, in front of the device's: {', '.join(own) or 'priority alone'}")
     return told
 
 

@@ -25,8 +25,9 @@ def parse(by_null: bool, peer: str | None, config_path: Path | None) -> None:
     Read messages on standard input and say how each is understood: one JSON object a line, in order.
 
     Outcome is session, event (understood, but no session), unparsed, empty or too_long. Recovered: the message does not
-    keep its format (CEF, LEEF) and was read as well as it can be. Sessions hold the ASIM
-    NetworkSession fields; AdditionalFields.counted says whether the record counts for the rules.
+    keep its format (CEF, LEEF) and was read as well as it can be. Header is that of the device; Relay is the time and
+    host that a configured relay (--peer) put in front, null of any other peer. Sessions hold the ASIM NetworkSession
+    fields; AdditionalFields.counted says whether the record counts for the rules.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ OUTCOMES = {"session", "event", "unparsed", "empty", "too_long"}
 def is_documented(answer: dict[str, Any]) -> bool:
     """Whether an object has exactly the documented members."""
     return (
-        list(answer) == ["Outcome", "Profile", "Recovered", "Header", "Sessions"]
+        list(answer) == ["Outcome", "Profile", "Recovered", "Header", "Relay", "Sessions"]
         and answer["Outcome"] in OUTCOMES
         and set(answer["Header"]) == HEADER
         and (answer["Outcome"] == "session") == bool(answer["Sessions"])

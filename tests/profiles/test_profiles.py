@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from collectord import data, plan, toml
-from collectord.engine import PlanError
+from collectord.engine import Engine, PlanError
 from collectord.errors import Problem
 from collectord.toml import Document, KeyPath
 
@@ -77,6 +77,23 @@ def test_the_order_of_the_profiles_does_not_matter() -> None:
     engine = plan.sample_engine(replace(SETUP.plan, profiles=BACKWARDS))
 
     assert [problem for document in DOCUMENTS.values() for problem in plan.failing_samples(engine, document)] == []
+
+
+@pytest.mark.parametrize("front", ["<13>Nov 22 10:00:00 relay-01 ", "<13>1 2026-11-22T10:00:00Z relay-01 - - - - "])
+def test_a_relay_in_front_changes_nothing(engine: Any, front: str) -> None:
+    """What it wrote is taken off, and the rest is read as if it came from the device."""
+    relay = "192.0.2.9"
+    behind = Engine(replace(SETUP.plan, relays=(f"{relay}/32",)), ())
+
+    def read(answer: dict[str, Any]) -> Any:
+        sessions = [{field: value for field, value in each.items() if field != "Dvc"} for each in answer["Sessions"]]
+        return answer["Profile"], answer["Outcome"], sessions
+
+    for document in DOCUMENTS.values():
+        for sample in document.values["sample"]:
+            raw = sample["raw"]
+            relayed = json.loads(behind.parse(f"{front}{raw}".encode(), relay))
+            assert read(relayed) == read(json.loads(engine.parse(raw.encode(), None))), raw
 
 
 @pytest.mark.parametrize("name", NAMES)

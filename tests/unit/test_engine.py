@@ -572,7 +572,7 @@ class TestParse:
 
     def parse(self, engine: Engine, message: bytes, peer: str | None = None) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(engine.parse(message, peer))
-        assert list(answer) == ["Outcome", "Profile", "Recovered", "Header", "Sessions"]
+        assert list(answer) == ["Outcome", "Profile", "Recovered", "Header", "Relay", "Sessions"]
         assert list(answer["Header"]) == [
             "facility", "severity", "timestamp", "hostname", "appname", "procid", "msgid", "structured_data", "message",
         ]  # fmt: skip

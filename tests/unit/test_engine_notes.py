@@ -174,6 +174,19 @@ class TestDevices:
 
         assert (seen.name, seen.peer) == ("fw-2", RELAY)
 
+    @pytest.mark.parametrize("inner", ["<13>Jan 15 07:59:00 fw-2 ", "Jan 15 07:59:00 fw-2 "])
+    def test_by_the_header_that_a_relay_put_its_own_in_front_of(self, make: Make, inner: str) -> None:
+        """Its time is that of the device's clock; from anybody else neither is taken."""
+        engine = make(relays=[RELAY])
+        message = acme(header=f"<13>Jan 15 08:00:00 log-1 {inner}")
+        send(engine, message, peer=RELAY)
+        (seen,) = taken(engine).devices
+        send(engine, message)
+        (stranger,) = taken(engine).devices
+
+        assert (seen.name, seen.clock_off_ms, seen.messages["session"]) == ("fw-2", -60_000, 1)
+        assert (stranger.name, stranger.clock_off_ms) == (PEER, 0)
+
     @pytest.mark.parametrize("header", ["<13>", "<13>Jan 15 08:00:00 fw-2 "])
     def test_else_by_the_peer(self, make: Make, header: str) -> None:
         """Anybody can write any host into a header."""

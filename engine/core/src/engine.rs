@@ -8,13 +8,14 @@ use crate::connections::Connections;
 use crate::count::Counters;
 use crate::device::{Devices, Seen, Sighting};
 use crate::frame::{self, Ended, Framer, Room};
+use crate::header::Header;
 use crate::key::{self, Part};
 use crate::plan::Problem;
 use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
 use crate::quarantine::{Group, Quarantine};
 use crate::session::{Field, FieldSet, Orientation, Session};
-use crate::setup::{Bounds, KnownDevices, Listener, Measure, Plan, site_number};
+use crate::setup::{Bounds, Known, KnownDevices, Listener, Measure, Plan, site_number};
 use crate::unmapped::{UnmappedWord, UnmappedWords};
 use crate::value::Form;
 use crate::value::ip::{Ip, Networks};
@@ -379,34 +380,61 @@ impl Engine {
     pub fn parse(&self, message: &[u8], peer: Option<&str>) -> Json {
         let mut page = Page::default();
         let (message, early) = trimmed(message, self.surroundings.bounds.message_bytes);
-        let header = header::read(message);
-        if let Some(outcome) = early {
-            return record::answer(outcome.name(), None, false, &header, &[]);
-        }
         let peer_ip = peer.and_then(|text| crate::value::ip::parse(text.as_bytes()));
-        let known = self.surroundings.known.find(peer_ip, self.relayed_host(&header, peer_ip));
-        let forced = known.and_then(|known| known.profile.as_deref()).and_then(|name| self.full.named(name));
-        let forced = forced.and_then(|number| Some((self.full.get(number)?, header.content)));
-        let Some((profile, text)) = forced.or_else(|| self.full.detect(&header)) else {
-            return record::answer(Outcome::Unparsed.name(), None, false, &header, &[]);
+        let sent = self.surroundings.open(message, peer_ip);
+        let answer = |outcome: Outcome, profile, recovered, sessions: &[Json]| {
+            record::answer(outcome.name(), profile, recovered, &sent.header, sent.relay.as_ref(), sessions)
         };
+        if let Some(outcome) = early {
+            return answer(outcome, None, false, &[]);
+        }
+        let known = self.surroundings.known.find(peer_ip, sent.host());
+        let Some((profile, text)) = sent.profile(&self.full, known) else {
+            return answer(Outcome::Unparsed, None, false, &[]);
+        };
+        // A relay is not the device; where it names nobody, there is no other name than its own.
+        let sender = if sent.host().is_some() { None } else { peer };
         let mut sessions = Vec::new();
         let reading = profile.read(text, &mut page.scratch, &mut page.session, &mut |session| {
             complete(session, self.full.wanted(), &self.surroundings, None);
-            sessions.push(record::session(session, profile, &header, peer));
+            sessions.push(record::session(session, profile, &sent.header, sender));
         });
-        record::answer(
-            outcome_of(reading).name(),
-            Some(profile),
-            page.scratch.form() == Form::Recovered,
-            &header,
-            &sessions,
-        )
+        answer(outcome_of(reading), Some(profile), page.scratch.form() == Form::Recovered, &sessions)
+    }
+}
+
+/// A message with its header read as far as its peer is believed.
+struct Sent<'m> {
+    /// The device's header.
+    header: Header<'m>,
+    /// The header that the peer put in front where it is a relay; the device's own where it put none.
+    relay: Option<Header<'m>>,
+}
+
+impl Surroundings {
+    /// Only a configured relay is believed to pass on a header of somebody else.
+    #[inline]
+    fn open<'m>(&self, message: &'m [u8], peer: Option<Ip>) -> Sent<'m> {
+        if !peer.is_some_and(|peer| self.relays.contains(peer)) {
+            return Sent { header: header::read(message), relay: None };
+        }
+        let (outer, inner) = header::read_relayed(message);
+        Sent { header: inner.map_or(outer, |inner| inner.or_else_by(&outer)), relay: Some(outer) }
+    }
+}
+
+impl<'m> Sent<'m> {
+    /// The host that the header names, where the peer is believed.
+    fn host(&self) -> Option<&'m [u8]> {
+        (self.relay.is_some() && !self.header.hostname.is_empty()).then_some(self.header.hostname)
     }
 
-    fn relayed_host<'m>(&self, header: &header::Header<'m>, peer: Option<Ip>) -> Option<&'m [u8]> {
-        let relayed = peer.is_some_and(|peer| self.surroundings.relays.contains(peer));
-        (relayed && !header.hostname.is_empty()).then_some(header.hostname)
+    /// The profile that reads the message, and the text that it reads: the operator's, else that of the device's
+    /// content, else that of all that a relay wrote, should the device's header be none.
+    fn profile<'p>(&self, profiles: &'p Profiles, known: Option<&Known>) -> Option<(&'p Profile, &'m [u8])> {
+        let forced = known.and_then(|known| known.profile.as_deref()).and_then(|name| profiles.named(name));
+        let forced = forced.and_then(|number| Some((profiles.get(number)?, self.header.content)));
+        forced.or_else(|| profiles.detect(&self.header)).or_else(|| profiles.detect(self.relay.as_ref()?))
     }
 }
 
@@ -518,15 +546,10 @@ impl<'e> Desk<'e> {
     where
         'e: 'm,
     {
-        let header = header::read(message);
-        let surroundings = self.surroundings;
-        let relayed = origin.peer.is_some_and(|peer| surroundings.relays.contains(peer));
-        let host = (relayed && !header.hostname.is_empty()).then_some(header.hostname);
-        let known = surroundings.known.find(origin.peer, host);
-        let lean = self.lean;
-        let forced = known.and_then(|known| known.profile.as_deref()).and_then(|name| lean.named(name));
-        let forced = forced.and_then(|number| Some((lean.get(number)?, header.content)));
-        let chosen = forced.or_else(|| lean.detect(&header));
+        let sent = self.surroundings.open(message, origin.peer);
+        let (host, lean) = (sent.host(), self.lean);
+        let known = self.surroundings.known.find(origin.peer, host);
+        let chosen = sent.profile(lean, known);
         let profile = chosen.map(|(profile, _)| profile);
         let site = known.and_then(|known| known.site).unwrap_or(self.listener_site);
         page.session.clear();
@@ -542,7 +565,7 @@ impl<'e> Desk<'e> {
         }
         if outcome == Outcome::Unparsed {
             let name = profile.map_or("", |profile| &profile.name);
-            self.found.quarantine.keep(origin.listener, origin.peer, name, header.content, message, self.now_ns);
+            self.found.quarantine.keep(origin.listener, origin.peer, name, sent.header.content, message, self.now_ns);
         }
         let seen = Seen {
             site,
@@ -554,7 +577,7 @@ impl<'e> Desk<'e> {
             now_ns: self.now_ns,
         };
         let zone_s = known.and_then(|known| known.utc_offset_s);
-        self.found.devices.note(&seen, || header::stamp::time_ns(header.timestamp, seen.now_ns, zone_s));
+        self.found.devices.note(&seen, || header::stamp::time_ns(sent.header.timestamp, seen.now_ns, zone_s));
         outcome
     }
 

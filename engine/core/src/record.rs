@@ -10,12 +10,14 @@ pub const SCHEMA_VERSION: &str = "0.2.6";
 
 /// The whole answer. Bytes that are no UTF-8 are shown as replacement characters.
 ///
-/// `Recovered` says that the message does not keep its format (CEF, LEEF) and was read as well as it can be.
+/// `Recovered` says that the message does not keep its format (CEF, LEEF) and was read as well as it can be. `Header` is
+/// the device's; `Relay` is what the header of a configured relay says of time and host, null of any other peer.
 pub fn answer(
     outcome: &str,
     profile: Option<&Profile>,
     recovered: bool,
     header: &Header<'_>,
+    relay: Option<&Header<'_>>,
     sessions: &[Json],
 ) -> Json {
     json!({
@@ -33,12 +35,13 @@ pub fn answer(
             "structured_data": text(header.structured_data),
             "message": text(header.message),
         },
+        "Relay": relay.map(|relay| json!({"timestamp": text(relay.timestamp), "hostname": text(relay.hostname)})),
         "Sessions": sessions,
     })
 }
 
-/// A session with all that every session carries; `Dvc` by the device's own word, else by `header` when there is no
-/// `peer`, else by the peer (a header's host is trusted of configured relays alone).
+/// A session with all that every session carries; `Dvc` by the device's own word, else by `peer`, else by `header` (a
+/// header's host is trusted of configured relays alone, for which the caller gives no peer).
 pub fn session(session: &Session<'_>, profile: &Profile, header: &Header<'_>, peer: Option<&str>) -> Json {
     let mut fields = Map::new();
     for (field, value) in session.iter() {

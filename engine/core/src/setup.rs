@@ -39,7 +39,11 @@ impl KnownDevices {
         if self.list.is_empty() {
             return None;
         }
-        let by_host = host.and_then(|host| self.by_host.get(&host.to_ascii_lowercase()));
+        // A relay may name a device by its address.
+        let by_host = host.and_then(|host| {
+            let named = self.by_host.get(&host.to_ascii_lowercase());
+            named.or_else(|| self.by_peer.get(&crate::value::ip::parse(host)?))
+        });
         let number = by_host.or_else(|| self.by_peer.get(&peer?))?;
         self.list.get(*number)
     }

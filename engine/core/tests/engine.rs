@@ -420,12 +420,81 @@ fn items_share_no_long_values() {
     }
 }
 
+/// The device that a message is of, and what its clock is off, in s; an engine looks at a clock once in a while.
+fn seen(plan: &Value, peer: &str, message: &str) -> (String, Option<i64>) {
+    let mut engine = Engine::new(plan).unwrap();
+    let peer = collectord_core::value::ip::parse(peer.as_bytes());
+    engine.datagrams(0, [(peer, message.as_bytes())], NOW);
+    let changes = engine.changes(NOW);
+    let [device] = &changes.notes.devices[..] else { panic!("{:?}", changes.notes.devices) };
+    (device.name.clone(), device.clock_off_ms.map(|off| off / 1000))
+}
+
+#[test]
+fn only_a_relay_passes_on_the_header_of_a_device() {
+    let mut plan = plan();
+    plan["relays"] = json!(["192.0.2.9"]);
+    let engine = Engine::new(&plan).unwrap();
+    let text = "acme src=203.0.113.1 dst=10.0.0.1 port=22 act=deny";
+    // 2027-01-15 08:00:00 is the time of receipt.
+    let (late, now) = ("<13>Jan 15 08:00:00 relay-1", "Jan 15 07:59:50 fw-1");
+    for (header, device, skew) in [
+        // The device's header whole, without its PRI, and nothing of it but its PRI.
+        (format!("{late} <134>{now} "), "fw-1", Some(-10)),
+        (format!("{late} {now} "), "fw-1", Some(-10)),
+        (format!("{late} <134>"), "relay-1", Some(0)),
+        (
+            "<13>1 2027-01-15T08:00:00Z relay-1 - - - - <134>1 2027-01-15T07:59:50Z fw-1 - - - - ".into(),
+            "fw-1",
+            Some(-10),
+        ),
+        // The relay put nothing in front.
+        (format!("<134>{now} "), "fw-1", Some(-10)),
+        ("<134>".into(), "192.0.2.9", None),
+    ] {
+        let message = format!("{header}{text}");
+        assert_eq!((device.to_owned(), skew), seen(&plan, "192.0.2.9", &message), "{message}");
+        let answer = engine.parse(message.as_bytes(), Some("192.0.2.9"));
+        assert_eq!(
+            (&json!("session"), &json!(device)),
+            (&answer["Outcome"], &answer["Sessions"][0]["Dvc"]),
+            "{message}"
+        );
+        assert!(answer["Relay"].is_object(), "{message}");
+
+        // The content is read whoever sends it, but the device and its clock are those of the peer.
+        let (other, other_skew) = seen(&plan, "192.0.2.10", &message);
+        assert_eq!("192.0.2.10", other, "{message}");
+        assert!(other_skew != Some(-10) || !header.contains("relay"), "{message}");
+        let answer = engine.parse(message.as_bytes(), Some("192.0.2.10"));
+        assert_eq!(json!("192.0.2.10"), answer["Sessions"].get(0).map_or(json!("192.0.2.10"), |s| s["Dvc"].clone()));
+        assert!(answer["Relay"].is_null(), "{message}");
+    }
+}
+
+#[test]
+fn a_relay_may_name_a_device_by_its_address() {
+    let mut plan = plan();
+    plan["relays"] = json!(["192.0.2.9"]);
+    plan["devices"] = json!([{"name": "198.51.100.1", "site": "branch"}, {"name": "192.0.2.9", "site": "centre"}]);
+    let mut engine = Engine::new(&plan).unwrap();
+    for (host, site) in [("198.51.100.1", "branch"), ("198.51.100.2", "centre")] {
+        let message = format!("<13>Jan 15 08:00:00 {host} acme src=203.0.113.1 dst=10.0.0.1 port=22 act=deny");
+        let peer = collectord_core::value::ip::parse(b"192.0.2.9");
+        engine.datagrams(0, [(peer, message.as_bytes())], NOW);
+        let changes = engine.changes(NOW);
+        engine.ack(changes.seq);
+        let device = &changes.notes.devices[0];
+        assert_eq!((host, site), (device.name.as_str(), engine.sites()[usize::from(device.site)].as_str()));
+    }
+}
+
 #[test]
 fn one_message_in_full() {
     let engine = engine();
     let answer = engine.parse(b"<13>Nov 22 10:20:30 fw acme src=192.0.2.1 dst=10.0.0.1 port=22 act=deny", None);
     let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["Outcome", "Profile", "Recovered", "Header", "Sessions"]);
+    assert_eq!(keys, ["Outcome", "Profile", "Recovered", "Header", "Relay", "Sessions"]);
     assert_eq!((&answer["Outcome"], &answer["Profile"]), (&json!("session"), &json!("acme")));
     assert_eq!(answer["Header"]["facility"], 1);
     assert_eq!(answer["Header"]["severity"], 5);

@@ -131,6 +131,28 @@ def test_the_peer(run: Any) -> None:
     assert tomllib.loads(block(result.stdout))["sample"][0]["peer"] == "192.0.2.9"
 
 
+def test_a_relay(run: Any, own: Path) -> None:
+    """Whose word about the device counts, and what it put in front."""
+    config = own.parents[1] / "collectord.toml"
+    config.write_text(f'relays = ["192.0.2.9"]\n{config.read_text()}')
+    inner = "<164>Nov 22 2026 10:20:30 fw-01 : %ASA-4-106015: Deny TCP (no connection) from 192.0.2.1/1 to 192.0.2.2/2"
+    message = f"<13>Nov 22 10:20:31 log-01 {inner} flags RST  on interface inside"
+
+    relayed = run("explain", "--peer", "192.0.2.9", message).stdout
+    direct = run("explain", "--peer", "192.0.2.9", message.partition("log-01 ")[2]).stdout
+    stranger = run("explain", "--peer", "192.0.2.10", message).stdout
+
+    front = "          the relay's own header, in front of the device's: timestamp Nov 22 10:20:31, hostname log-01\n"
+    assert "peer:     192.0.2.9 is a configured relay: the header's host and time are the device's\n" in relayed
+    assert front in relayed
+    assert "timestamp Nov 22 2026 10:20:30, hostname fw-01," in relayed
+    assert "  Dvc:                         fw-01\n" in relayed
+    assert "is a configured relay" in direct
+    assert front[:40] not in direct
+    assert "peer:     192.0.2.10 is no configured relay: no host in a header names the device\n" in stranger
+    assert "  Dvc:                         192.0.2.10\n" in stranger
+
+
 @pytest.mark.parametrize("words", [(), ("--peer", "192.0.2.9")])
 def test_the_sample_can_be_pasted(run: Any, own: Path, words: tuple[str, ...]) -> None:
     """Though the site has other networks, which samples do not depend on."""

@@ -83,8 +83,8 @@ impl<'m> Header<'m> {
     ///
     /// * Structured data of RFC 5424: from MSGID on, as Junos says there which message it is
     ///   (`RT_FLOW_SESSION_CREATE [junos@...]`), or from its bracket if MSGID is nil.
-    /// * A second header behind the first one, known by its PRI: the content after that. It comes from somebody whose word about the
-    ///   device is not to be trusted, so nothing else of it is shown; [`read_relayed`] shows it.
+    /// * A second header behind the first one, known by its PRI: the content after that. It comes from somebody whose
+    ///   word about the device is not to be trusted, so nothing else of it is shown; [`read_relayed`] shows it.
     /// * A tag: what follows it (`app: CEF:0|...`).
     pub fn inner_content(&self) -> Option<&'m [u8]> {
         if self.dialect == Dialect::Rfc5424 && !self.structured_data.is_empty() {
@@ -97,6 +97,19 @@ impl<'m> Header<'m> {
             }
         }
         (self.message.len() < self.content.len()).then_some(self.message)
+    }
+
+    /// This header, with what it does not say of its sender as `outer` says it: the header of the device behind a relay.
+    #[must_use]
+    pub fn or_else_by(self, outer: &Self) -> Self {
+        let either = |own: &'m [u8], other: &'m [u8]| if own.is_empty() { other } else { own };
+        Self {
+            facility: self.facility.or(outer.facility),
+            severity: self.severity.or(outer.severity),
+            timestamp: either(self.timestamp, outer.timestamp),
+            hostname: either(self.hostname, outer.hostname),
+            ..self
+        }
     }
 
     /// The content starts here; so does the message, until a tag is found.
