@@ -67,19 +67,31 @@ class Engine:
 
         Returns:
             ``seq``, ``now_ns``; ``rows``: per counter (slot, site, key columns..., EventCount, messages, error), the
-            row of evicted keys without key columns and with the site ``*``; ``ledger``: (listener, outcome, messages,
+            row of evicted keys without key columns and with the site ``*``; ``states``: (counter, kind, site, key
+            columns..., JSON, last_s), the JSON empty for a key that is no longer held; ``ledger``: (listener, outcome, messages,
             bytes); ``devices``: (site, name, peer, listener, profile, messages by outcome, last_ns, clock_off_ms);
             ``quarantine``: (listener, peer, profile, shape, messages, example, last_ns); ``not_quarantined``;
             ``unmapped``: (profile, source, word, messages); ``clamped``; ``windows``: ``rule``, ``start_ns``,
-            ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error); ``evicted`` and ``without_key``
-            per counter; ``carried``.
+            ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error); ``evicted``, ``without_key``
+            and ``exempted`` per counter; ``carried``.
         """
 
     def ack(self, seq: int) -> None:
-        """The batch ``seq`` is stored; until then its rows and ledger are handed over again."""
+        """The batch ``seq`` is stored; until then its rows, states and ledger are handed over again."""
 
     def restore(self, counter: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Give a counter its rows of the open slots back, before the first message; returns how many were of use."""
+
+    def restore_states(self, counter: str, kind: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """
+        Give a counter its keys' states of one kind back, before the first message.
+
+        Args:
+            rows: (site, key columns..., JSON, last_s).
+
+        Returns:
+            How many were of use.
+        """
 
     def restart_windows(self, now_ns: int) -> None:
         """The wall clock was stepped: every open slot ends where it is and counting starts anew at ``now_ns``."""

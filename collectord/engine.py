@@ -12,6 +12,7 @@ from collectord.model import (
     Changes,
     CounterDefinition,
     DeviceSighting,
+    KeyState,
     UnreadGroup,
     Window,
     WindowKey,
@@ -142,6 +143,11 @@ class Engine:
             windows=windows,
             evicted=raw["evicted"],
             without_key=raw["without_key"],
+            exempted=raw["exempted"],
+            states=tuple(
+                KeyState(counter, kind, site, tuple(key), state, last_s)
+                for counter, kind, site, *key, state, last_s in raw["states"]
+            ),
             carried=raw["carried"],
         )
 
@@ -159,6 +165,15 @@ class Engine:
     def restore(self, counter: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Give a counter its rows of the open slots back, before the first message; returns how many were of use."""
         return self._engine.restore(counter, rows)
+
+    def restore_states(self, states: Iterable[KeyState]) -> int:
+        """Give counters the states of their keys back, before the first message; returns how many were of use."""
+        rows: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+        for state in states:
+            rows.setdefault((state.counter, state.kind), []).append(
+                (state.site, *state.key, state.state, state.last_s)
+            )
+        return sum(self._engine.restore_states(counter, kind, of_kind) for (counter, kind), of_kind in rows.items())
 
     def restart_windows(self, now_ns: int) -> None:
         """The wall clock was stepped: every open slot ends where it is and counting starts anew at ``now_ns``."""

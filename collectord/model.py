@@ -217,6 +217,22 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyState:
+    """All that a counter keeps of a key beside sums, as of the moment when it was handed over."""
+
+    counter: str
+    kind: str
+    """``values``: the distinct values that were seen with the key."""
+    site: str
+    key: tuple[KeyValue, ...]
+    """Values in the order of the counter's ``group_by``."""
+    state: str
+    """JSON object; empty: the key is no longer held, and what was stored of it is to be forgotten."""
+    last_s: int
+    """Start of the slot (epoch seconds) that the key was last seen in."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSighting:
     """What was seen of one device since the last batch."""
 
@@ -262,7 +278,7 @@ class Changes:
     evicted: dict[str, int]
     without_key: dict[str, int]
     carried: int
-    """Rows that did not fit and come with the next batch."""
+    """Rows and states that did not fit and come with the next batch."""
     devices: tuple[DeviceSighting, ...] = ()
     quarantine: tuple[UnreadGroup, ...] = ()
     not_quarantined: int = 0
@@ -270,7 +286,11 @@ class Changes:
     unmapped: Sequence[tuple[str, str, str, int]] = ()
     """Vendors' words that no map knows: (profile, source, word, messages)."""
     clamped: int = 0
-    """Records that claimed a larger ``EventCount`` than one may."""
+    """Records that claimed a larger ``EventCount``, or number to sum up, than one may."""
+    states: tuple[KeyState, ...] = ()
+    """Whole states of the keys that changed, in order: of one key the last counts."""
+    exempted: dict[str, int] = field(default_factory=dict)
+    """Sessions per counter that passed one of its exempts, and so were not counted."""
 
 
 @dataclass(frozen=True, slots=True)

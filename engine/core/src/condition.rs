@@ -4,9 +4,11 @@
 //! where = { EventResult = "Failure", DstPortNumber = [139, "5800-5810"], SrcIpAddr = { not = "10.0.0.0/8" } }
 //! ```
 //! A value, or a list of which one must fit: a word or text for text fields (exact), a number or `"from-to"` range for
-//! ports and numbers, an address or CIDR network for addresses, true or false for `blocked`. `{ not = ... }` turns it
-//! round (a field without a value fits then), `{ differs = "DstIpAddr" }` wants another value than that field has.
+//! ports and numbers, an address or CIDR network for addresses, true or false for `blocked`, the device's name (as the
+//! table of devices shows it) for `device`. `{ not = ... }` turns it round (a field without a value fits then),
+//! `{ differs = "DstIpAddr" }` wants another value than that field has.
 
+use crate::device;
 use crate::plan::{Problems, Table, kind_of};
 use crate::profile::Wanted;
 use crate::session::{Field, Kind, Session};
@@ -25,6 +27,8 @@ enum Subject {
     Field(Field),
     /// Whether the device stopped the session.
     Blocked,
+    /// Name of the device that sent the message.
+    Device,
 }
 
 #[derive(Debug)]
@@ -46,6 +50,7 @@ impl Condition {
             let subject = match Field::named(name) {
                 Some(field) => Subject::Field(field),
                 None if name == "blocked" => Subject::Blocked,
+                None if name == "device" => Subject::Device,
                 None => {
                     problems.add(path, format!("{name} is no ASIM field"));
                     continue;
@@ -62,6 +67,8 @@ impl Condition {
             match subject {
                 Subject::Field(field) => wanted.fields.insert(*field),
                 Subject::Blocked => wanted.blocked = true,
+                // Every message's device is named anyway.
+                Subject::Device => {}
             }
             if let Test::Differs(other) = test {
                 wanted.fields.insert(*other);
@@ -69,17 +76,21 @@ impl Condition {
         }
     }
 
-    /// Whether the session passes.
-    pub fn fits(&self, session: &Session<'_>) -> bool {
-        self.tests.iter().all(|(subject, test)| fits(*subject, test, session))
+    /// Whether a session passes that the device of that name told of.
+    pub fn fits(&self, session: &Session<'_>, device: &[u8]) -> bool {
+        self.tests.iter().all(|(subject, test)| fits(*subject, test, session, device))
     }
 }
 
-fn fits(subject: Subject, test: &Test, session: &Session<'_>) -> bool {
+fn fits(subject: Subject, test: &Test, session: &Session<'_>, device: &[u8]) -> bool {
     let field = match (subject, test) {
-        (_, Test::Not(inner)) => return !fits(subject, inner, session),
+        (_, Test::Not(inner)) => return !fits(subject, inner, session, device),
         (Subject::Blocked, Test::Flag(flag)) => return session.is_blocked() == *flag,
-        (Subject::Blocked, _) => return false,
+        (Subject::Device, Test::Texts(texts)) => {
+            let shown = device::shown(device);
+            return texts.iter().any(|text| **text == *shown);
+        }
+        (Subject::Blocked | Subject::Device, _) => return false,
         (Subject::Field(field), _) => field,
     };
     match test {
@@ -107,7 +118,7 @@ fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> 
         let not = table.get("not").and_then(|inner| test(subject, inner, &format!("{path}.not"), problems));
         table.finish(problems);
         return match (differs, not) {
-            (Some(name), None) => {
+            (Some(name), None) if matches!(subject, Subject::Field(_)) => {
                 let other = Field::named(&name);
                 if other.is_none() {
                     problems.add(path, format!("{name} is no ASIM field"));
@@ -123,8 +134,10 @@ fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> 
     }
     let one = [value.clone()];
     let items: &[Json] = value.as_array().map_or(&one, Vec::as_slice);
+    let texts = || items.iter().map(|item| item.as_str().map(Into::into)).collect::<Option<_>>().map(Test::Texts);
     let made = match subject {
         Subject::Blocked => value.as_bool().map(Test::Flag),
+        Subject::Device => texts(),
         Subject::Field(field) => match field.kind() {
             Kind::Address => {
                 let texts: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
@@ -135,13 +148,15 @@ fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> 
                 let word = |item: &Json| item.as_str().filter(|word| legal.contains(word)).map(Into::into);
                 items.iter().map(word).collect::<Option<_>>().map(Test::Texts)
             }
-            Kind::Text | Kind::Protocol => {
-                items.iter().map(|item| item.as_str().map(Into::into)).collect::<Option<_>>().map(Test::Texts)
-            }
+            Kind::Text | Kind::Protocol => texts(),
         },
     };
     if made.is_none() {
-        let name = if let Subject::Field(field) = subject { field.name() } else { "blocked" };
+        let name = match subject {
+            Subject::Field(field) => field.name(),
+            Subject::Blocked => "blocked",
+            Subject::Device => "device",
+        };
         let shown = if value.is_array() { "this list" } else { kind_of(value) };
         problems.add(path, format!("{name} can't be compared with {shown} ({value})"));
     }
@@ -175,7 +190,7 @@ mod tests {
         session.set(Field::DstPortNumber, Value::Number(445));
         session.set(Field::EventResult, Value::Word("Failure"));
         session.set(Field::DvcAction, Value::Word("Drop ICMP"));
-        condition.fits(&session)
+        condition.fits(&session, b"fw-1")
     }
 
     #[test]
@@ -190,6 +205,9 @@ mod tests {
             json!({"SrcIpAddr": {"differs": "DstIpAddr"}}),
             json!({"SrcHostname": {"not": "scanner"}}),
             json!({"blocked": true}),
+            json!({"device": "fw-1", "DstPortNumber": 445}),
+            json!({"device": ["fw-0", "fw-1"]}),
+            json!({"device": {"not": "fw-2"}}),
         ] {
             assert!(passes(&yes), "{yes}");
         }
@@ -201,6 +219,8 @@ mod tests {
             json!({"SrcPortNumber": "0-65535"}),
             json!({"SrcIpAddr": {"not": "192.0.2.1"}}),
             json!({"blocked": false}),
+            json!({"device": "FW-1"}),
+            json!({"device": {"not": ["fw-1"]}}),
         ] {
             assert!(!passes(&no), "{no}");
         }
@@ -209,11 +229,11 @@ mod tests {
     #[test]
     fn refuses_what_a_field_can_never_be() {
         let wrong = json!({"EventResult": "Failed", "DstPortNumber": "high", "SrcIpAddr": "gateway", "Source": "x",
-                           "DvcAction": {"equals": "Deny"}, "blocked": "yes"});
+                           "DvcAction": {"equals": "Deny"}, "blocked": "yes", "device": 5});
         let mut problems = Problems::default();
         Condition::read(&wrong, "where".into(), &mut problems);
         let paths: std::collections::BTreeSet<&str> = problems.0.iter().map(|p| p.path.as_str()).collect();
-        for name in ["EventResult", "DstPortNumber", "SrcIpAddr", "Source", "DvcAction", "blocked"] {
+        for name in ["EventResult", "DstPortNumber", "SrcIpAddr", "Source", "DvcAction", "blocked", "device"] {
             assert!(paths.contains(format!("where.{name}").as_str()), "{name}: {paths:?}");
         }
     }

@@ -8,6 +8,7 @@ use crate::engine::{OUTCOMES, Outcome};
 use crate::value::ip::Ip;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 /// Most devices: a collector serves some hundreds; a flood of forged names ends in [`OTHERS`].
@@ -21,6 +22,11 @@ pub const OTHERS: &str = "(others)";
 
 /// How often a device's clock is looked at, in ns: it drifts slowly, and reading a time costs as much as a field.
 const CLOCK_EVERY_NS: u64 = 10_000_000_000;
+
+/// A device's name as the table shows it: cut, and with replacement characters for bytes that are no UTF-8.
+pub fn shown(name: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(name.get(..NAME_BYTES).unwrap_or(name))
+}
 
 /// What was seen of one device since the last batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +128,7 @@ impl Devices {
     fn enter(&mut self, site: u16, name: &[u8], seen: &Seen<'_>) -> usize {
         let place = self.entries.len();
         // Bytes that are no UTF-8 get a name that is shown, but found again only by it: such a device is rare and odd.
-        let shown = String::from_utf8_lossy(name).into_owned();
+        let shown = shown(name).into_owned();
         if shown.as_bytes() != name
             && let Some(known) = self.place(site, shown.as_bytes())
         {

@@ -15,7 +15,8 @@ use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
 use crate::quarantine::{Group, Quarantine};
 use crate::session::{Field, FieldSet, Orientation, Session};
-use crate::setup::{Bounds, Known, KnownDevices, Listener, Measure, Plan, site_number};
+use crate::setup::{Bounds, Counted, Known, KnownDevices, Listener, Measure, Plan, both_ways, site_number};
+use crate::states::{self, Shape, StateRow};
 use crate::unmapped::{UnmappedWord, UnmappedWords};
 use crate::value::Form;
 use crate::value::ip::{Ip, Networks};
@@ -112,8 +113,8 @@ pub struct Engine {
     full: Profiles,
     surroundings: Surroundings,
     listeners: Vec<Listener>,
-    /// Key fields by counter fingerprint, also of counters that an earlier plan had.
-    group_by: HashMap<String, Vec<Field>>,
+    /// What keys and states look like by counter fingerprint, also of counters that an earlier plan had.
+    shapes: HashMap<String, Shape>,
     streams: HashMap<u64, Stream>,
     next_stream: u64,
     room: Room,
@@ -133,6 +134,8 @@ struct Surroundings {
 /// Everything that messages leave behind until it is handed over.
 struct Found {
     measures: Vec<Measure>,
+    /// Some counter wants every record.
+    every_record: bool,
     counters: Counters,
     sites: Vec<String>,
     ledger: Vec<Tally>,
@@ -150,15 +153,19 @@ pub struct Changes {
     pub seq: u64,
     /// Increments per counter, by name.
     pub rows: Vec<(String, Vec<Row>)>,
+    /// Whole states of keys that changed, per counter.
+    pub states: Vec<(String, Vec<StateRow>)>,
     /// What else there is to tell of the batch's messages.
     pub notes: Notes,
     /// Judged windows in the order of time.
     pub windows: Vec<Window>,
     /// Evictions per counter since the last call.
     pub evicted: Vec<(String, u64)>,
-    /// Sessions per counter without an address or port of its key, since the last call.
+    /// Sessions per counter without an address or port of its key, or the value to tell apart, since the last call.
     pub without_key: Vec<(String, u64)>,
-    /// Rows that come with the next batch.
+    /// Sessions per counter that were exempt, since the last call.
+    pub exempted: Vec<(String, u64)>,
+    /// Rows and states that come with the next batch.
     pub carried: usize,
 }
 
@@ -204,8 +211,9 @@ impl Engine {
             lean: Profiles::new(&plan.specs, plan.wanted),
             full: Profiles::new(&plan.specs, Wanted::ALL),
             room: Room::new(plan.bounds.unfinished_bytes),
-            group_by: key_fields(&plan.measures),
+            shapes: shapes(&plan.measures).collect(),
             found: Found {
+                every_record: plan.measures.iter().any(|measure| measure.every_record),
                 measures: plan.measures,
                 counters: Counters::new(plan.counters, plan.bounds.rows_per_batch, 1),
                 sites: plan.sites,
@@ -248,7 +256,8 @@ impl Engine {
         self.found.ledger.resize(plan.listeners.len(), Tally::default());
         self.listeners = plan.listeners;
         self.found.sites = plan.sites;
-        self.group_by.extend(key_fields(&plan.measures));
+        self.shapes.extend(shapes(&plan.measures));
+        self.found.every_record = plan.measures.iter().any(|measure| measure.every_record);
         self.found.measures = plan.measures;
         self.found.counters.replan(plan.counters);
         Ok(())
@@ -318,21 +327,30 @@ impl Engine {
         };
         let rows = counted.rows.iter().map(|of_counter| {
             // A batch made just before a new plan still speaks of counters of the old one.
-            let group_by = self.group_by.get(&of_counter.fingerprint).map_or(&[][..], Vec::as_slice);
+            let group_by = self.shapes.get(&of_counter.fingerprint).map_or(&[][..], |shape| &shape.group_by);
             let rows = of_counter.rows.iter().map(|row| Row {
                 slot_start_s: row.slot_start_s,
                 key: decode(group_by, row.key.as_bytes()),
-                count: row.count,
+                // The store's numbers have a sign.
+                count: row.count.min(i64::MAX as u64),
                 messages: row.messages,
                 error: row.error,
             });
             (of_counter.counter.clone(), rows.collect())
         });
+        let states = counted.states.iter().filter_map(|of_counter| {
+            let shape = self.shapes.get(&of_counter.fingerprint)?;
+            let rows = of_counter.rows.iter().filter_map(|row| {
+                let key = decode(&shape.group_by, row.key.as_bytes())?;
+                Some(StateRow::of(row, key, shape))
+            });
+            Some((of_counter.counter.clone(), rows.collect()))
+        });
         let windows = counted.judgements.iter().map(|judgement| {
             let group_by = self.found.measures.get(judgement.counter).map_or(&[][..], |m| &m.group_by);
             let keys = judgement.keys.iter().filter_map(|over| {
                 let (site, parts) = decode(group_by, over.key.as_bytes())?;
-                Some((site, parts, over.sum, over.error))
+                Some((site, parts, over.sum.min(i64::MAX as u64), over.error))
             });
             Window {
                 rule: judgement.rule.to_string(),
@@ -342,12 +360,17 @@ impl Engine {
                 keys: keys.collect(),
             }
         });
-        let (rows, windows) = (rows.collect(), windows.collect());
+        let (rows, states, windows) = (rows.collect(), states.collect(), windows.collect());
         let measures = &mut self.found.measures;
         let evicted = measures.iter().map(|m| m.name.clone()).zip(counted.evicted).filter(|(_, n)| *n > 0).collect();
-        let without_key = measures.iter_mut().filter(|measure| measure.without_key > 0);
-        let without_key = without_key.map(|m| (m.name.clone(), std::mem::take(&mut m.without_key))).collect();
-        Changes { seq: counted.seq, rows, notes, windows, evicted, without_key, carried: counted.carried }
+        let take = |number: fn(&mut Measure) -> &mut u64, measures: &mut [Measure]| {
+            let taken = measures.iter_mut().map(|measure| (measure.name.clone(), std::mem::take(number(measure))));
+            taken.filter(|(_, n)| *n > 0).collect()
+        };
+        let without_key = take(|measure| &mut measure.without_key, measures);
+        let exempted = take(|measure| &mut measure.exempted, measures);
+        let (seq, carried) = (counted.seq, counted.carried);
+        Changes { seq, rows, states, notes, windows, evicted, without_key, exempted, carried }
     }
 
     /// The sites' names by number.
@@ -374,6 +397,17 @@ impl Engine {
         let (Some(site), Some(measure)) = (site_number(sites, site), measures.get(number)) else { return false };
         key::encode_parts(site, &measure.group_by, parts)
             .is_some_and(|key| counters.restore(number, row.slot_start_s, &key, row.count, row.messages, row.error))
+    }
+
+    /// Gives a counter a key's state back, before the first message; returns whether it was of use.
+    pub fn restore_state(&mut self, counter: &str, row: &StateRow) -> bool {
+        let Found { measures, counters, sites, .. } = &mut self.found;
+        let Some(number) = measures.iter().position(|m| m.name == counter) else { return false };
+        let (site, parts) = &row.key;
+        let (Some(site), Some(measure)) = (site_number(sites, site), measures.get(number)) else { return false };
+        let state = states::read(row, &Shape::of(measure));
+        let key = key::encode_parts(site, &measure.group_by, parts);
+        key.zip(state).is_some_and(|(key, state)| counters.restore_state(number, &key, &state))
     }
 
     /// Everything about one message, for people. What earlier messages told of its connection is not known here.
@@ -452,8 +486,8 @@ fn complete(session: &mut Session<'_>, wanted: FieldSet, surroundings: &Surround
     session.derive(wanted, &surroundings.internal, surroundings.bounds.event_count)
 }
 
-fn key_fields(measures: &[Measure]) -> HashMap<String, Vec<Field>> {
-    measures.iter().map(|measure| (measure.fingerprint.clone(), measure.group_by.clone())).collect()
+fn shapes(measures: &[Measure]) -> impl Iterator<Item = (String, Shape)> {
+    measures.iter().map(|measure| (measure.fingerprint.clone(), Shape::of(measure)))
 }
 
 impl Found {
@@ -496,6 +530,7 @@ struct Desk<'e> {
     /// Messages of the batch so far.
     messages: u64,
     key: Vec<u8>,
+    value: Vec<u8>,
     device: Vec<u8>,
 }
 
@@ -508,7 +543,8 @@ impl<'e> Desk<'e> {
         now_ns: u64,
     ) -> Self {
         found.counters.advance(now_ns);
-        Self { lean, surroundings, found, listener_site, now_ns, messages: 0, key: Vec::new(), device: Vec::new() }
+        let (key, value, device) = (Vec::new(), Vec::new(), Vec::new());
+        Self { lean, surroundings, found, listener_site, now_ns, messages: 0, key, value, device }
     }
 
     fn ended<'m>(&mut self, origin: Origin, ended: Ended<'m>, page: &mut Page<'m>)
@@ -613,23 +649,45 @@ impl<'e> Desk<'e> {
         if let Some(unmapped) = session.unmapped {
             self.found.unmapped.note(&profile.name, unmapped.from, unmapped.word.bytes);
         }
-        if session.is_counted() {
-            self.count(site, session);
+        let counted = session.is_counted();
+        if counted || self.found.every_record {
+            self.count(site, session, counted);
         }
     }
 
-    fn count(&mut self, site: u16, session: &Session<'_>) {
-        let Found { measures, counters, .. } = &mut *self.found;
+    /// Counts a session wherever it belongs; one whose record does not count, only where every record does.
+    fn count(&mut self, site: u16, session: &Session<'_>, counted: bool) {
+        let Found { measures, counters, clamped, .. } = &mut *self.found;
         for (number, measure) in measures.iter_mut().enumerate() {
-            if !measure.condition.fits(session) {
+            if !(counted || measure.every_record) || !measure.condition.fits(session, &self.device) {
                 continue;
             }
-            if key::encode(site, &measure.group_by, session, &mut self.key) {
-                let weight = if measure.by_event_count { session.number(Field::EventCount).unwrap_or(1) } else { 1 };
-                counters.add(number, &self.key, weight);
-            } else {
-                measure.without_key = measure.without_key.saturating_add(1);
+            if measure.exempt.iter().any(|exempt| exempt.fits(session, &self.device)) {
+                measure.exempted = measure.exempted.saturating_add(1);
+                continue;
             }
+            if !key::encode(site, &measure.group_by, session, &mut self.key) {
+                measure.without_key = measure.without_key.saturating_add(1);
+                continue;
+            }
+            let weight = match measure.counted {
+                Counted::EventCount => session.number(Field::EventCount).unwrap_or(1),
+                Counted::Records => 1,
+                Counted::Sum(field) => {
+                    let Some(weight) = sum_of(session, field) else { continue };
+                    *clamped = clamped.saturating_add(u64::from(weight > LARGEST_NUMBER));
+                    weight.min(LARGEST_NUMBER)
+                }
+                Counted::Distinct(field) => {
+                    if key::encode_value(field, session, &mut self.value) {
+                        counters.add_value(number, &self.key, &self.value);
+                    } else {
+                        measure.without_key = measure.without_key.saturating_add(1);
+                    }
+                    continue;
+                }
+            };
+            counters.add(number, &self.key, weight);
         }
     }
 
@@ -641,6 +699,18 @@ impl<'e> Desk<'e> {
             *sum = sum.saturating_add(bytes);
         }
     }
+}
+
+/// Most that one session adds to a sum of numbers: 16 TiB, or the packets of that; a week in ms is far less. What a
+/// message claims beyond is forged or broken, and must not fill a sum for good.
+const LARGEST_NUMBER: u64 = 1 << 44;
+
+/// A number of a session; of both directions together where only those are told.
+fn sum_of(session: &Session<'_>, field: Field) -> Option<u64> {
+    session.number(field).or_else(|| {
+        let [one, other] = both_ways(field)?.map(|way| session.number(way));
+        one.map_or(other, |one| Some(one.saturating_add(other.unwrap_or(0))))
+    })
 }
 
 fn outcome_of(reading: Reading) -> Outcome {

@@ -10,6 +10,10 @@ use crate::value::ip::Ip;
 /// Longest text in a key, in bytes; a longer one is cut, since a key must stay small whatever the wire says.
 pub const TEXT_BYTES: usize = 255;
 
+/// Longest text that is told apart from others by all of it, in bytes: a user or host name fits, and a counter holds very
+/// many of them.
+pub const VALUE_BYTES: usize = 64;
+
 /// One value of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
@@ -53,6 +57,62 @@ fn push_text(text: &[u8], key: &mut Vec<u8>) {
     let text = text.get(..TEXT_BYTES).unwrap_or(text);
     key.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
     key.extend_from_slice(text);
+}
+
+/// Writes the value of a field, to be told apart from others of that field: the bytes of an address, a port in 2 bytes, a
+/// text; false where the field has none.
+///
+/// A text is cut to [`VALUE_BYTES`], and bytes that are no UTF-8 are replaced, so that its JSON gives it back.
+pub fn encode_value(field: Field, session: &Session<'_>, into: &mut Vec<u8>) -> bool {
+    into.clear();
+    match session.get(field) {
+        None => return false,
+        Some(Value::Address(Ip::V4(bytes))) => into.extend_from_slice(bytes),
+        Some(Value::Address(Ip::V6(bytes))) => into.extend_from_slice(bytes),
+        Some(Value::Number(number)) if field.kind() == Kind::Port => {
+            into.extend_from_slice(&u16::try_from(*number).unwrap_or(u16::MAX).to_be_bytes());
+        }
+        Some(Value::Number(number)) => into.extend_from_slice(&number.to_be_bytes()),
+        Some(value) => {
+            let bytes = value.bytes();
+            let text = String::from_utf8_lossy(&bytes);
+            let mut end = text.len().min(VALUE_BYTES);
+            while !text.is_char_boundary(end) {
+                end = end.saturating_sub(1);
+            }
+            into.extend_from_slice(text.get(..end).unwrap_or_default().as_bytes());
+        }
+    }
+    !into.is_empty()
+}
+
+/// The value in bytes of [`encode_value`]; None for bytes that are none.
+pub fn decode_value(field: Field, bytes: &[u8]) -> Option<Part> {
+    let part = match field.kind() {
+        Kind::Address => Part::Text(match <[u8; 4]>::try_from(bytes) {
+            Ok(bytes) => Ip::V4(bytes).to_string(),
+            Err(_) => Ip::V6(bytes.try_into().ok()?).to_string(),
+        }),
+        Kind::Port => Part::Number(u16::from_be_bytes(bytes.try_into().ok()?).into()),
+        Kind::Number => Part::Number(u64::from_be_bytes(bytes.try_into().ok()?)),
+        Kind::Text | Kind::Protocol | Kind::Word(_) => Part::Text(std::str::from_utf8(bytes).ok()?.to_owned()),
+    };
+    Some(part)
+}
+
+/// Writes a value that was read from the store; false where it does not fit the field.
+pub fn encode_value_part(field: Field, part: &Part, into: &mut Vec<u8>) -> bool {
+    let mut session = Session::default();
+    match (field.kind(), part) {
+        (Kind::Address, Part::Text(text)) => match crate::value::ip::parse(text.as_bytes()) {
+            Some(ip) => session.set(field, Value::Address(ip)),
+            None => return false,
+        },
+        (Kind::Port | Kind::Number, Part::Number(number)) => session.set(field, Value::Number(*number)),
+        (Kind::Text | Kind::Protocol | Kind::Word(_), Part::Text(text)) => session.set(field, Value::Word(text)),
+        _ => return false,
+    }
+    encode_value(field, &session, into)
 }
 
 /// Writes the key of values that were read from the store; None where they don't fit the fields.
@@ -144,6 +204,35 @@ mod tests {
             assert_eq!(Some((7, parts.clone())), decode(&FIELDS, &key));
             assert_eq!(Some(key), encode_parts(7, &FIELDS, &parts));
         }
+    }
+
+    #[test]
+    fn a_value_gives_itself_back() {
+        let long = "\u{e4}".repeat(40);
+        let cases = [
+            (Field::SrcIpAddr, Part::Text("192.0.2.1".into()), Some(Part::Text("192.0.2.1".into()))),
+            (Field::SrcIpAddr, Part::Text("2001:db8::1".into()), Some(Part::Text("2001:db8::1".into()))),
+            (Field::DstPortNumber, Part::Number(443), Some(Part::Number(443))),
+            (Field::SrcUsername, Part::Text("alice".into()), Some(Part::Text("alice".into()))),
+            (Field::SrcUsername, Part::Text(long.clone()), Some(Part::Text("\u{e4}".repeat(32)))),
+            (
+                Field::SrcUsername,
+                Part::Text("x".to_owned() + &long),
+                Some(Part::Text("x".to_owned() + &"\u{e4}".repeat(31))),
+            ),
+            (Field::SrcUsername, Part::Text(String::new()), None),
+            (Field::SrcUsername, Part::Number(5), None),
+            (Field::SrcIpAddr, Part::Text("gateway".into()), None),
+        ];
+        for (field, part, want) in cases {
+            let mut bytes = Vec::new();
+            let written = encode_value_part(field, &part, &mut bytes);
+            assert_eq!(want, written.then(|| decode_value(field, &bytes).unwrap()), "{part:?}");
+        }
+        assert_eq!(None, decode_value(Field::SrcIpAddr, b"abc"));
+        assert_eq!(None, decode_value(Field::DstPortNumber, b"abc"));
+        assert_eq!(None, decode_value(Field::SrcUsername, b"\xff"));
+        assert!(!encode_value(Field::SrcUsername, &Session::default(), &mut Vec::new()));
     }
 
     #[test]

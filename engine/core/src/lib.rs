@@ -34,6 +34,7 @@ pub mod quarantine;
 pub mod record;
 pub mod session;
 mod setup;
+pub mod states;
 pub mod unmapped;
 pub mod value;
 

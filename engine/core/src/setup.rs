@@ -77,9 +77,85 @@ pub(crate) struct Measure {
     pub(crate) name: String,
     pub(crate) fingerprint: String,
     pub(crate) condition: Condition,
+    /// A session that passes one of these is not counted.
+    pub(crate) exempt: Vec<Condition>,
+    /// Also records of which the profile says that they do not count.
+    pub(crate) every_record: bool,
     pub(crate) group_by: Vec<Field>,
-    pub(crate) by_event_count: bool,
+    pub(crate) counted: Counted,
+    /// Sessions since the last batch that lack an address or port of the key, or the value to tell apart.
     pub(crate) without_key: u64,
+    /// Sessions since the last batch that were exempt.
+    pub(crate) exempted: u64,
+}
+
+/// What a counter counts of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Its `EventCount`.
+    EventCount,
+    /// One.
+    Records,
+    /// A number of it; a session without that number is not counted.
+    Sum(Field),
+    /// The different values of a field.
+    Distinct(Field),
+}
+
+impl Counted {
+    fn read(weight: &str, distinct: Option<&str>, table: &Table<'_>, problems: &mut Problems) -> Self {
+        if let Some(name) = distinct {
+            let field = Field::named(name).filter(|field| field.kind() != Kind::Number);
+            if field.is_none() {
+                problems.add(table.path("distinct"), format!("{name} is no address, port or text field"));
+            }
+            return field.map_or(Self::EventCount, Self::Distinct);
+        }
+        let summed = SUMMED.iter().find(|field| field.name() == weight);
+        match (weight, summed) {
+            ("EventCount", _) => Self::EventCount,
+            ("records", _) => Self::Records,
+            (_, Some(field)) => Self::Sum(*field),
+            _ => {
+                let known: Vec<&str> = SUMMED.iter().map(|field| field.name()).collect();
+                let known = known.join(", ");
+                problems.add(
+                    table.path("weight"),
+                    format!("unknown weight {weight:?}; known: EventCount, records, {known}"),
+                );
+                Self::EventCount
+            }
+        }
+    }
+
+    /// The fields that it looks at beside `EventCount`, which every session has.
+    pub(crate) fn fields(self) -> Vec<Field> {
+        match self {
+            Self::EventCount | Self::Records => Vec::new(),
+            Self::Sum(field) => [field].into_iter().chain(both_ways(field).into_iter().flatten()).collect(),
+            Self::Distinct(field) => vec![field],
+        }
+    }
+}
+
+/// The numbers that a counter may add up.
+const SUMMED: [Field; 7] = [
+    Field::SrcBytes,
+    Field::DstBytes,
+    Field::NetworkBytes,
+    Field::SrcPackets,
+    Field::DstPackets,
+    Field::NetworkPackets,
+    Field::NetworkDuration,
+];
+
+/// The two fields whose sum a field is where the device does not tell it (ASIM: `NetworkBytes` is the sum of both).
+pub(crate) fn both_ways(field: Field) -> Option<[Field; 2]> {
+    match field {
+        Field::NetworkBytes => Some([Field::SrcBytes, Field::DstBytes]),
+        Field::NetworkPackets => Some([Field::SrcPackets, Field::DstPackets]),
+        _ => None,
+    }
 }
 
 /// How much of anything the engine holds; each with its reason in the configuration's documentation.
@@ -151,8 +227,11 @@ impl Plan {
                 problems.add(path, format!("two counters are named {:?}", measure.name));
             }
             measure.condition.wants(&mut wanted);
-            for field in &measure.group_by {
-                wanted.fields.insert(*field);
+            for exempt in &measure.exempt {
+                exempt.wants(&mut wanted);
+            }
+            for field in measure.group_by.iter().copied().chain(measure.counted.fields()) {
+                wanted.fields.insert(field);
             }
             measures.push(measure);
             counters.push((definition, watches));
@@ -210,6 +289,9 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
     let where_path = table.path("where");
     let condition_json = table.get("where").cloned().unwrap_or_else(|| Json::Object(serde_json::Map::new()));
     let condition = Condition::read(&condition_json, where_path, problems);
+    let exempt = table.list("exempt", problems);
+    let exempt = exempt.into_iter().map(|(value, path)| Condition::read(value, path, problems)).collect();
+    let every_record = table.flag("every_record", problems).unwrap_or(false);
     let group_path = table.path("group_by");
     let group_by: Vec<Field> = table
         .texts("group_by", false, problems)
@@ -231,29 +313,28 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
         problems.add(table.own_path(), "slot_s and capacity must be there and over 0");
     }
     let weight = table.text("weight", problems).unwrap_or("EventCount");
-    let by_event_count = match weight {
-        "EventCount" => true,
-        "records" => false,
-        other => {
-            problems.add(table.path("weight"), format!("unknown weight {other:?}; known: EventCount, records"));
-            true
-        }
-    };
+    let distinct = table.text("distinct", problems);
+    let counted = Counted::read(weight, distinct, &table, problems);
+    let highest = if distinct.is_some() { HIGHEST_DISTINCT_LEVEL } else { u64::MAX };
     let rules = table.list("rules", problems);
-    let watches = rules.into_iter().filter_map(|(item, path)| read_watch(item, path, &group_by, problems)).collect();
+    let watches =
+        rules.into_iter().filter_map(|(item, path)| read_watch(item, path, &group_by, highest, problems)).collect();
     table.finish(problems);
     let names: Vec<&str> = group_by.iter().map(|field| field.name()).collect();
-    let fingerprint = serde_json::json!([condition_json, names, weight]).to_string();
+    let fingerprint = serde_json::json!([condition_json, names, weight, every_record, distinct]).to_string();
     Some((
         Measure {
             name: name.clone(),
             fingerprint: fingerprint.clone(),
             condition,
+            exempt,
+            every_record,
             group_by,
-            by_event_count,
+            counted,
             without_key: 0,
+            exempted: 0,
         },
-        count::Definition { name, fingerprint, slot_s, capacity, pinned: None },
+        count::Definition { name, fingerprint, slot_s, capacity, pinned: None, distinct: distinct.is_some() },
         watches,
     ))
 }
@@ -266,7 +347,16 @@ fn networks(table: &mut Table<'_>, key: &'static str, problems: &mut Problems) -
     })
 }
 
-fn read_watch(value: &Json, path: String, group_by: &[Field], problems: &mut Problems) -> Option<count::Watch> {
+/// Distinct values are counted up to [`count::VALUES_PER_KEY`]; a level from there on would never be passed.
+const HIGHEST_DISTINCT_LEVEL: u64 = count::VALUES_PER_KEY as u64 - 1;
+
+fn read_watch(
+    value: &Json,
+    path: String,
+    group_by: &[Field],
+    highest: u64,
+    problems: &mut Problems,
+) -> Option<count::Watch> {
     let mut table = Table::of(value, path, problems)?;
     let rule = table.required_text("name", problems).to_owned();
     let window_slots = table.number("window_slots", problems).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
@@ -274,6 +364,9 @@ fn read_watch(value: &Json, path: String, group_by: &[Field], problems: &mut Pro
         problems.add(table.path("window_slots"), "a whole number from 1 is needed");
     }
     let level = table.number("level", problems);
+    if level.is_some_and(|level| level > highest) {
+        problems.add(table.path("level"), format!("must be at most {highest}"));
+    }
     let levels_path = table.path("levels");
     let levels = table.get("levels").and_then(|value| {
         let mut levels = Table::of(value, levels_path.clone(), problems)?;
@@ -286,9 +379,10 @@ fn read_watch(value: &Json, path: String, group_by: &[Field], problems: &mut Pro
             let numeric = field.is_some_and(|f| matches!(f.kind(), Kind::Port | Kind::Number));
             let part = if numeric { text.parse().ok().map(Part::Number) } else { Some(Part::Text(text.to_owned())) };
             match (part, level.as_u64()) {
-                (Some(part), Some(level)) => {
+                (Some(part), Some(level)) if level <= highest => {
                     by_value.insert(part, level);
                 }
+                (Some(_), Some(_)) => problems.add(path, format!("must be at most {highest}")),
                 _ => problems.add(path, "expected a level of each value of the field"),
             }
         }

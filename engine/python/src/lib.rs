@@ -12,6 +12,7 @@ use collectord_core::engine::{self, Changes, Notes, OUTCOMES, Origin, Row};
 use collectord_core::key::Part;
 use collectord_core::plan::Problem;
 use collectord_core::record::field_names;
+use collectord_core::states::StateRow;
 use collectord_core::value::ip::{self, Ip};
 use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
@@ -21,6 +22,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use receive::Receiver;
 use serde_json::Value as Json;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 create_exception!(
@@ -135,6 +137,20 @@ impl Engine {
         }))
     }
 
+    fn restore_states(
+        &self,
+        py: Python<'_>,
+        counter: &str,
+        kind: &str,
+        rows: Vec<Bound<'_, PyTuple>>,
+    ) -> PyResult<usize> {
+        let rows = rows.iter().map(|row| state_row_of(kind, row)).collect::<PyResult<Vec<StateRow>>>()?;
+        Ok(py.detach(|| {
+            let mut inner = self.lock();
+            rows.iter().filter(|row| inner.core.restore_state(counter, row)).count()
+        }))
+    }
+
     fn restart_windows(&self, py: Python<'_>, now_ns: u64) {
         py.detach(|| self.lock().core.restart_windows(now_ns));
     }
@@ -160,15 +176,7 @@ fn row_of(row: &Bound<'_, PyTuple>) -> PyResult<Row> {
     if columns < 6 {
         return Err(PyValueError::new_err("a row has a slot, a site, a key and three numbers"));
     }
-    let parts = (2..columns.saturating_sub(3))
-        .map(|place| {
-            let value = row.get_item(place)?;
-            match value.cast::<PyInt>() {
-                Ok(number) => Ok(Part::Number(number.extract()?)),
-                Err(_) => Ok(Part::Text(value.extract()?)),
-            }
-        })
-        .collect::<PyResult<Vec<Part>>>()?;
+    let parts = parts_of(row, 2..columns.saturating_sub(3))?;
     let number = |back: usize| row.get_item(columns.saturating_sub(back))?.extract::<u64>();
     Ok(Row {
         slot_start_s: row.get_item(0)?.extract()?,
@@ -177,6 +185,32 @@ fn row_of(row: &Bound<'_, PyTuple>) -> PyResult<Row> {
         messages: number(2)?,
         error: number(1)?,
     })
+}
+
+/// (site, key columns..., state, `last_s`), as [`changes_dict`] hands states out behind counter and kind.
+fn state_row_of(kind: &str, row: &Bound<'_, PyTuple>) -> PyResult<StateRow> {
+    let columns = row.len();
+    if columns < 4 {
+        return Err(PyValueError::new_err("a row has a site, a key, a state and a time"));
+    }
+    Ok(StateRow {
+        key: (row.get_item(0)?.extract()?, parts_of(row, 1..columns.saturating_sub(2))?),
+        kind: kind.to_owned(),
+        state: row.get_item(columns.saturating_sub(2))?.extract()?,
+        last_s: row.get_item(columns.saturating_sub(1))?.extract()?,
+    })
+}
+
+/// Key columns.
+fn parts_of(row: &Bound<'_, PyTuple>, places: Range<usize>) -> PyResult<Vec<Part>> {
+    let part = |place: usize| {
+        let value = row.get_item(place)?;
+        match value.cast::<PyInt>() {
+            Ok(number) => Ok(Part::Number(number.extract()?)),
+            Err(_) => Ok(Part::Text(value.extract()?)),
+        }
+    };
+    places.map(part).collect()
 }
 
 fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns: u64) -> PyResult<Bound<'py, PyDict>> {
@@ -189,6 +223,14 @@ fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns
         rows.set_item(counter, PyList::new(py, list)?)?;
     }
     dict.set_item("rows", rows)?;
+    let states = PyList::empty(py);
+    for (counter, list) in changes.states {
+        let counter = PyString::new(py, &counter);
+        for row in list {
+            states.append(state_tuple(py, &counter, row)?)?;
+        }
+    }
+    dict.set_item("states", states)?;
     add_notes(&dict, changes.notes, sites)?;
     let windows = PyList::empty(py);
     for window in changes.windows {
@@ -210,6 +252,7 @@ fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns
     dict.set_item("windows", windows)?;
     dict.set_item("evicted", changes.evicted.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
     dict.set_item("without_key", changes.without_key.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
+    dict.set_item("exempted", changes.exempted.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
     dict.set_item("carried", changes.carried)?;
     Ok(dict)
 }
@@ -266,6 +309,16 @@ fn row_tuple(py: Python<'_>, row: Row) -> PyResult<Bound<'_, PyTuple>> {
     for number in [row.count, row.messages, row.error] {
         values.push(number.into_pyobject(py)?.into_any());
     }
+    PyTuple::new(py, values)
+}
+
+fn state_tuple<'py>(py: Python<'py>, counter: &Bound<'py, PyString>, row: StateRow) -> PyResult<Bound<'py, PyTuple>> {
+    let (site, parts) = row.key;
+    let text = |text: &str| PyString::new(py, text).into_any();
+    let mut values = vec![counter.clone().into_any(), text(&row.kind), text(&site)];
+    values.extend(key_values(py, parts)?);
+    values.push(text(&row.state));
+    values.push(row.last_s.into_pyobject(py)?.into_any());
     PyTuple::new(py, values)
 }
 

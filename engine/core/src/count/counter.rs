@@ -5,8 +5,10 @@ use std::mem;
 use std::sync::Arc;
 
 use super::batch::{CounterRows, Departed, Quota, Row};
+use super::distinct::Distinct;
 use super::key::Key;
 use super::slot::{Slot, Standing};
+use super::state::{CounterStates, State};
 use super::window::{self, Backlog, Closed, Judgement, Level, Watch};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -27,6 +29,8 @@ pub struct Definition {
     /// Keys that are never evicted: half the capacity of them at most, the others are ordinary ones. A pure function
     /// of the key's bytes. `None`: no key.
     pub pinned: Option<Pinned>,
+    /// Counts distinct values per key, with [`Counters::add_value`](super::Counters::add_value), in place of sums.
+    pub distinct: bool,
 }
 
 /// A counter's definition and what is watched on it.
@@ -61,6 +65,8 @@ pub(super) struct Counter {
     past: VecDeque<Slot>,
     departed: Departed,
     evicted: u64,
+    /// In place of sums: the slots stay empty then.
+    distinct: Option<Box<Distinct>>,
 }
 
 impl Counter {
@@ -86,6 +92,7 @@ impl Counter {
             past: VecDeque::new(),
             departed: Departed::new(definition.capacity),
             evicted: 0,
+            distinct: definition.distinct.then(|| Box::new(Distinct::new(definition.capacity))),
             definition,
             watched,
         }
@@ -103,7 +110,8 @@ impl Counter {
 
     /// Keys and rows in memory.
     pub(super) fn held(&self) -> usize {
-        self.slots().map(Slot::len).fold(self.departed.len(), usize::saturating_add)
+        let states = self.distinct.as_ref().map_or(0, |distinct| distinct.len());
+        self.slots().map(Slot::len).fold(self.departed.len().saturating_add(states), usize::saturating_add)
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {
@@ -152,6 +160,20 @@ impl Counter {
                 self.past.push_back(slot);
             }
         }
+        self.keep_states();
+    }
+
+    /// The first slot of the ring.
+    fn first_slot(&self) -> u64 {
+        self.current.index.saturating_add(1).saturating_sub(self.ring)
+    }
+
+    /// Lets go of states, or parts of them, that are not in the ring.
+    fn keep_states(&mut self) {
+        let (from, to) = (self.first_slot(), self.current.index);
+        if let Some(distinct) = &mut self.distinct {
+            distinct.keep(from, to);
+        }
     }
 
     /// Ends the current slot and opens a later one.
@@ -160,7 +182,8 @@ impl Counter {
     /// the rules that nothing is above its level any more: as many as there are slots in the ring at most.
     fn roll(&mut self, to: u64) {
         let from = self.current.index;
-        let newest = self.slots().filter(|slot| slot.has_keys()).map(|slot| slot.index).max();
+        let slots = self.slots().filter(|slot| slot.has_keys()).map(|slot| slot.index);
+        let newest = slots.chain(self.distinct.as_ref().and_then(|distinct| distinct.newest())).max();
         let empty_from = newest.map_or(from, |index| index.saturating_add(self.ring).saturating_sub(1));
         let last = to.saturating_sub(1).min(empty_from.max(from));
         for end in from..=last {
@@ -178,12 +201,16 @@ impl Counter {
             self.past.push_back(ended);
         }
         self.shed();
+        self.keep_states();
     }
 
     /// The first slot and the keys above their level of the window that ends with the slot `end`.
     fn judge(&self, watch: usize, end: u64) -> Option<(u64, Vec<window::OverKey>)> {
         let watched = self.watched.get(watch)?;
         let start = end.saturating_add(1).saturating_sub(watched.window_slots);
+        if let Some(distinct) = &self.distinct {
+            return Some((start, distinct.judge(start, &watched.level)));
+        }
         let slots: Vec<&Slot> = self.slots().filter(|slot| (start..=end).contains(&slot.index)).collect();
         Some((start, window::judge(&slots, &watched.level)))
     }
@@ -196,6 +223,9 @@ impl Counter {
         for slot in mem::take(&mut self.past) {
             let slot_start_s = self.slot_start_s(slot.index);
             slot.depart(slot_start_s, &mut self.departed);
+        }
+        if let Some(distinct) = &mut self.distinct {
+            distinct.clear();
         }
         self.started = true;
         self.slot_end_ns(index)
@@ -227,6 +257,37 @@ impl Counter {
         let standing = self.standing(key);
         let evicted = self.current.enter(hash, key, weight, standing);
         self.evicted = self.evicted.saturating_add(u64::from(evicted));
+    }
+
+    /// Counts a message with a value; ignored by a counter of sums.
+    pub(super) fn add_value(&mut self, key: (u64, &[u8]), value: (u64, &[u8])) {
+        let slots = (self.first_slot(), self.current.index);
+        let watched = &self.watched;
+        if let Some(distinct) = &mut self.distinct
+            && !key.1.is_empty()
+        {
+            distinct.add(key, value, slots, || lowest_level(watched, key.1));
+        }
+    }
+
+    /// Takes a key's state back from the store; `false` if there is no place for it, or nothing of it is in the ring.
+    pub(super) fn restore_state(&mut self, hash: u64, key: &[u8], state: &State, tag: impl Fn(&[u8]) -> u64) -> bool {
+        let (from, to) = if self.started { (self.first_slot(), self.current.index) } else { (0, u64::MAX) };
+        let slot_s = self.definition.slot_s;
+        match (state, &mut self.distinct) {
+            (State::Values(values), Some(distinct)) => {
+                let seen = values
+                    .values
+                    .iter()
+                    .map(|(value, start_s)| (tag(value), value.as_bytes(), start_s.checked_div(slot_s).unwrap_or(0)));
+                let seen: Vec<_> = seen.filter(|(_, _, slot)| (from..=to).contains(slot)).collect();
+                let level = lowest_level(&self.watched, key);
+                !seen.is_empty()
+                    && !key.is_empty()
+                    && distinct.restore(hash, key, values.messages, &seen, values.more, level)
+            }
+            (State::Values(_), None) => false,
+        }
     }
 
     /// Takes a row back from the store, with sums in place of increments; `false` if there is no place for it.
@@ -280,7 +341,24 @@ impl Counter {
 
     /// Evictions since the last call.
     pub(super) fn take_evicted(&mut self) -> u64 {
-        mem::take(&mut self.evicted)
+        let states = self.distinct.as_mut().map_or(0, |distinct| distinct.take_evicted());
+        mem::take(&mut self.evicted).saturating_add(states)
+    }
+
+    /// How many states are to be handed over, at most.
+    pub(super) fn pending_states(&self) -> usize {
+        self.distinct.as_ref().map_or(0, |distinct| distinct.pending())
+    }
+
+    /// Hands over at most `limit` states of keys that changed.
+    pub(super) fn collect_states(&mut self, limit: usize) -> Option<CounterStates> {
+        let mut rows = Vec::new();
+        if let Some(distinct) = &mut self.distinct {
+            distinct.collect(self.definition.slot_s, limit, &mut rows);
+        }
+        let Definition { name, fingerprint, .. } = &self.definition;
+        let (counter, fingerprint) = (name.clone(), fingerprint.clone());
+        (!rows.is_empty()).then_some(CounterStates { counter, fingerprint, rows })
     }
 
     /// How many rows are pending.
@@ -323,8 +401,14 @@ impl Counter {
         for slot in self.past.iter_mut().chain([&mut self.current]) {
             slot.reassess(|key| standing(definition, watched, key));
         }
+        if let (Some(now), Some(before)) = (&mut self.distinct, earlier.distinct) {
+            *now = before;
+            now.resize(definition.capacity);
+            now.reassess(|key| lowest_level(watched, key));
+        }
         if self.started {
             self.shed();
+            self.keep_states();
         }
     }
 
@@ -358,6 +442,11 @@ impl Retired {
         let (counter, fingerprint) = (self.name.clone(), self.fingerprint.clone());
         (!rows.is_empty()).then_some(CounterRows { counter, fingerprint, slot_s: self.slot_s, rows })
     }
+}
+
+/// The lowest level of all watches for a key; `u64::MAX` where none has one.
+fn lowest_level(watched: &[Watched], key: &[u8]) -> u64 {
+    watched.iter().filter_map(|watched| (watched.level)(key)).min().unwrap_or(u64::MAX)
 }
 
 /// The lowest alarm level of all watches, and whether the key is pinned.

@@ -15,12 +15,18 @@
 //! * Keys come from the wire. The hash is seeded at random for each [`Counters`], so nobody outside can make keys that
 //!   collide; the bounds on memory hold for any keys.
 //!
+//! Beside sums, or in place of them, a counter may keep a state of each key (`state.rs`): the distinct values of a field
+//! (`distinct.rs`). A state that changed is handed over whole, in the same numbered batches.
+//!
 //! To add something to a place in a slot, touch `Hot` or `Cold`, `enter`, `restore` and `reassess` in `slot.rs`.
 
 mod batch;
 mod counter;
+mod distinct;
 mod key;
 mod slot;
+mod state;
+mod table;
 mod window;
 
 use std::hash::{BuildHasher, Hasher};
@@ -31,7 +37,9 @@ use foldhash::quality::RandomState;
 
 pub use batch::{CounterRows, Row};
 pub use counter::{Definition, Pinned, Spec};
+pub use distinct::{VALUES_PER_COUNTER, VALUES_PER_KEY};
 pub use key::{INLINE_BYTES, Key};
+pub use state::{CounterStates, Kind, State, StateRow, Values};
 pub use window::{Judgement, Level, OverKey, Watch};
 
 use batch::Quota;
@@ -48,13 +56,23 @@ pub struct Changes {
     pub repeated: bool,
     /// The rows of the batch, by counter; counters without any are left out. At most `rows_per_batch` rows together.
     pub rows: Arc<[CounterRows]>,
+    /// The states of the batch, by counter; counters without any are left out. Together with the rows at most
+    /// `rows_per_batch`.
+    pub states: Arc<[CounterStates]>,
     /// How each watch stands, in the order of time: the windows closed since the last call, and the open one of every
     /// watch.
     pub judgements: Vec<Judgement>,
     /// Keys that lost their place since the last call, per counter of the plan.
     pub evicted: Vec<u64>,
-    /// Rows that wait for a later batch.
+    /// Rows and states that wait for a later batch.
     pub carried: usize,
+}
+
+/// What is handed over until it is acknowledged.
+#[derive(Clone)]
+struct Batch {
+    rows: Arc<[CounterRows]>,
+    states: Arc<[CounterStates]>,
 }
 
 /// A set of counters, by position in the plan.
@@ -63,7 +81,8 @@ pub struct Changes {
 ///
 /// Per counter: `capacity` keys in each of the ring's slots, as many pending rows of slots that have left it (see
 /// `batch.rs` for what happens to more) and the same of folded ones; closed windows of twice the ring (see `window.rs`).
-/// Together: one batch of `rows_per_batch` rows.
+/// Together: one batch of `rows_per_batch` rows and states. A counter of distinct values: see [`VALUES_PER_KEY`] and
+/// [`VALUES_PER_COUNTER`].
 pub struct Counters {
     plan: Vec<Counter>,
     /// Counters that a new plan no longer has, while rows of them are pending.
@@ -71,7 +90,7 @@ pub struct Counters {
     hasher: RandomState,
     rows_per_batch: usize,
     /// The batch that was handed over and not acknowledged.
-    outstanding: Option<Arc<[CounterRows]>>,
+    outstanding: Option<Batch>,
     /// Its number, or else the next one.
     seq: u64,
     started: bool,
@@ -83,7 +102,7 @@ pub struct Counters {
 impl Counters {
     /// Empty counters.
     ///
-    /// `rows_per_batch` is the most rows of a batch, over all counters (0 is read as 1); `first_seq` the number of the
+    /// `rows_per_batch` is the most rows and states of a batch, over all counters (0 is read as 1); `first_seq` the number of the
     /// first batch.
     pub fn new(specs: Vec<Spec>, rows_per_batch: usize, first_seq: u64) -> Self {
         Self {
@@ -154,11 +173,18 @@ impl Counters {
         }
     }
 
+    /// Counts a message with a value, for a counter of distinct values; other counters ignore it, as well as the empty
+    /// key.
+    pub fn add_value(&mut self, counter: usize, key: &[u8], value: &[u8]) {
+        let (hash, tag) = (self.hash(key), self.hash(value));
+        if let Some(counter) = self.plan.get_mut(counter) {
+            counter.add_value((hash, key), (tag, value));
+        }
+    }
+
     #[inline]
     fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        hasher.finish()
+        hash_of(self.hasher, key)
     }
 
     /// Takes back what the store holds for a key and slot: sums, not increments. At start only, before the first
@@ -184,11 +210,21 @@ impl Counters {
         self.plan.get_mut(counter).is_some_and(|counter| counter.restore(hash, &row))
     }
 
+    /// Takes back what the store holds of a key's state, as [`Counters::restore`] does with sums.
+    ///
+    /// Returns `false` if it was left out: the counter is unknown or keeps no such state, nothing of it is in the ring,
+    /// or the counter is full of larger keys.
+    pub fn restore_state(&mut self, counter: usize, key: &[u8], state: &State) -> bool {
+        let (hash, hasher) = (self.hash(key), self.hasher);
+        let counter = self.plan.get_mut(counter);
+        counter.is_some_and(|counter| counter.restore_state(hash, key, state, |value| hash_of(hasher, value)))
+    }
+
     /// The changes since the last call, at the time `now_ns` (which is told as by [`Counters::advance`]).
     ///
     /// If the last batch was not acknowledged, its rows are handed over again, and increments since then wait. A new
-    /// batch takes the pending rows with the largest counts, `rows_per_batch` of them; the rest is carried. Every
-    /// number that was added is in exactly one row of one batch.
+    /// batch takes the pending rows with the largest counts, and the states that wait for the longest time, together
+    /// `rows_per_batch` of them; the rest is carried. Every number that was added is in exactly one row of one batch.
     pub fn changes(&mut self, now_ns: u64) -> Changes {
         self.advance(now_ns);
         let mut judgements = Vec::new();
@@ -199,13 +235,13 @@ impl Counters {
         judgements.sort_by_key(|judgement| (judgement.end_ns, !judgement.closed));
         let evicted = self.plan.iter_mut().map(Counter::take_evicted).collect();
         let repeated = self.outstanding.is_some();
-        let rows = match &self.outstanding {
-            Some(rows) => Arc::clone(rows),
+        let Batch { rows, states } = match &self.outstanding {
+            Some(batch) => batch.clone(),
             None => self.collect(),
         };
-        self.outstanding = Some(Arc::clone(&rows));
-        let carried = self.pending_rows();
-        Changes { seq: self.seq, now_ns: self.now_ns, repeated, rows, judgements, evicted, carried }
+        self.outstanding = Some(Batch { rows: Arc::clone(&rows), states: Arc::clone(&states) });
+        let carried = self.plan.iter().map(Counter::pending_states).fold(self.pending_rows(), usize::saturating_add);
+        Changes { seq: self.seq, now_ns: self.now_ns, repeated, rows, states, judgements, evicted, carried }
     }
 
     /// Tells that a batch is committed; the next [`Counters::changes`] makes a new one.
@@ -227,7 +263,7 @@ impl Counters {
     /// applies from the next slot on. Watches are replaced, and the keys held are seen in their light at once; closed
     /// windows not handed over stay with a rule of the same name and window, as they were judged. What is pending of
     /// counters that the plan no longer has is still handed over, under its own name and fingerprint, and so is the
-    /// outstanding batch.
+    /// outstanding batch. States that were not handed over end with their counter.
     ///
     /// # Limits
     ///
@@ -257,21 +293,37 @@ impl Counters {
         self.plan.iter().map(Counter::pending_rows).chain(retired).fold(0, usize::saturating_add)
     }
 
-    /// Makes the rows of a new batch.
-    fn collect(&mut self) -> Arc<[CounterRows]> {
-        let mut quota = if self.pending_rows() <= self.rows_per_batch {
+    /// Makes a new batch.
+    ///
+    /// Rows and states may each take what the others leave; half of a batch is theirs in any case.
+    fn collect(&mut self) -> Batch {
+        let pending: Vec<usize> = self.plan.iter().map(Counter::pending_states).collect();
+        let left = self.rows_per_batch.saturating_sub(self.pending_rows()).max(self.rows_per_batch >> 1);
+        let shares = state::shares(&pending, left);
+        let states: Vec<CounterStates> =
+            self.plan.iter_mut().zip(shares).filter_map(|(counter, share)| counter.collect_states(share)).collect();
+        let taken = states.iter().map(|states| states.rows.len()).fold(0, usize::saturating_add);
+        let limit = self.rows_per_batch.saturating_sub(taken);
+        let mut quota = if self.pending_rows() <= limit {
             Quota::all()
         } else {
             let retired = self.retired.iter().flat_map(|retired| retired.departed.pending());
             let mut counts: Vec<u64> = self.plan.iter().flat_map(Counter::pending).chain(retired).collect();
-            Quota::largest(&mut counts, self.rows_per_batch)
+            Quota::largest(&mut counts, limit)
         };
         let mut rows: Vec<CounterRows> =
             self.plan.iter_mut().filter_map(|counter| counter.collect(&mut quota)).collect();
         rows.extend(self.retired.iter_mut().filter_map(|retired| retired.collect(&mut quota)));
         self.retired.retain(|retired| retired.departed.len() > 0);
-        rows.into()
+        Batch { rows: rows.into(), states: states.into() }
     }
+}
+
+#[inline]
+fn hash_of(hasher: RandomState, bytes: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 #[cfg(test)]

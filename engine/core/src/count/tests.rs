@@ -9,7 +9,14 @@ const START_S: u64 = 1_700_000_040;
 const START_NS: u64 = START_S * S;
 
 fn definition(name: &str, capacity: usize) -> Definition {
-    Definition { name: name.into(), fingerprint: String::from("1"), slot_s: 60, capacity, pinned: None }
+    Definition {
+        name: name.into(),
+        fingerprint: String::from("1"),
+        slot_s: 60,
+        capacity,
+        pinned: None,
+        distinct: false,
+    }
 }
 
 fn watch(rule: &str, window_slots: usize, level: u64) -> Watch {
