@@ -113,9 +113,9 @@ const ENDS_BYTES: usize = 16;
 impl Ends {
     #[inline]
     fn of(word: &[u8]) -> Self {
-        if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
+        if let (Some(first), Some(last)) = (word.first_chunk::<8>(), word.last_chunk::<8>()) {
             Self { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) }
-        } else if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
+        } else if let (Some(first), Some(last)) = (word.first_chunk::<4>(), word.last_chunk::<4>()) {
             Self { first: u64::from(u32::from_le_bytes(*first)), last: u64::from(u32::from_le_bytes(*last)) }
         } else {
             Self { first: word.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), last: 0 }
