@@ -68,9 +68,10 @@ class Engine:
         Returns:
             ``seq``, ``now_ns``; ``rows``: per counter (slot, site, key columns..., EventCount, messages, error), the
             row of evicted keys without key columns and with the site ``*``; ``states``: (counter, kind, site, key
-            columns..., JSON, last_s), the JSON empty for a key that is no longer held; ``ledger``: (listener, outcome, messages,
-            bytes); ``devices``: (site, name, peer, listener, profile, messages by outcome, last_ns, clock_off_ms);
-            ``quarantine``: (listener, peer, profile, shape, messages, example, last_ns); ``not_quarantined``;
+            columns..., JSON, last_s), the JSON empty for a key that is no longer held; ``ledger``: (listener, outcome,
+            messages, bytes); ``devices``: (site, name, peer, listener, profile, messages by outcome, last_ns,
+            clock_off_ms); ``quarantine``: (listener, peer, profile, shape, messages, example, last_ns);
+            ``not_quarantined``;
             ``unmapped``: (profile, source, word, messages); ``clamped``; ``windows``: ``rule``, ``start_ns``,
             ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error); ``evicted``, ``without_key``
             and ``exempted`` per counter; ``carried``.

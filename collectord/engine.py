@@ -170,9 +170,7 @@ class Engine:
         """Give counters the states of their keys back, before the first message; returns how many were of use."""
         rows: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
         for state in states:
-            rows.setdefault((state.counter, state.kind), []).append(
-                (state.site, *state.key, state.state, state.last_s)
-            )
+            rows.setdefault((state.counter, state.kind), []).append((state.site, *state.key, state.state, state.last_s))
         return sum(self._engine.restore_states(counter, kind, of_kind) for (counter, kind), of_kind in rows.items())
 
     def restart_windows(self, now_ns: int) -> None:

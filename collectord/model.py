@@ -84,6 +84,7 @@ SUM_FIELDS = (
 FIXED_TABLES = (
     "alert_history",
     "alerts",
+    "counter_states",
     "devices",
     "ledger",
     "meta",

@@ -82,6 +82,7 @@ class DaemonStatus:
                     "name": definition.name,
                     "evicted": tick.evicted.get(definition.name, 0),
                     "without_key": tick.without_key.get(definition.name, 0),
+                    "exempted": tick.exempted.get(definition.name, 0),
                 }
                 for definition in self._setup.definitions
             ],

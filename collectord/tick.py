@@ -15,8 +15,9 @@ from collectord.clock import Clock
 from collectord.detect.alerts import AlertStates
 from collectord.engine import Engine
 from collectord.errors import StoreError
-from collectord.model import NS_PER_S, Alert, CounterDefinition
+from collectord.model import NS_PER_S, Alert, Changes, CounterDefinition
 from collectord.store import devices, quarantine
+from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
@@ -42,7 +43,7 @@ class TickCounters:
     last_duration_ns: int = 0
     longest_duration_ns: int = 0
     carried: int = 0
-    """Rows that the last pass left for the next."""
+    """Rows and states that the last pass left for the next."""
     store_failures: int = 0
     unstored_alerts: int = 0
     """Alert states that wait in memory for the database."""
@@ -51,9 +52,10 @@ class TickCounters:
     not_quarantined: int = 0
     """Unread messages that the quarantine had no place for."""
     clamped: int = 0
-    """Records that claimed a larger EventCount than one may."""
+    """Records that claimed a larger EventCount, or number to sum up, than one may."""
     evicted: dict[str, int] = field(default_factory=dict)
     without_key: dict[str, int] = field(default_factory=dict)
+    exempted: dict[str, int] = field(default_factory=dict)
 
 
 class Tick:
@@ -119,7 +121,9 @@ class Tick:
             log.warning("counter has a new definition; its old table is kept", path=aside, rule=name)
         from_slot = now_ns // NS_PER_S - self._longest_window_s
         for definition in self._definitions:
-            self._engine.restore(definition.name, self._tables.open_rows(definition, from_slot - definition.slot_s))
+            from_s = from_slot - definition.slot_s
+            self._engine.restore(definition.name, self._tables.open_rows(definition, from_s))
+            self._engine.restore_states(key_states.open_states(self._database, definition.name, from_s))
         episodes, forgotten = self._alerts.episodes()
         self._states.restore(
             self._alerts.active(),
@@ -162,7 +166,7 @@ class Tick:
         if step_s:
             log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
             self._engine.restart_windows(self._clock.now_ns())
-        self._note(changes.carried, changes.evicted, changes.without_key, self._clock.mono_ns() - began_ns)
+        self._note(changes, self._clock.mono_ns() - began_ns)
         return queued
 
     def _queue(self, states: Sequence[Alert]) -> None:
@@ -199,19 +203,25 @@ class Tick:
             closed = now_s - self._longest_window_s - 2 * definition.slot_s
             self._tables.fold(definition, closed, KEPT_KEYS_PER_SLOT)
             self._tables.expire(definition, now_s - self._keep_slots_s)
+        longest_slot_s = max((definition.slot_s for definition in self._definitions), default=0)
+        key_states.expire(self._database, now_s - self._longest_window_s - 2 * longest_slot_s, now_s)
         devices.trim(self._database)
         quarantine.trim(self._database)
         self._outbox.expire(now_ns - self._keep_alerts_s * NS_PER_S)
         self._alerts.expire(now_ns - self._keep_alerts_s * NS_PER_S)
         self._database.checkpoint()
 
-    def _note(self, carried: int, evicted: dict[str, int], without_key: dict[str, int], duration_ns: int) -> None:
+    def _note(self, changes: Changes, duration_ns: int) -> None:
         noted = self.counters
         noted.ticks += 1
         noted.last_duration_ns = duration_ns
         noted.longest_duration_ns = max(noted.longest_duration_ns, duration_ns)
-        noted.carried = carried
+        noted.carried = changes.carried
         noted.unstored_alerts = len(self._unstored)
-        for totals, gained in ((noted.evicted, evicted), (noted.without_key, without_key)):
+        for totals, gained in (
+            (noted.evicted, changes.evicted),
+            (noted.without_key, changes.without_key),
+            (noted.exempted, changes.exempted),
+        ):
             for name, count in gained.items():
                 totals[name] = totals.get(name, 0) + count

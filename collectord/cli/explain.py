@@ -112,8 +112,15 @@ def _counters(setup: Setup, raw: bytes, peer: str | None) -> list[str]:
             pairs = zip(definition.group_by, values, strict=True)
             key = ", ".join([f"{field}={shown(value)}" for field, value in pairs] + [f"site={site}"] * bool(site))
             told.append(f"counts:   {count} in {definition.name} under {key}; judged by {rules}")
+        for state in changes.states:
+            if state.counter == definition.name and state.kind == "values":
+                pairs = zip(definition.group_by, state.key, strict=True)
+                key = ", ".join(f"{field}={shown(value)}" for field, value in pairs)
+                told.append(f"counts:   its {definition.distinct} in {definition.name} under {key}; judged by {rules}")
         if definition.name in changes.without_key:
             told.append(f"counts:   not in {definition.name}: an address or port of its key is missing")
+        if definition.name in changes.exempted:
+            told.append(f"counts:   not in {definition.name}: it is exempt")
     return told or ["counts:   in no counter"]
 
 

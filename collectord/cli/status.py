@@ -134,10 +134,10 @@ def show(answer: dict[str, Any], console: Console) -> None:
         highlight=False,
     )
     for counter in answer["counters"]:
-        if counter["evicted"] or counter["without_key"]:
+        if counter["evicted"] or counter["without_key"] or counter["exempted"]:
             console.print(
                 f"counter {counter['name']}: {counter['evicted']:,} keys evicted, "
-                f"{counter['without_key']:,} sessions without its key",
+                f"{counter['without_key']:,} sessions without its key, {counter['exempted']:,} exempt",
                 highlight=False,
             )
 

@@ -18,7 +18,7 @@ from sqlite_utils.db import quote_identifier
 
 from collectord.errors import StoreError
 from collectord.model import FIXED_TABLES, OTHER_SITE, RULE_FIELDS, Changes, CounterDefinition, is_number_field
-from collectord.store import devices, ledger, meta, quarantine
+from collectord.store import devices, ledger, meta, quarantine, states
 from collectord.store.db import Database
 
 FOLD_ROWS_PER_CALL = 20_000
@@ -129,13 +129,15 @@ class Counters:
                         continue
                     moved.append((sql.table, self._put_aside(sql.table)))
                 tables.execute(sql.create)
+                states.forget(connection, sql.table)
                 meta.write(connection, f"definition:{sql.table}", meaning)
                 _set_folded_until(connection, definition, 0)
         return moved
 
     def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
         """
-        Stores a batch in one transaction: counters, ledger, devices, quarantine, and the batch's number.
+        Stores a batch in one transaction: counters and the states of their keys, ledger, devices, quarantine, and the
+        batch's number.
 
         Returns:
             False if this batch is stored already (its acknowledgement was lost); nothing is added then.
@@ -151,6 +153,7 @@ class Counters:
                 if rows:
                     connection.executemany(self._statements(definition).upsert, rows)
                     self._fold_again_from(connection, definition, min(row[0] for row in rows))
+            states.write(connection, changes.states)
             ledger.add(connection, changes.ledger, listeners)
             devices.add(connection, changes.devices, listeners)
             quarantine.add(connection, changes.quarantine, listeners)
@@ -265,9 +268,13 @@ class Counters:
 
 def _meaning(definition: CounterDefinition) -> str:
     """What the rows of a counter mean, as a text that is equal for equal definitions."""
-    return json.dumps(
-        {"where": definition.where, "slot_s": definition.slot_s, "weight": definition.weight}, sort_keys=True
-    )
+    meaning = {"where": definition.where, "slot_s": definition.slot_s, "weight": definition.weight}
+    # Left out where they are as they always were, so that a table of an earlier version keeps its meaning.
+    if definition.every_record:
+        meaning["every_record"] = True
+    if definition.distinct:
+        meaning["distinct"] = definition.distinct
+    return json.dumps(meaning, sort_keys=True)
 
 
 def _folded_until(connection: sqlite3.Connection, definition: CounterDefinition) -> int:

@@ -136,6 +136,25 @@ def m0002_devices_and_quarantine(db: sqlite_utils.Database) -> None:
     )
 
 
+@MIGRATIONS()
+def m0003_counter_states(db: sqlite_utils.Database) -> None:
+    """What counters keep of their keys beside sums."""
+    db.execute(
+        """
+        CREATE TABLE counter_states (
+            counter TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            site TEXT NOT NULL,
+            key TEXT NOT NULL,
+            state TEXT NOT NULL,
+            last_s INTEGER NOT NULL,
+            PRIMARY KEY (counter, kind, site, key)
+        )
+        """
+    )
+    db.execute("CREATE INDEX idx_counter_states_last ON counter_states (last_s)")
+
+
 with sqlite_utils.Database(memory=True) as _empty:
     _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
 

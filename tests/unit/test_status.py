@@ -58,7 +58,12 @@ def worker() -> SimpleNamespace:
 @pytest.fixture
 def tick() -> SimpleNamespace:
     counters = TickCounters(
-        ticks=9, last_duration_ns=1_500_000, longest_duration_ns=2_000_000, carried=3, evicted={"port_volume": 4}
+        ticks=9,
+        last_duration_ns=1_500_000,
+        longest_duration_ns=2_000_000,
+        carried=3,
+        evicted={"port_volume": 4},
+        exempted={"port_volume": 6},
     )
     return SimpleNamespace(counters=counters, outcomes={"udp": {"session": 5, "unparsed": 1}})
 
@@ -108,8 +113,8 @@ async def test_everything_is_told(
             "unstored_alerts": 0, "lost_alerts": 0, "not_quarantined": 0, "clamped": 0,
         },
         "counters": [
-            {"name": "failures_by_source", "evicted": 0, "without_key": 0},
-            {"name": "port_volume", "evicted": 4, "without_key": 0},
+            {"name": "failures_by_source", "evicted": 0, "without_key": 0, "exempted": 0},
+            {"name": "port_volume", "evicted": 4, "without_key": 0, "exempted": 6},
         ],
     }  # fmt: skip
     assert json.loads(json.dumps(answer)) == answer

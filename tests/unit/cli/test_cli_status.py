@@ -40,7 +40,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             "ticks": 61, "last_ms": 1.5, "longest_ms": 20.0, "carried_rows": 0, "store_failures": 0,
             "unstored_alerts": 0, "lost_alerts": 0,
         },
-        "counters": [{"name": "port_volume", "evicted": 4, "without_key": 5}],
+        "counters": [{"name": "port_volume", "evicted": 4, "without_key": 5, "exempted": 6}],
     }  # fmt: skip
 
     def ask(path: Path, command: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class TestRunning:
         assert result.exit_code == 0
         for text in (
             "up 61 s", "udp (udp)", "1,234,567", "unparsed", "3 connections", "noc", "DOWN", "2 active alerts",
-            "4 keys evicted", "5 sessions without its key",
+            "4 keys evicted", "5 sessions without its key", "6 exempt",
         ):  # fmt: skip
             assert text in result.stdout
         assert "too_long" not in result.stdout, "only outcomes that occurred"
