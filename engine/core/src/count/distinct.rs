@@ -294,3 +294,88 @@ impl Distinct {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(distinct: &mut Distinct, key: u32, value: u32, slot: u64) {
+        let (key, value) = (key.to_be_bytes(), value.to_be_bytes());
+        let hash = |bytes: [u8; 4]| u64::from(u32::from_be_bytes(bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        distinct.add((hash(key), &key), (hash(value), &value), (slot.saturating_sub(9), slot), || 0);
+    }
+
+    fn judged(distinct: &Distinct, start: u64) -> Vec<u64> {
+        let level: Level = Box::new(|_| Some(0));
+        distinct.judge(start, &level).into_iter().map(|over| over.sum).collect()
+    }
+
+    #[test]
+    fn the_values_seen_last_are_kept() {
+        let mut distinct = Distinct::new(10);
+        for value in 0..100 {
+            add(&mut distinct, 1, value, 100);
+        }
+        for value in 200..230 {
+            add(&mut distinct, 1, value, 101);
+        }
+        assert_eq!(judged(&distinct, 100), [64]);
+        assert_eq!(judged(&distinct, 101), [30]);
+        let mut rows = Vec::new();
+        distinct.collect(60, 10, &mut rows);
+        let Some(State::Values(values)) = &rows[0].state else { panic!("no state") };
+        assert!(values.more);
+        assert_eq!((values.messages, values.values.len(), rows[0].last_s), (130, 64, 6060));
+        // A value more of the same slot changes nothing once it is known that there are more.
+        for value in 300..364 {
+            add(&mut distinct, 1, value, 102);
+        }
+        distinct.collect(60, 10, &mut rows);
+        add(&mut distinct, 1, 400, 102);
+        assert_eq!(distinct.pending(), 1);
+        distinct.collect(60, 10, &mut rows);
+        add(&mut distinct, 1, 401, 102);
+        assert_eq!(distinct.pending(), 0);
+        // When those of the full slots have left the ring there are no more any more.
+        distinct.keep(103, 103);
+        assert_eq!((distinct.len(), distinct.values, distinct.newest()), (0, 0, None));
+    }
+
+    #[test]
+    fn values_of_all_keys_are_bounded() {
+        let mut distinct = Distinct::new(1000);
+        distinct.values_max = 100;
+        for key in 0..50 {
+            for value in 0..10 {
+                add(&mut distinct, key, value, 100);
+                assert!(distinct.values <= 100);
+            }
+        }
+        let held: usize = distinct
+            .table
+            .places()
+            .filter_map(|place| distinct.table.get(place))
+            .map(|held| held.state.seen.len())
+            .sum();
+        assert_eq!(held, distinct.values);
+        assert!(distinct.len() <= 100 && distinct.take_evicted() > 30);
+    }
+
+    #[test]
+    fn only_keys_with_enough_values_are_looked_at() {
+        let mut distinct = Distinct::new(1000);
+        for key in 0..500 {
+            add(&mut distinct, key, 1, 100);
+        }
+        distinct.reassess(|_| 2);
+        assert_eq!(distinct.candidates.len(), 0);
+        for value in 0..3 {
+            add(&mut distinct, 7, value, 105);
+        }
+        assert_eq!(distinct.candidates.len(), 1);
+        distinct.keep(101, 110);
+        assert_eq!((distinct.len(), distinct.candidates.len()), (1, 1));
+        distinct.keep(106, 110);
+        assert_eq!((distinct.len(), distinct.candidates.len()), (0, 0));
+    }
+}

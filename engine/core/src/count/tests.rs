@@ -412,3 +412,133 @@ fn counters_can_be_shared_between_threads() {
     shared::<Counters>();
     shared::<Changes>();
 }
+
+fn distinct(window_slots: usize, level: u64) -> Vec<Spec> {
+    vec![(Definition { distinct: true, ..definition("one", 1000) }, vec![watch("rule", window_slots, level)])]
+}
+
+/// (key, values, and what it says beside them), sorted; a key that is gone has none.
+fn states(changes: &Changes) -> Vec<(String, Vec<(String, u64)>, bool)> {
+    let text = |key: &Key| String::from_utf8(key.to_vec()).unwrap();
+    let rows = changes.states.iter().flat_map(|states| &states.rows);
+    let mut all: Vec<_> = rows
+        .map(|row| match &row.state {
+            Some(State::Values(values)) => {
+                let mut seen: Vec<_> =
+                    values.values.iter().map(|(value, start_s)| (text(value), start_s - START_S)).collect();
+                seen.sort();
+                (text(&row.key), seen, values.more)
+            }
+            None => (text(&row.key), Vec::new(), false),
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn values_are_counted_once_and_move_to_the_slot_that_saw_them_last() {
+    let mut counters = started(distinct(2, 1));
+    for value in [b"x", b"y", b"x"] {
+        counters.add_value(0, b"a", value);
+    }
+    counters.add_value(0, b"b", b"x");
+    counters.add_value(0, b"", b"x");
+    let seen = |key: &str, values: &[(&str, u64)]| {
+        (key.to_owned(), values.iter().map(|(value, slot)| ((*value).to_owned(), *slot)).collect::<Vec<_>>(), false)
+    };
+    let changes = commit(&mut counters, START_NS);
+    assert_eq!(judged(&changes), [(0, false, over("a", 2))]);
+    assert_eq!(states(&changes), [seen("a", &[("x", 0), ("y", 0)]), seen("b", &[("x", 0)])]);
+    counters.advance(START_NS + MINUTE_NS);
+    counters.add_value(0, b"a", b"x");
+    let changes = commit(&mut counters, START_NS + 2 * MINUTE_NS);
+    // The window before the last one held both, the open one holds one.
+    assert_eq!(judged(&changes), [(60, true, over("a", 2)), (120, true, over("a", 2)), (120, false, vec![])]);
+    assert_eq!(states(&changes), [seen("a", &[("x", 60), ("y", 0)])]);
+    assert_eq!(counters.held(0), 2);
+    counters.advance(START_NS + 10 * MINUTE_NS);
+    assert_eq!(counters.held(0), 0);
+}
+
+#[test]
+fn sums_and_values_do_not_mix() {
+    let mut counters = started([one(1, 0), distinct(1, 0)].concat_specs());
+    counters.add(1, b"a", 1);
+    counters.add_value(0, b"a", b"x");
+    counters.add_value(7, b"a", b"x");
+    let changes = commit(&mut counters, START_NS);
+    assert!(changes.judgements.iter().all(|judgement| judgement.keys.is_empty()));
+    let state = State::Values(Values { values: vec![(Key::new(b"x"), START_S)], more: false, messages: 1 });
+    assert!(!counters.restore_state(0, b"a", &state));
+    assert!(!counters.restore_state(7, b"a", &state));
+    assert!(!counters.restore_state(1, b"", &state));
+    assert!(counters.restore_state(1, b"a", &state));
+    let old = State::Values(Values { values: vec![(Key::new(b"x"), START_S - 120)], more: false, messages: 1 });
+    assert!(!counters.restore_state(1, b"a", &old));
+}
+
+trait ConcatSpecs {
+    fn concat_specs(self) -> Vec<Spec>;
+}
+
+impl<const N: usize> ConcatSpecs for [Vec<Spec>; N] {
+    fn concat_specs(self) -> Vec<Spec> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn rows_and_states_share_a_batch() {
+    let mut counters = Counters::new([one(1, 0), distinct(1, 0)].concat_specs(), 4, 1);
+    counters.advance(START_NS);
+    for key in 0..10_u8 {
+        counters.add(0, &[b'0' + key], 1);
+        counters.add_value(1, &[b'0' + key], b"x");
+    }
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        let changes = commit(&mut counters, START_NS);
+        told.push((rows(&changes).len(), states(&changes).len(), changes.carried));
+    }
+    assert_eq!(told, [(2, 2, 16), (2, 2, 12), (2, 2, 8), (2, 2, 4), (2, 2, 0), (0, 0, 0)]);
+    for key in 0..5_u8 {
+        counters.add_value(1, &[b'0' + key], b"y");
+    }
+    let changes = counters.changes(START_NS);
+    assert_eq!((states(&changes).len(), changes.carried), (4, 1));
+    counters.add_value(1, b"9", b"y");
+    let again = counters.changes(START_NS);
+    assert_eq!((&again.states, again.carried), (&changes.states, 2));
+}
+
+#[test]
+fn a_stepped_clock_forgets_values_and_says_so() {
+    let mut counters = started(distinct(3, 0));
+    counters.add_value(0, b"a", b"x");
+    commit(&mut counters, START_NS);
+    counters.add_value(0, b"b", b"x");
+    counters.restart(START_NS - 600 * S);
+    let changes = counters.changes(START_NS - 600 * S);
+    assert!(changes.judgements.iter().all(|judgement| judgement.keys.is_empty()));
+    assert_eq!(states(&changes), [("a".to_owned(), Vec::new(), false)]);
+}
+
+#[test]
+fn values_outlive_a_new_plan_and_are_seen_in_its_light() {
+    let mut counters = started(distinct(3, 5));
+    for value in [b"x", b"y", b"z"] {
+        counters.add_value(0, b"a", value);
+    }
+    assert_eq!(judged(&commit(&mut counters, START_NS)), [(0, false, vec![])]);
+    counters.replan(distinct(2, 2));
+    assert_eq!(judged(&commit(&mut counters, START_NS)), [(0, false, over("a", 3))]);
+    let smaller = Definition { distinct: true, ..definition("one", 1) };
+    counters.add_value(0, b"b", b"x");
+    counters.replan(vec![(smaller, vec![watch("rule", 2, 0)])]);
+    assert_eq!(counters.held(0), 1);
+    assert_eq!(judged(&counters.changes(START_NS)), [(0, false, over("a", 3))]);
+    // Another definition starts anew.
+    counters.replan(one(1, 0));
+    assert_eq!(counters.held(0), 0);
+}
