@@ -135,8 +135,8 @@ def test_a_relay(run: Any, own: Path) -> None:
     """Whose word about the device counts, and what it put in front."""
     config = own.parents[1] / "collectord.toml"
     config.write_text(f'relays = ["192.0.2.9"]\n{config.read_text()}')
-    inner = "<164>Nov 22 2026 10:20:30 fw-01 : %ASA-4-106015: Deny TCP (no connection) from 192.0.2.1/1 to 192.0.2.2/2"
-    message = f"<13>Nov 22 10:20:31 log-01 {inner} flags RST  on interface inside"
+    inner = "<164>Nov 22 2026 10:20:30 fw-01 : %ASA-4-106023: Deny udp src wan:192.0.2.1/1 dst lan:192.0.2.2/2"
+    message = f'<13>Nov 22 10:20:31 log-01 {inner} by access-group "out"'
 
     relayed = run("explain", "--peer", "192.0.2.9", message).stdout
     direct = run("explain", "--peer", "192.0.2.9", message.partition("log-01 ")[2]).stdout
