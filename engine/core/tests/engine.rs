@@ -431,6 +431,24 @@ fn seen(plan: &Value, peer: &str, message: &str) -> (String, Option<i64>) {
 }
 
 #[test]
+fn keys_that_are_named_as_a_part_of_another_format_s_header() {
+    let mut plan = plan();
+    plan["profiles"] = json!([{
+        "name": "acme", "title": "Acme", "EventVendor": "Acme", "EventProduct": "Wall", "reader": "leef",
+        "detect": [{"leef": {"vendor": "Acme", "product": "Wall"}}],
+        "fields": {"SrcIpAddr": "src", "NetworkRuleName": "Name", "EventOriginalSeverity": "Severity",
+                   "EventOriginalType": "SignatureId"},
+    }]);
+    let message = b"<13>LEEF:1.0|Acme|Wall|1.0|deny|src=203.0.113.1\tName=rule 7\tSeverity=high\tSignatureId=x";
+    let answer = Engine::new(&plan).unwrap().parse(message, None);
+    let session = &answer["Sessions"][0];
+    assert_eq!(
+        (&json!("rule 7"), &json!("high"), &json!("deny")),
+        (&session["NetworkRuleName"], &session["EventOriginalSeverity"], &session["EventOriginalType"])
+    );
+}
+
+#[test]
 fn only_a_relay_passes_on_the_header_of_a_device() {
     let mut plan = plan();
     plan["relays"] = json!(["192.0.2.9"]);

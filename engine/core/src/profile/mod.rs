@@ -189,14 +189,22 @@ enum HeaderPart {
     Severity,
 }
 
-/// Names by which profiles ask for the parts of a CEF or LEEF header; no device uses them as keys.
-const HEADER: &[(&str, HeaderPart)] = &[
+/// Names by which profiles ask for the parts of a CEF header.
+const CEF_HEADER: &[(&str, HeaderPart)] = &[
     ("DeviceVendor", HeaderPart::Vendor),
     ("DeviceProduct", HeaderPart::Product),
     ("DeviceVersion", HeaderPart::DeviceVersion),
     ("SignatureId", HeaderPart::SignatureId),
     ("Name", HeaderPart::Name),
     ("Severity", HeaderPart::Severity),
+];
+
+/// The same of a LEEF header, which has neither name nor severity: there both are keys like any other.
+const LEEF_HEADER: &[(&str, HeaderPart)] = &[
+    ("DeviceVendor", HeaderPart::Vendor),
+    ("DeviceProduct", HeaderPart::Product),
+    ("DeviceVersion", HeaderPart::DeviceVersion),
+    ("SignatureId", HeaderPart::SignatureId),
 ];
 
 struct Message {
@@ -358,13 +366,13 @@ impl Reader {
     fn new(spec: &spec::Profile, inputs: &[String]) -> Self {
         let held = |name: &String| spec.prefix.iter().any(|prefix| prefix.holes().contains(name));
         let of_reader = || inputs.iter().enumerate().filter(|(_, name)| !held(name));
-        let is_header = |name: &String| HEADER.iter().any(|(known, _)| known == name);
-        let keys = || -> (Vec<&str>, Vec<usize>) {
-            of_reader().filter(|(_, name)| !is_header(name)).map(|(number, name)| (name.as_str(), number)).unzip()
+        let keys = |header: &[(&str, HeaderPart)]| -> (Vec<&str>, Vec<usize>) {
+            let is_key = |name: &String| header.iter().all(|(known, _)| known != name);
+            of_reader().filter(|(_, name)| is_key(name)).map(|(number, name)| (name.as_str(), number)).unzip()
         };
-        let header = || {
+        let parts = |header: &[(&str, HeaderPart)]| {
             let place = |name: &str| inputs.iter().position(|known| known == name);
-            HEADER.iter().filter_map(|(name, part)| Some((*part, place(name)?))).collect()
+            header.iter().filter_map(|(name, part)| Some((*part, place(name)?))).collect()
         };
         let paths = || -> (Vec<&str>, Vec<usize>) { of_reader().map(|(number, name)| (name.as_str(), number)).unzip() };
         match spec.reader {
@@ -387,12 +395,12 @@ impl Reader {
                 Self::Csv { separator: spec.separator, columns }
             }
             ReaderKind::Cef => {
-                let (keys, key_inputs) = keys();
-                Self::Cef { keys: Words::new(keys), key_inputs, header: header() }
+                let (keys, key_inputs) = keys(CEF_HEADER);
+                Self::Cef { keys: Words::new(keys), key_inputs, header: parts(CEF_HEADER) }
             }
             ReaderKind::Leef => {
-                let (keys, key_inputs) = keys();
-                Self::Leef { keys: Words::new(keys), key_inputs, header: header() }
+                let (keys, key_inputs) = keys(LEEF_HEADER);
+                Self::Leef { keys: Words::new(keys), key_inputs, header: parts(LEEF_HEADER) }
             }
             ReaderKind::Json => {
                 let (names, path_inputs) = paths();
@@ -471,6 +479,7 @@ impl Reader {
                         HeaderPart::Product => parts.product,
                         HeaderPart::DeviceVersion => parts.device_version,
                         HeaderPart::SignatureId => parts.event_id,
+                        // `LEEF_HEADER` has none of these.
                         HeaderPart::Name | HeaderPart::Severity => continue,
                     };
                     let _ = keep(&mut scratch.raws, *input, raw);
