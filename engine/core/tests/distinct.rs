@@ -37,7 +37,7 @@ fn spec(watches: &Watches, capacity: usize) -> Spec {
 /// Values of different lengths, as addresses, ports and texts have.
 fn value(number: u16) -> Vec<u8> {
     let bytes = number.to_be_bytes();
-    if number % 5 == 0 { bytes.repeat(30) } else { bytes.to_vec() }
+    if number.is_multiple_of(5) { bytes.repeat(30) } else { bytes.to_vec() }
 }
 
 /// The same without bounds.
@@ -239,13 +239,13 @@ proptest! {
         let (mut stored, mut evicted, mut sent) = (Store::new(), 0, BTreeSet::new());
         for number in 0..flood {
             counters.add_value(0, &[b"forged ".as_slice(), &number.to_be_bytes()].concat(), b"1");
-            if number % every == 0 {
+            if number.is_multiple_of(every) {
                 let port = u16::try_from(number / every % 50).unwrap();
                 counters.add_value(0, &[1], &value(port));
                 sent.insert(port);
             }
             prop_assert!(counters.held(0) <= capacity);
-            if number % tick_every == 0 {
+            if number.is_multiple_of(tick_every) {
                 let changes = counters.changes(START_S * S);
                 put(&mut stored, &changes);
                 evicted += changes.evicted[0];

@@ -4,6 +4,7 @@
 
 use collectord_core::engine::{Changes, OUTCOMES, Origin, Row};
 use collectord_core::key::Part;
+use collectord_core::states::StateRow;
 use collectord_core::{Engine, Outcome};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -650,4 +651,83 @@ proptest! {
         prop_assert_eq!(store.rows, sessions, "every session here is a failure that has a source");
         prop_assert!(!store.messages.contains_key(&(0, "panic")) && !store.messages.contains_key(&(1, "panic")));
     }
+}
+
+/// A plan with one counter of the ports per source.
+fn scan(changed: &Value) -> Value {
+    let mut plan = plan();
+    let mut counter = json!({
+        "name": "scan", "where": {"DvcAction": "Deny"}, "group_by": ["SrcIpAddr"], "slot_s": 60, "capacity": 100,
+        "distinct": "DstPortNumber", "rules": [{"name": "scan", "window_slots": 2, "level": 1}],
+    });
+    counter.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+    plan["counters"] = json!([counter]);
+    plan
+}
+
+fn told(changes: &Changes) -> Vec<(&str, &str)> {
+    let rows = changes.states.iter().flat_map(|(counter, rows)| rows.iter().map(move |row| (counter, row)));
+    rows.map(|(counter, row)| (counter.as_str(), row.state.as_str())).collect()
+}
+
+#[test]
+fn states_are_told_under_the_plan_that_they_were_kept_under() {
+    let mut engine = Engine::new(&scan(&json!({}))).unwrap();
+    send(&mut engine, &[deny("192.0.2.1", ""), deny("192.0.2.1", "")], NOW);
+    let state = r#"{"values":[[22,1800000000]],"more":false,"messages":2}"#;
+    let first = engine.changes(NOW);
+    assert_eq!(told(&first), [("scan", state)]);
+    // Another field, and other keys: the batch is still of the old ones.
+    engine.replan(&scan(&json!({"distinct": "DstIpAddr", "group_by": ["DstPortNumber"]}))).unwrap();
+    send(&mut engine, &[deny("192.0.2.1", "")], NOW);
+    let again = engine.changes(NOW);
+    assert_eq!((again.seq, &again.states, again.carried), (first.seq, &first.states, 1));
+    engine.ack(again.seq);
+    let second = engine.changes(NOW);
+    assert_eq!(told(&second), [("scan", r#"{"values":[["10.0.0.1",1800000000]],"more":false,"messages":1}"#)]);
+    assert_eq!(second.states[0].1[0].key, ("north".to_owned(), vec![Part::Number(22)]));
+    // A state of the old ones has no place in the new.
+    assert!(!engine.restore_state("scan", &first.states[0].1[0]));
+    assert!(engine.restore_state("scan", &second.states[0].1[0]));
+    assert!(!engine.restore_state("scan", &StateRow { state: String::new(), ..second.states[0].1[0].clone() }));
+}
+
+#[test]
+fn an_exempt_is_no_other_counter_and_every_record_is() {
+    let mut engine = Engine::new(&scan(&json!({}))).unwrap();
+    let again = b"<13>acme src=192.0.2.1 dst=10.0.0.1 port=25 act=again".to_vec();
+    send(&mut engine, &[deny("192.0.2.1", "")], NOW);
+    engine.replan(&scan(&json!({"exempt": [{"DstPortNumber": 24}, {"SrcIpAddr": "192.0.2.9"}]}))).unwrap();
+    send(&mut engine, &[deny("192.0.2.9", ""), again.clone()], NOW);
+    let changes = engine.changes(NOW);
+    assert_eq!(changes.exempted, [("scan".to_owned(), 1)]);
+    assert_eq!(told(&changes), [("scan", r#"{"values":[[22,1800000000]],"more":false,"messages":1}"#)]);
+    engine.ack(changes.seq);
+    engine.replan(&scan(&json!({"every_record": true}))).unwrap();
+    send(&mut engine, &[again], NOW);
+    assert_eq!(
+        told(&engine.changes(NOW)),
+        [("scan", r#"{"values":[[25,1800000000]],"more":false,"messages":1}"#)],
+        "a counter of its own"
+    );
+}
+
+#[test]
+fn a_number_is_summed_up_within_reason() {
+    let mut plan = scan(&json!({"weight": "NetworkBytes"}));
+    plan["counters"][0].as_object_mut().unwrap().remove("distinct");
+    plan["profiles"][0]["fields"]["SrcBytes"] = json!("sent");
+    plan["profiles"][0]["fields"]["DstBytes"] = json!("rcvd");
+    plan["profiles"][0]["fields"]["NetworkBytes"] = json!("bytes");
+    let mut engine = Engine::new(&plan).unwrap();
+    let messages = ["bytes=10", "sent=3 rcvd=4", "rcvd=5", "", "bytes=18446744073709551615"];
+    for (messages, sum, counted, clamped) in [(&messages[..4], 22, 3, 0), (&messages[4..], 1 << 44, 1, 1)] {
+        send(&mut engine, &messages.iter().map(|rest| deny("192.0.2.1", rest)).collect::<Vec<_>>(), NOW);
+        let changes = engine.changes(NOW);
+        let row = &changes.rows[0].1[0];
+        assert_eq!((row.count, row.messages, changes.notes.clamped), (sum, counted, clamped));
+        engine.ack(changes.seq);
+    }
+    plan["counters"][0]["weight"] = json!("SrcPortNumber");
+    assert!(Engine::new(&plan).is_err_and(|problems| problems[0].path == "counters[0].weight"));
 }

@@ -417,8 +417,10 @@ fn distinct(window_slots: usize, level: u64) -> Vec<Spec> {
     vec![(Definition { distinct: true, ..definition("one", 1000) }, vec![watch("rule", window_slots, level)])]
 }
 
-/// (key, values, and what it says beside them), sorted; a key that is gone has none.
-fn states(changes: &Changes) -> Vec<(String, Vec<(String, u64)>, bool)> {
+/// A key, its values with their slots in seconds from the start (none: it is gone), and whether there were more.
+type Told = (String, Vec<(String, u64)>, bool);
+
+fn states(changes: &Changes) -> Vec<Told> {
     let text = |key: &Key| String::from_utf8(key.to_vec()).unwrap();
     let rows = changes.states.iter().flat_map(|states| &states.rows);
     let mut all: Vec<_> = rows
