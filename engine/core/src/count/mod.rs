@@ -175,6 +175,7 @@ impl Counters {
 
     /// Counts a message with a value, for a counter of distinct values; other counters ignore it, as well as the empty
     /// key.
+    #[inline(never)]
     pub fn add_value(&mut self, counter: usize, key: &[u8], value: &[u8]) {
         let (hash, tag) = (self.hash(key), self.hash(value));
         if let Some(counter) = self.plan.get_mut(counter) {
