@@ -23,6 +23,7 @@
 mod batch;
 mod counter;
 mod distinct;
+mod evidence;
 mod key;
 mod slot;
 mod state;
@@ -38,6 +39,7 @@ use foldhash::quality::RandomState;
 pub use batch::{CounterRows, Row};
 pub use counter::{Definition, Pinned, Spec};
 pub use distinct::{VALUES_PER_COUNTER, VALUES_PER_KEY};
+pub use evidence::Evidence;
 pub use key::{INLINE_BYTES, Key};
 pub use state::{CounterStates, Kind, State, StateRow, Values};
 pub use window::{Judgement, Level, OverKey, Watch};
