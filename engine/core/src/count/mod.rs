@@ -21,6 +21,7 @@
 //! To add something to a place in a slot, touch `Hot` or `Cold`, `enter`, `restore` and `reassess` in `slot.rs`.
 
 mod batch;
+mod beacon;
 mod counter;
 mod distinct;
 mod evidence;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 
 pub use batch::{CounterRows, Row};
+pub use beacon::{Beacon, BeaconWatch, Spacing};
 pub use counter::{Definition, Pinned, Spec};
 pub use distinct::{VALUES_PER_COUNTER, VALUES_PER_KEY};
 pub use evidence::Evidence;
