@@ -177,8 +177,14 @@ class CounterDefinition:
     """The field whose distinct values are counted, in place of a sum."""
     every_record: bool = False
     """Also records that don't count beside another one of the same session."""
-    beacon: bool = False
-    """Keeps the gaps between sessions, in place of a sum."""
+    beacon: dict[str, int] | None = field(default=None, hash=False)
+    """
+    Look for regular intervals per key, in place of a sum: ``min_gap_s`` (shorter gaps belong to one event),
+    ``tolerance_s`` and ``tolerance_percent`` (gaps that differ by no more than the larger are the same). A window's
+    count is the share of the most frequent gap, in percent, rounded up.
+    """
+    evidence: tuple[str, ...] = ()
+    """Fields of which the most frequent values are kept while a key is hot; empty: no evidence is kept."""
 
     @property
     def has_table(self) -> bool:
@@ -223,14 +229,17 @@ class KeyState:
 
     counter: str
     kind: str
-    """``values``: the distinct values that were seen with the key."""
+    """
+    ``values``: the distinct values that were seen with the key; ``beacon``: the gaps between its sessions;
+    ``evidence``: what its messages told while it was hot.
+    """
     site: str
     key: tuple[KeyValue, ...]
     """Values in the order of the counter's ``group_by``."""
     state: str
     """JSON object; empty: the key is no longer held, and what was stored of it is to be forgotten."""
     last_s: int
-    """Start of the slot (epoch seconds) that the key was last seen in."""
+    """Start of the slot that the key was last seen in (``values``), or time of its last message, epoch seconds."""
 
 
 @dataclass(frozen=True, slots=True)

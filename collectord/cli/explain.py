@@ -113,10 +113,11 @@ def _counters(setup: Setup, raw: bytes, peer: str | None) -> list[str]:
             key = ", ".join([f"{field}={shown(value)}" for field, value in pairs] + [f"site={site}"] * bool(site))
             told.append(f"counts:   {count} in {definition.name} under {key}; judged by {rules}")
         for state in changes.states:
-            if state.counter == definition.name and state.kind == "values":
+            if state.counter == definition.name and state.kind != "evidence":
+                what = definition.distinct if state.kind == "values" else "interval"
                 pairs = zip(definition.group_by, state.key, strict=True)
                 key = ", ".join(f"{field}={shown(value)}" for field, value in pairs)
-                told.append(f"counts:   its {definition.distinct} in {definition.name} under {key}; judged by {rules}")
+                told.append(f"counts:   its {what} in {definition.name} under {key}; judged by {rules}")
         if definition.name in changes.without_key:
             told.append(f"counts:   not in {definition.name}: an address or port of its key is missing")
         if definition.name in changes.exempted:

@@ -58,6 +58,14 @@ class Beacon:
     tolerance_percent: int = 5
     """Gaps belong together within the larger of both."""
 
+    def gaps(self) -> dict[str, int]:
+        """How the engine is told to look at gaps."""
+        return {
+            "min_gap_s": self.min_gap_s,
+            "tolerance_s": self.tolerance_s,
+            "tolerance_percent": self.tolerance_percent,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -180,7 +188,8 @@ def counter_definitions(rules: Iterable[Rule]) -> list[CounterDefinition]:
             weight=sharing[0].weight,
             distinct=sharing[0].distinct,
             every_record=sharing[0].every_record,
-            beacon=sharing[0].beacon is not None,
+            beacon=None if sharing[0].beacon is None else sharing[0].beacon.gaps(),
+            evidence=tuple(dict.fromkeys(name for rule in sharing for name in rule.evidence)),
         )
         for name, sharing in sorted(by_counter(rules).items())
     ]
@@ -231,16 +240,10 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
         counter["every_record"] = True
     if definition.distinct:
         counter["distinct"] = definition.distinct
-    if rules[0].beacon is not None:
-        regular = rules[0].beacon
-        counter["beacon"] = {
-            "min_gap_s": regular.min_gap_s,
-            "tolerance_s": regular.tolerance_s,
-            "tolerance_percent": regular.tolerance_percent,
-        }
-    evidence = list(dict.fromkeys(name for rule in rules for name in rule.evidence))
-    if evidence:
-        counter["evidence"] = evidence
+    if definition.beacon is not None:
+        counter["beacon"] = definition.beacon
+    if definition.evidence:
+        counter["evidence"] = list(definition.evidence)
     return counter
 
 

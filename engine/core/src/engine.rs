@@ -592,7 +592,7 @@ impl<'e> Desk<'e> {
         let reading = chosen.map_or(Reading::Unparsed, |(profile, text)| {
             profile.read(text, &mut page.scratch, &mut page.session, &mut |session| {
                 self.name_device(session, host, origin.peer);
-                self.session(site, profile, session);
+                self.session(site, profile, session, message);
             })
         });
         let outcome = outcome_of(reading);
@@ -629,7 +629,7 @@ impl<'e> Desk<'e> {
         }
     }
 
-    fn session(&mut self, site: u16, profile: &Profile, session: &mut Session<'_>) {
+    fn session(&mut self, site: u16, profile: &Profile, session: &mut Session<'_>, message: &[u8]) {
         let number = match session.orientation {
             Orientation::Opens | Orientation::Ends => {
                 session.get(Field::NetworkSessionId).map(crate::session::Value::bytes)
@@ -651,12 +651,13 @@ impl<'e> Desk<'e> {
         }
         let counted = session.is_counted();
         if counted || self.found.every_record {
-            self.count(site, session, counted);
+            self.count(site, session, counted, message);
         }
     }
 
-    /// Counts a session wherever it belongs; one whose record does not count, only where every record does.
-    fn count(&mut self, site: u16, session: &Session<'_>, counted: bool) {
+    /// Counts a session wherever it belongs; one whose record does not count, only where every record does. Of a hot
+    /// key, what the `message` tells may be kept as well.
+    fn count(&mut self, site: u16, session: &Session<'_>, counted: bool, message: &[u8]) {
         let Found { measures, counters, clamped, .. } = &mut *self.found;
         for (number, measure) in measures.iter_mut().enumerate() {
             if !(counted || measure.every_record) || !measure.condition.fits(session, &self.device) {
@@ -680,14 +681,22 @@ impl<'e> Desk<'e> {
                 }
                 Counted::Distinct(field) => {
                     let found = value_of(session, field, &mut self.value);
-                    if found {
-                        counters.add_value(number, &self.key, &self.value);
+                    if found && counters.add_value(number, &self.key, &self.value) {
+                        counters.note(number, &self.key, session, &self.device, message);
                     }
                     measure.without_key = measure.without_key.saturating_add(u64::from(!found));
                     continue;
                 }
+                Counted::Intervals => {
+                    if counters.add_session(number, &self.key, bytes_of(session)) {
+                        counters.note(number, &self.key, session, &self.device, message);
+                    }
+                    continue;
+                }
             };
-            counters.add(number, &self.key, weight);
+            if counters.add(number, &self.key, weight) {
+                counters.note(number, &self.key, session, &self.device, message);
+            }
         }
     }
 
@@ -705,11 +714,17 @@ impl<'e> Desk<'e> {
 /// message claims beyond is forged or broken, and must not fill a sum for good.
 const LARGEST_NUMBER: u64 = 1 << 44;
 
-/// As [`key::encode_value`]. This and the next are kept apart from the loop over the counters, which they would slow down
+/// As [`key::encode_value`]. This and the next two are kept apart from the loop over the counters, which they would slow down
 /// for those that need neither.
 #[inline(never)]
 fn value_of(session: &Session<'_>, field: Field, into: &mut Vec<u8>) -> bool {
     key::encode_value(field, session, into)
+}
+
+/// Bytes that the source and the destination sent; as far as told.
+#[inline(never)]
+fn bytes_of(session: &Session<'_>) -> [u64; 2] {
+    [Field::SrcBytes, Field::DstBytes].map(|field| session.number(field).unwrap_or(0).min(LARGEST_NUMBER))
 }
 
 /// A number of a session; of both directions together where only those are told.

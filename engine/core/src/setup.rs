@@ -100,6 +100,8 @@ pub(crate) enum Counted {
     Sum(Field),
     /// The different values of a field.
     Distinct(Field),
+    /// The intervals between sessions.
+    Intervals,
 }
 
 impl Counted {
@@ -132,6 +134,7 @@ impl Counted {
     pub(crate) fn fields(self) -> Vec<Field> {
         match self {
             Self::EventCount | Self::Records => Vec::new(),
+            Self::Intervals => vec![Field::SrcBytes, Field::DstBytes],
             Self::Sum(field) => [field].into_iter().chain(both_ways(field).into_iter().flatten()).collect(),
             Self::Distinct(field) => vec![field],
         }
@@ -233,6 +236,9 @@ impl Plan {
             for field in measure.group_by.iter().copied().chain(measure.counted.fields()) {
                 wanted.fields.insert(field);
             }
+            for field in definition.evidence.iter().flatten() {
+                wanted.fields.insert(*field);
+            }
             measures.push(measure);
             counters.push((definition, watches));
         }
@@ -293,17 +299,7 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
     let exempt = exempt.into_iter().map(|(value, path)| Condition::read(value, path, problems)).collect();
     let every_record = table.flag("every_record", problems).unwrap_or(false);
     let group_path = table.path("group_by");
-    let group_by: Vec<Field> = table
-        .texts("group_by", false, problems)
-        .iter()
-        .filter_map(|name| {
-            let field = Field::named(name);
-            if field.is_none() {
-                problems.add(group_path.clone(), format!("{name} is no ASIM field"));
-            }
-            field
-        })
-        .collect();
+    let group_by = fields(&mut table, "group_by", problems);
     if group_by.is_empty() {
         problems.add(group_path, "at least one field is needed");
     }
@@ -314,14 +310,32 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
     }
     let weight = table.text("weight", problems).unwrap_or("EventCount");
     let distinct = table.text("distinct", problems);
-    let counted = Counted::read(weight, distinct, &table, problems);
+    let beacon_path = table.path("beacon");
+    let beacon_json = table.get("beacon").cloned();
+    let counted = match (&beacon_json, distinct) {
+        (Some(_), None) => Counted::Intervals,
+        _ => Counted::read(weight, distinct, &table, problems),
+    };
+    if beacon_json.is_some() && distinct.is_some() {
+        problems.add(table.own_path(), "distinct and beacon can't be together");
+    }
+    let evidence = table.get("evidence").is_some().then(|| fields(&mut table, "evidence", problems));
     let highest = if distinct.is_some() { HIGHEST_DISTINCT_LEVEL } else { u64::MAX };
     let rules = table.list("rules", problems);
-    let watches =
-        rules.into_iter().filter_map(|(item, path)| read_watch(item, path, &group_by, highest, problems)).collect();
+    let (mut watches, mut beacon) = (Vec::new(), None);
+    if let Some(value) = &beacon_json {
+        let spacing = read_spacing(value, beacon_path, slot_s, capacity, problems);
+        let read = |(item, path)| read_beacon_watch(item, path, problems);
+        let told: Vec<_> = rules.into_iter().filter_map(read).collect();
+        beacon = spacing.map(|spacing| (spacing, told));
+    } else {
+        let read = |(item, path)| read_watch(item, path, &group_by, highest, problems);
+        watches = rules.into_iter().filter_map(read).collect();
+    }
     table.finish(problems);
     let names: Vec<&str> = group_by.iter().map(|field| field.name()).collect();
-    let fingerprint = serde_json::json!([condition_json, names, weight, every_record, distinct]).to_string();
+    let fingerprint =
+        serde_json::json!([condition_json, names, weight, every_record, distinct, beacon_json]).to_string();
     Some((
         Measure {
             name: name.clone(),
@@ -334,9 +348,72 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
             without_key: 0,
             exempted: 0,
         },
-        count::Definition { name, fingerprint, slot_s, capacity, pinned: None, distinct: distinct.is_some() },
+        count::Definition {
+            name,
+            fingerprint,
+            slot_s,
+            capacity,
+            pinned: None,
+            distinct: distinct.is_some(),
+            beacon,
+            evidence,
+        },
         watches,
     ))
+}
+
+/// A list of ASIM fields.
+fn fields(table: &mut Table<'_>, key: &'static str, problems: &mut Problems) -> Vec<Field> {
+    let path = table.path(key);
+    let listed = table.texts(key, false, problems);
+    let known = listed.iter().filter_map(|name| {
+        let field = Field::named(name);
+        if field.is_none() {
+            problems.add(path.clone(), format!("{name} is no ASIM field"));
+        }
+        field
+    });
+    known.collect()
+}
+
+fn read_spacing(
+    value: &Json,
+    path: String,
+    slot_s: u64,
+    capacity: usize,
+    problems: &mut Problems,
+) -> Option<count::Spacing> {
+    let mut table = Table::of(value, path, problems)?;
+    let min_gap_s = table.number("min_gap_s", problems);
+    let tolerance_s = table.number("tolerance_s", problems);
+    let tolerance_percent = table.number("tolerance_percent", problems);
+    if min_gap_s.is_none() || tolerance_s.is_none() || tolerance_percent.is_none_or(|percent| percent > 100) {
+        let wanted = "min_gap_s, tolerance_s and tolerance_percent (at most 100) must be there";
+        problems.add(table.own_path(), wanted);
+    }
+    table.finish(problems);
+    Some(count::Spacing {
+        slot_s,
+        capacity,
+        min_gap_s: min_gap_s?,
+        tolerance_s: tolerance_s?,
+        tolerance_percent: tolerance_percent?,
+    })
+}
+
+fn read_beacon_watch(value: &Json, path: String, problems: &mut Problems) -> Option<count::BeaconWatch> {
+    let mut table = Table::of(value, path, problems)?;
+    let rule = table.required_text("name", problems).to_owned();
+    if table.number("window_slots", problems) != Some(1) {
+        problems.add(table.path("window_slots"), "must be 1: each slot is judged on its own");
+    }
+    let level = table.number("level", problems).filter(|level| *level < 100);
+    if level.is_none() {
+        problems.add(table.path("level"), "a whole number below 100 is needed, in percent");
+    }
+    let min_events = table.number("min_events", problems).unwrap_or(0);
+    table.finish(problems);
+    Some(count::BeaconWatch { rule, level: level?, min_events })
 }
 
 fn networks(table: &mut Table<'_>, key: &'static str, problems: &mut Problems) -> Networks {

@@ -1,7 +1,8 @@
 //! Key states as the store keeps them: JSON that a person can read, and back.
 //!
 //! `values`: `{"values": [[value, start of the slot it was last seen in, s], ...], "more": bool, "messages": n}`; addresses
-//! and texts are text, ports numbers.
+//! and texts are text, ports numbers. `beacon` and `evidence` are JSON already, see [`Beacon::take`](count::Beacon::take)
+//! and [`Evidence::take`](count::Evidence::take).
 
 use crate::count::{self, Kind, State, Values};
 use crate::key::{self, Part};
@@ -61,15 +62,18 @@ fn text(state: &State, shape: &Shape) -> String {
             });
             json!({"values": seen.collect::<Vec<_>>(), "more": values.more, "messages": values.messages})
         }
+        State::Beacon(text) | State::Evidence(text) => return text.clone(),
     };
     json.to_string()
 }
 
 /// The state in a row of the store; None where it is none of such a counter.
 pub(crate) fn read(row: &StateRow, shape: &Shape) -> Option<State> {
-    let json: Json = serde_json::from_str(&row.state).ok()?;
     match Kind::named(&row.kind)? {
+        Kind::Beacon => Some(State::Beacon(row.state.clone())),
+        Kind::Evidence => Some(State::Evidence(row.state.clone())),
         Kind::Values => {
+            let json: Json = serde_json::from_str(&row.state).ok()?;
             let field = shape.distinct()?;
             let seen = json.get("values")?.as_array()?.iter().filter_map(|pair| {
                 let [value, start_s] = pair.as_array()?.as_slice() else { return None };

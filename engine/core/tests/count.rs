@@ -38,7 +38,16 @@ fn level(level: u64) -> Level {
 }
 
 fn definition(name: &str, slot_s: u64, capacity: usize) -> Definition {
-    Definition { name: name.into(), fingerprint: String::from("all"), slot_s, capacity, pinned: None, distinct: false }
+    Definition {
+        name: name.into(),
+        fingerprint: String::from("all"),
+        slot_s,
+        capacity,
+        pinned: None,
+        distinct: false,
+        beacon: None,
+        evidence: None,
+    }
 }
 
 fn spec(slot_s: u64, capacity: usize, watches: &[(usize, u64)]) -> Spec {

@@ -24,6 +24,8 @@ fn spec(watches: &Watches, capacity: usize) -> Spec {
         capacity,
         pinned: None,
         distinct: true,
+        beacon: None,
+        evidence: None,
     };
     let watch = |&(window_slots, level): &(usize, u64)| Watch {
         rule: format!("{window_slots} {level}"),
@@ -72,7 +74,7 @@ fn put(store: &mut Store, changes: &Changes) {
     for row in changes.states.iter().flat_map(|states| &states.rows) {
         match &row.state {
             Some(state) => {
-                let State::Values(values) = state;
+                let State::Values(values) = state else { panic!("{state:?}") };
                 assert_eq!(values.values.iter().map(|(_, start_s)| *start_s).max(), Some(row.last_s));
                 assert!(values.values.len() <= VALUES_PER_KEY);
                 store.insert(row.key.clone(), state.clone());

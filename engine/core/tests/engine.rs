@@ -15,6 +15,8 @@ const S: u64 = 1_000_000_000;
 /// Somewhere in time, on a boundary of minutes.
 const START_S: u64 = 1_800_000_000;
 const NOW: u64 = START_S * S;
+const MINUTE: u64 = 60 * S;
+const HOUR: u64 = 3600 * S;
 
 /// A made-up product: `acme src=... dst=... port=... act=... n=...`.
 fn profile() -> Value {
@@ -592,6 +594,127 @@ impl Store {
         }
         let failures = changes.rows.iter().filter(|(counter, _)| counter == "failures");
         self.rows += failures.flat_map(|(_, rows)| rows).map(|row| row.messages).sum::<u64>();
+    }
+}
+
+/// The plan with evidence of failures, and a counter of regular intervals.
+fn watchful() -> Value {
+    let mut plan = plan();
+    plan["counters"][0]["evidence"] = json!(["DvcAction", "DstPortNumber", "DstIpAddr"]);
+    plan["counters"][1] = json!({
+        "name": "beacons", "where": {"DvcAction": "Allow"}, "group_by": ["SrcIpAddr", "DstIpAddr", "DstPortNumber"],
+        "slot_s": 3600, "capacity": 100, "evidence": ["DvcAction"],
+        "beacon": {"min_gap_s": 10, "tolerance_s": 1, "tolerance_percent": 5},
+        "rules": [{"name": "regular", "window_slots": 1, "level": 80, "min_events": 15}],
+    });
+    plan
+}
+
+/// (counter, kind, key) -> (state, time), of the states in a batch.
+fn states(changes: &Changes) -> BTreeMap<(String, String, String), (Value, u64)> {
+    let all = changes.states.iter().flat_map(|(counter, rows)| rows.iter().map(move |row| (counter, row)));
+    let one = |(counter, row): (&String, &StateRow)| {
+        let key = (counter.clone(), row.kind.clone(), format!("{} {:?}", row.key.0, row.key.1));
+        (key, (serde_json::from_str(&row.state).unwrap(), row.last_s))
+    };
+    all.map(one).collect()
+}
+
+fn restored(plan: &Value, changes: &Changes) -> Engine {
+    let mut engine = Engine::new(plan).unwrap();
+    for (counter, rows) in &changes.states {
+        assert!(rows.iter().all(|row| engine.restore_state(counter, row)));
+    }
+    engine
+}
+
+#[test]
+fn evidence_is_kept_from_the_message_that_makes_a_key_hot() {
+    let mut engine = Engine::new(&watchful()).unwrap();
+    // The level of five minutes is 10, so more than two in one minute make a key hot.
+    let messages: Vec<_> = (0..5).map(|n| deny("192.0.2.1", &format!("number={n}"))).collect();
+    send(&mut engine, &messages, NOW);
+    send(&mut engine, &[deny("192.0.2.2", "")], NOW);
+    let first = engine.changes(NOW + S);
+    let lines: Vec<_> = messages[2..].iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    let state = json!({
+        "messages": 3, "first_ns": NOW, "last_ns": NOW,
+        "top": {"DvcAction": [["Deny", 3]], "DstPortNumber": [[22, 3]], "DstIpAddr": [["10.0.0.1", 3]]},
+        "lines": lines,
+    });
+    let key = ("failures".into(), "evidence".into(), "north [Text(\"192.0.2.1\")]".to_string());
+    assert_eq!(states(&first), BTreeMap::from([(key.clone(), (state, START_S))]));
+
+    // Not acknowledged: handed over again as it was, and what came since waits.
+    send(&mut engine, &[deny("192.0.2.1", "")], NOW + S);
+    assert_eq!(states(&engine.changes(NOW + 2 * S)), states(&first));
+    engine.ack(first.seq);
+    let second = engine.changes(NOW + 2 * S);
+    assert_eq!(states(&second)[&key].0["messages"], 4);
+    engine.ack(second.seq);
+    assert!(engine.changes(NOW + 3 * S).states.is_empty());
+
+    let mut again = restored(&watchful(), &second);
+    send(&mut again, &messages, NOW + 3 * S);
+    assert_eq!(states(&again.changes(NOW + 3 * S))[&key].0["messages"], 7);
+}
+
+#[test]
+fn regular_intervals_are_told_and_survive_a_restart_and_a_new_plan() {
+    let allow = |source: &str| vec![format!("<13>acme src={source} dst=198.51.100.9 port=443 act=allow").into_bytes()];
+    let mut engine = Engine::new(&watchful()).unwrap();
+    for minute in 0..10 {
+        send(&mut engine, &allow("10.0.0.5"), NOW + minute * MINUTE);
+        if [0, 1, 3, 7].contains(&minute) {
+            send(&mut engine, &allow("10.0.0.6"), NOW + minute * MINUTE);
+        }
+    }
+    let changes = engine.changes(NOW + 30 * MINUTE);
+    assert!(sums(&changes).is_empty());
+    let kinds: Vec<_> = states(&changes).into_keys().map(|(counter, kind, _)| (counter, kind)).collect();
+    assert_eq!(kinds, vec![("beacons".to_string(), "beacon".to_string()); 2]);
+    assert_eq!(over(&changes, "regular"), []);
+
+    let mut again = restored(&watchful(), &changes);
+    for minute in 31..41 {
+        send(&mut again, &allow("10.0.0.5"), NOW + minute * MINUTE);
+    }
+    let told =
+        format!("north {:?}", [Part::Text("10.0.0.5".into()), Part::Text("198.51.100.9".into()), Part::Number(443)]);
+    // 18 of 19 gaps are a minute.
+    let changes = again.changes(NOW + 41 * MINUTE);
+    assert_eq!(over(&changes, "regular"), [(told.clone(), 95)]);
+    let kinds: Vec<_> = states(&changes).into_keys().map(|(_, kind, _)| kind).collect();
+    assert_eq!(kinds, ["beacon", "evidence"]);
+
+    let mut other = watchful();
+    other["counters"][1]["rules"][0]["min_events"] = json!(3);
+    other["counters"][1]["evidence"] = json!(["DstPortNumber"]);
+    again.replan(&other).unwrap();
+    let changes = again.changes(NOW + HOUR);
+    let windows: Vec<_> = changes.windows.iter().filter(|window| window.rule == "regular").collect();
+    let [closed, open] = windows[..] else { panic!("{windows:?}") };
+    assert_eq!((closed.closed, closed.end_ns, closed.keys.len()), (true, NOW + HOUR, 1));
+    assert_eq!((open.closed, open.start_ns, open.keys.len()), (false, NOW + HOUR, 0));
+}
+
+#[test]
+fn everything_wrong_with_evidence_and_beacons_is_told() {
+    let mut wrong = watchful();
+    wrong["counters"][0]["evidence"] = json!(["NoField"]);
+    wrong["counters"][1]["beacon"] = json!({"min_gap_s": 10, "tolerance_percent": 101});
+    wrong["counters"][1]["distinct"] = json!("DstIpAddr");
+    wrong["counters"][1]["rules"][0] = json!({"name": "regular", "window_slots": 2, "level": 100});
+    let problems = Engine::new(&wrong).err().unwrap();
+    let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    for path in [
+        "counters[0].evidence",
+        "counters[1].beacon",
+        "counters[1]",
+        "counters[1].rules[0].window_slots",
+        "counters[1].rules[0].level",
+    ] {
+        assert!(paths.contains(&path), "{path}: {paths:?}");
     }
 }
 

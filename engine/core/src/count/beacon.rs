@@ -30,6 +30,7 @@ use hashbrown::HashTable;
 use serde_json::{Value as Json, json};
 
 use super::key::Key;
+use super::state::{Kind, State, StateRow};
 use super::window::{Backlog, Closed, Judgement, OverKey};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -512,6 +513,21 @@ impl Beacon {
         self.changed.len().saturating_add(self.gone.len())
     }
 
+    /// Hands over at most `limit` rows: the keys that lost their place first, as they may have come back.
+    pub(super) fn collect(&mut self, limit: usize, rows: &mut Vec<StateRow>) {
+        let forgotten = self.gone.drain(..limit.min(self.gone.len()));
+        let forgotten = forgotten.map(|key| StateRow { key, kind: Kind::Beacon, state: None, last_s: 0 });
+        let before = rows.len();
+        rows.extend(forgotten);
+        let left = limit.saturating_sub(rows.len().saturating_sub(before));
+        rows.extend(self.take(left).into_iter().map(|(key, state, last_s)| StateRow {
+            key,
+            kind: Kind::Beacon,
+            state: Some(State::Beacon(state)),
+            last_s,
+        }));
+    }
+
     /// Hands over the state of keys that changed, those that wait longest first, at most `limit` of them: the key, JSON,
     /// and the time of its last session in epoch seconds.
     ///
@@ -709,6 +725,12 @@ mod tests {
         assert_eq!(open(&mut beacon), [(b"a".to_vec(), 100)]);
         assert_eq!(beacon.take(usize::MAX).len(), 100);
         assert_eq!(beacon.pending(), 0);
+        // Whose state was handed over and then lost its place is told of, before any state.
+        beacon.add(b"new", [0, 0]);
+        let mut rows = Vec::new();
+        beacon.collect(2, &mut rows);
+        assert_eq!(rows.iter().map(|row| row.state.is_some()).collect::<Vec<_>>(), [false, true]);
+        assert_eq!((beacon.pending(), rows[1].key.as_bytes()), (0, &b"new"[..]));
     }
 
     #[test]

@@ -5,11 +5,14 @@ use std::mem;
 use std::sync::Arc;
 
 use super::batch::{CounterRows, Departed, Quota, Row};
+use super::beacon::{Beacon, BeaconWatch, Spacing};
 use super::distinct::Distinct;
+use super::evidence::Evidence;
 use super::key::Key;
 use super::slot::{Slot, Standing};
-use super::state::{CounterStates, State};
+use super::state::{CounterStates, Kind, State, StateRow};
 use super::window::{self, Backlog, Closed, Judgement, Level, Watch};
+use crate::session::{Field, Session};
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -31,6 +34,11 @@ pub struct Definition {
     pub pinned: Option<Pinned>,
     /// Counts distinct values per key, with [`Counters::add_value`](super::Counters::add_value), in place of sums.
     pub distinct: bool,
+    /// Looks for regular intervals per key, with [`Counters::add_session`](super::Counters::add_session), in place of
+    /// sums; and what is watched on that, in place of [`Watch`]es.
+    pub beacon: Option<(Spacing, Vec<BeaconWatch>)>,
+    /// Fields of which the most frequent values are kept for hot keys. `None`: no evidence is kept.
+    pub evidence: Option<Vec<Field>>,
 }
 
 /// A counter's definition and what is watched on it.
@@ -67,6 +75,9 @@ pub(super) struct Counter {
     evicted: u64,
     /// In place of sums: the slots stay empty then.
     distinct: Option<Box<Distinct>>,
+    /// In place of sums as well. It judges itself.
+    beacon: Option<Box<Beacon>>,
+    evidence: Option<Box<Evidence>>,
 }
 
 impl Counter {
@@ -75,6 +86,10 @@ impl Counter {
         definition.capacity = definition.capacity.max(1);
         let longest = specified.iter().map(|watch| watch.window_slots).max().unwrap_or(1).max(1);
         let ring = longest.saturating_add(1);
+        let beacon = definition.beacon.take().map(|(spacing, watches)| Box::new(Beacon::new(spacing, watches)));
+        let fields = definition.evidence.take();
+        let slots = u64::try_from(ring).unwrap_or(u64::MAX);
+        let evidence = fields.map(|fields| Box::new(Evidence::new(fields, definition.slot_s, slots)));
         let watched = specified
             .into_iter()
             .map(|watch| Watched {
@@ -86,13 +101,15 @@ impl Counter {
             .collect();
         Self {
             slot_ns: definition.slot_s.saturating_mul(NS_PER_S),
-            ring: u64::try_from(ring).unwrap_or(u64::MAX),
+            ring: slots,
             started: false,
             current: Slot::new(0, definition.capacity),
             past: VecDeque::new(),
             departed: Departed::new(definition.capacity),
             evicted: 0,
             distinct: definition.distinct.then(|| Box::new(Distinct::new(definition.capacity))),
+            beacon,
+            evidence,
             definition,
             watched,
         }
@@ -111,6 +128,8 @@ impl Counter {
     /// Keys and rows in memory.
     pub(super) fn held(&self) -> usize {
         let states = self.distinct.as_ref().map_or(0, |distinct| distinct.len());
+        let states = self.beacon.as_ref().map_or(states, |beacon| states.saturating_add(beacon.len()));
+        let states = self.evidence.as_ref().map_or(states, |evidence| states.saturating_add(evidence.len()));
         self.slots().map(Slot::len).fold(self.departed.len().saturating_add(states), usize::saturating_add)
     }
 
@@ -141,6 +160,7 @@ impl Counter {
         } else if index > self.current.index {
             self.roll(index);
         }
+        self.tell_states(now_ns);
         self.slot_end_ns(self.current.index)
     }
 
@@ -173,6 +193,16 @@ impl Counter {
         let (from, to) = (self.first_slot(), self.current.index);
         if let Some(distinct) = &mut self.distinct {
             distinct.keep(from, to);
+        }
+    }
+
+    /// Tells the time to what has slots of its own.
+    fn tell_states(&mut self, now_ns: u64) {
+        if let Some(beacon) = &mut self.beacon {
+            beacon.advance(now_ns);
+        }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.advance(now_ns);
         }
     }
 
@@ -227,6 +257,12 @@ impl Counter {
         if let Some(distinct) = &mut self.distinct {
             distinct.clear();
         }
+        if let Some(beacon) = &mut self.beacon {
+            beacon.restart(now_ns);
+        }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.restart(now_ns);
+        }
         self.started = true;
         self.slot_end_ns(index)
     }
@@ -240,33 +276,56 @@ impl Counter {
         }
     }
 
-    /// Counts a message.
+    /// Counts a message; whether the key is hot now.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64, key: &[u8], weight: u64) {
-        if !self.current.count(hash, key, weight) {
-            self.enter(hash, key, weight);
+    pub(super) fn add(&mut self, hash: u64, key: &[u8], weight: u64) -> bool {
+        match self.current.count(hash, key, weight) {
+            Some(hot) => hot,
+            None => self.enter(hash, key, weight),
         }
     }
 
     #[inline(never)]
-    fn enter(&mut self, hash: u64, key: &[u8], weight: u64) {
+    fn enter(&mut self, hash: u64, key: &[u8], weight: u64) -> bool {
         if key.is_empty() {
             self.current.add_other(weight, 1);
-            return;
+            return false;
         }
         let standing = self.standing(key);
+        let hot = weight > standing.alarm_at;
         let evicted = self.current.enter(hash, key, weight, standing);
         self.evicted = self.evicted.saturating_add(u64::from(evicted));
+        hot
     }
 
-    /// Counts a message with a value; ignored by a counter of sums.
-    pub(super) fn add_value(&mut self, key: (u64, &[u8]), value: (u64, &[u8])) {
+    /// Counts a message with a value; ignored by other counters. Whether the key is hot now.
+    pub(super) fn add_value(&mut self, key: (u64, &[u8]), value: (u64, &[u8])) -> bool {
         let slots = (self.first_slot(), self.current.index);
         let watched = &self.watched;
-        if let Some(distinct) = &mut self.distinct
-            && !key.1.is_empty()
+        match &mut self.distinct {
+            Some(distinct) if !key.1.is_empty() => distinct.add(key, value, slots, || lowest_level(watched, key.1)),
+            _ => false,
+        }
+    }
+
+    /// Counts a session for its interval; ignored by other counters. Whether the key is hot now.
+    pub(super) fn add_session(&mut self, key: &[u8], bytes: [u64; 2], now_ns: u64) -> bool {
+        match &mut self.beacon {
+            Some(beacon) if !key.is_empty() => {
+                beacon.advance(now_ns);
+                beacon.add(key, bytes)
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps a message of a hot key, if this counter keeps evidence.
+    pub(super) fn note(&mut self, key: &[u8], session: &Session<'_>, device: &[u8], message: &[u8], now_ns: u64) {
+        if let Some(evidence) = &mut self.evidence
+            && !key.is_empty()
         {
-            distinct.add(key, value, slots, || lowest_level(watched, key.1));
+            evidence.advance(now_ns);
+            evidence.note(key, session, device, message);
         }
     }
 
@@ -285,6 +344,12 @@ impl Counter {
                 !seen.is_empty()
                     && !key.is_empty()
                     && distinct.restore(hash, key, values.messages, &seen, values.more, level)
+            }
+            (State::Beacon(state), _) => {
+                !key.is_empty() && self.beacon.as_mut().is_some_and(|beacon| beacon.restore(key, state))
+            }
+            (State::Evidence(state), _) => {
+                !key.is_empty() && self.evidence.as_mut().is_some_and(|evidence| evidence.restore(key, state))
             }
             (State::Values(_), None) => false,
         }
@@ -319,6 +384,10 @@ impl Counter {
 
     /// Hands over the closed windows, and how the open ones stand.
     pub(super) fn judgements(&mut self, counter: usize, now_ns: u64, into: &mut Vec<Judgement>) {
+        self.tell_states(now_ns);
+        if let Some(beacon) = &mut self.beacon {
+            beacon.judgements(counter, into);
+        }
         let end = self.current.index;
         for watch in 0..self.watched.len() {
             let Some((start, open)) = self.judge(watch, end) else { continue };
@@ -342,17 +411,33 @@ impl Counter {
     /// Evictions since the last call.
     pub(super) fn take_evicted(&mut self) -> u64 {
         let states = self.distinct.as_mut().map_or(0, |distinct| distinct.take_evicted());
+        let states = self.beacon.as_mut().map_or(states, |beacon| beacon.take_evicted().saturating_add(states));
         mem::take(&mut self.evicted).saturating_add(states)
     }
 
     /// How many states are to be handed over, at most.
     pub(super) fn pending_states(&self) -> usize {
-        self.distinct.as_ref().map_or(0, |distinct| distinct.pending())
+        let pending = self.distinct.as_ref().map_or(0, |distinct| distinct.pending());
+        let pending = self.beacon.as_ref().map_or(pending, |beacon| pending.saturating_add(beacon.pending()));
+        self.evidence.as_ref().map_or(pending, |evidence| pending.saturating_add(evidence.pending()))
     }
 
     /// Hands over at most `limit` states of keys that changed.
     pub(super) fn collect_states(&mut self, limit: usize) -> Option<CounterStates> {
         let mut rows = Vec::new();
+        // Evidence first: it is little, and an alert of this very moment may need it.
+        if let Some(evidence) = &mut self.evidence {
+            rows.extend(evidence.take(limit).into_iter().map(|(key, state, last_s)| StateRow {
+                key,
+                kind: Kind::Evidence,
+                state: Some(State::Evidence(state)),
+                last_s,
+            }));
+        }
+        let limit = limit.saturating_sub(rows.len());
+        if let Some(beacon) = &mut self.beacon {
+            beacon.collect(limit, &mut rows);
+        }
         if let Some(distinct) = &mut self.distinct {
             distinct.collect(self.definition.slot_s, limit, &mut rows);
         }
@@ -405,6 +490,12 @@ impl Counter {
             *now = before;
             now.resize(definition.capacity);
             now.reassess(|key| lowest_level(watched, key));
+        }
+        if let (Some(now), Some(before)) = (&mut self.beacon, earlier.beacon) {
+            now.adopt(*before);
+        }
+        if let (Some(now), Some(before)) = (&mut self.evidence, earlier.evidence) {
+            now.adopt(*before);
         }
         if self.started {
             self.shed();

@@ -139,14 +139,14 @@ impl Distinct {
     }
 
     /// Counts a message of a key with a value, in `slot`; slots before `from` have left the ring. `alarm_at` is asked
-    /// for the level of a new key.
+    /// for the level of a new key. Returns whether the key is a candidate for judging.
     pub(super) fn add(
         &mut self,
         (hash, key): (u64, &[u8]),
         (tag, value): (u64, &[u8]),
         (from, slot): (u64, u64),
         alarm_at: impl FnOnce() -> u64,
-    ) {
+    ) -> bool {
         let place = if let Some(place) = self.table.place_of(hash, key) {
             self.table.count(place);
             place
@@ -156,13 +156,15 @@ impl Distinct {
             place
         };
         self.newest = self.newest.max(Some(slot));
-        let Some(held) = self.table.state_mut(place) else { return };
+        let Some(held) = self.table.state_mut(place) else { return false };
         let before = held.seen.len();
         let (changed, after) = (held.note(tag, value, slot, from), held.seen.len());
+        let candidate = held.is_candidate();
         if changed {
             self.table.changed(place);
             self.grown(place, before, after);
         }
+        candidate
     }
 
     /// A key's values became more, or fewer.

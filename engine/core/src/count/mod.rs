@@ -16,7 +16,8 @@
 //!   collide; the bounds on memory hold for any keys.
 //!
 //! Beside sums, or in place of them, a counter may keep a state of each key (`state.rs`): the distinct values of a field
-//! (`distinct.rs`). A state that changed is handed over whole, in the same numbered batches.
+//! (`distinct.rs`), the intervals of its sessions (`beacon.rs`), what its messages told while it was hot (`evidence.rs`).
+//! A state that changed is handed over whole, in the same numbered batches.
 //!
 //! To add something to a place in a slot, touch `Hot` or `Cold`, `enter`, `restore` and `reassess` in `slot.rs`.
 
@@ -46,6 +47,7 @@ pub use key::{INLINE_BYTES, Key};
 pub use state::{CounterStates, Kind, State, StateRow, Values};
 pub use window::{Judgement, Level, OverKey, Watch};
 
+use crate::session::Session;
 use batch::Quota;
 use counter::{Counter, Retired};
 
@@ -86,7 +88,7 @@ struct Batch {
 /// Per counter: `capacity` keys in each of the ring's slots, as many pending rows of slots that have left it (see
 /// `batch.rs` for what happens to more) and the same of folded ones; closed windows of twice the ring (see `window.rs`).
 /// Together: one batch of `rows_per_batch` rows and states. A counter of distinct values: see [`VALUES_PER_KEY`] and
-/// [`VALUES_PER_COUNTER`].
+/// [`VALUES_PER_COUNTER`]; of regular intervals: see [`Beacon`]; with evidence: see [`Evidence`].
 pub struct Counters {
     plan: Vec<Counter>,
     /// Counters that a new plan no longer has, while rows of them are pending.
@@ -169,21 +171,38 @@ impl Counters {
     ///
     /// A known key costs one hash and one probe, and no allocation. An unknown counter is ignored. The empty key is
     /// reserved: its messages go straight to the row without a key, and are not judged.
+    ///
+    /// Returns whether the key is hot: its sum makes it a candidate for judging, and its messages may be worth
+    /// [`Counters::note`].
     #[inline]
-    pub fn add(&mut self, counter: usize, key: &[u8], weight: u64) {
+    pub fn add(&mut self, counter: usize, key: &[u8], weight: u64) -> bool {
         let hash = self.hash(key);
-        if let Some(counter) = self.plan.get_mut(counter) {
-            counter.add(hash, key, weight);
-        }
+        self.plan.get_mut(counter).is_some_and(|counter| counter.add(hash, key, weight))
     }
 
     /// Counts a message with a value, for a counter of distinct values; other counters ignore it, as well as the empty
-    /// key.
+    /// key. Returns whether the key is hot, as [`Counters::add`].
     #[inline(never)]
-    pub fn add_value(&mut self, counter: usize, key: &[u8], value: &[u8]) {
+    pub fn add_value(&mut self, counter: usize, key: &[u8], value: &[u8]) -> bool {
         let (hash, tag) = (self.hash(key), self.hash(value));
+        self.plan.get_mut(counter).is_some_and(|counter| counter.add_value((hash, key), (tag, value)))
+    }
+
+    /// Counts a session, with the bytes of its source and its destination, for a counter of regular intervals; other
+    /// counters ignore it, as well as the empty key. Returns whether the key is hot: some rule wants to hear of it.
+    #[inline(never)]
+    pub fn add_session(&mut self, counter: usize, key: &[u8], bytes: [u64; 2]) -> bool {
+        let now_ns = self.now_ns;
+        self.plan.get_mut(counter).is_some_and(|counter| counter.add_session(key, bytes, now_ns))
+    }
+
+    /// Keeps what a hot key's message tells, if the counter keeps evidence: the session, the name of the device that
+    /// sent it, its raw text.
+    #[inline(never)]
+    pub fn note(&mut self, counter: usize, key: &[u8], session: &Session<'_>, device: &[u8], message: &[u8]) {
+        let now_ns = self.now_ns;
         if let Some(counter) = self.plan.get_mut(counter) {
-            counter.add_value((hash, key), (tag, value));
+            counter.note(key, session, device, message, now_ns);
         }
     }
 

@@ -162,28 +162,28 @@ impl Slot {
         Some(*found as usize)
     }
 
-    /// Counts a message of a key that has a place; `false` if it has none.
+    /// Counts a message of a key that has a place, and tells whether its sum is above its alarm level; `None` if it has
+    /// none.
     #[inline]
-    pub(super) fn count(&mut self, hash: u64, key: &[u8], weight: u64) -> bool {
-        let Some(place) = self.place_of(hash, key) else { return false };
-        let Some(hot) = self.hot.get_mut(place) else { return false };
+    pub(super) fn count(&mut self, hash: u64, key: &[u8], weight: u64) -> Option<bool> {
+        let place = self.place_of(hash, key)?;
+        let hot = self.hot.get_mut(place)?;
         if hot.rank == hot.handed_rank {
             push_place(&mut self.dirty, place);
         }
         hot.rank = hot.rank.saturating_add(1);
         hot.sum = hot.sum.saturating_add(weight);
-        if hot.sum > hot.alarm_at {
+        let over = hot.sum > hot.alarm_at;
+        if over {
             self.alarm(place);
         }
-        true
+        Some(over)
     }
 
-    /// Puts a place on the list of candidates.
+    /// Puts a place on the list of candidates, once.
     #[cold]
     fn alarm(&mut self, place: usize) {
-        let (Some(hot), Some(cold)) = (self.hot.get_mut(place), self.cold.get_mut(place)) else { return };
-        // Once is enough: the sum only grows.
-        hot.alarm_at = u64::MAX;
+        let Some(cold) = self.cold.get_mut(place) else { return };
         cold.candidate = true;
         if !cold.listed {
             cold.listed = true;
@@ -387,7 +387,6 @@ impl Slot {
             cold.listed = cold.candidate;
             hot.alarm_at = now.alarm_at;
             if cold.candidate {
-                hot.alarm_at = u64::MAX;
                 push_place(&mut self.candidates, place);
             }
         }
@@ -482,7 +481,7 @@ mod tests {
         let key = number.to_be_bytes();
         // Numbers hash to themselves but for the bits that the table takes its tag from.
         let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        !slot.count(hash, &key, 1) && slot.enter(hash, &key, 1, standing)
+        slot.count(hash, &key, 1).is_none() && slot.enter(hash, &key, 1, standing)
     }
 
     fn restore(slot: &mut Slot, number: u64, messages: u64, standing: Standing) -> bool {

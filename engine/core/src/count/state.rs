@@ -10,16 +10,22 @@ use super::key::Key;
 pub enum Kind {
     /// Which values of a field came with the key, and when each was last seen.
     Values,
+    /// At which intervals its sessions came.
+    Beacon,
+    /// What its messages told while it was hot.
+    Evidence,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: &'static [Self] = &[Self::Values];
+    pub const ALL: &'static [Self] = &[Self::Values, Self::Beacon, Self::Evidence];
 
     /// Its name in the store.
     pub fn name(self) -> &'static str {
         match self {
             Self::Values => "values",
+            Self::Beacon => "beacon",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -34,6 +40,10 @@ impl Kind {
 pub enum State {
     /// See [`Kind::Values`].
     Values(Values),
+    /// See [`Kind::Beacon`]: the JSON of [`Beacon`](super::Beacon).
+    Beacon(String),
+    /// See [`Kind::Evidence`]: the JSON of [`Evidence`](super::Evidence).
+    Evidence(String),
 }
 
 impl State {
@@ -41,6 +51,8 @@ impl State {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Values(_) => Kind::Values,
+            Self::Beacon(_) => Kind::Beacon,
+            Self::Evidence(_) => Kind::Evidence,
         }
     }
 }

@@ -16,6 +16,8 @@ fn definition(name: &str, capacity: usize) -> Definition {
         capacity,
         pinned: None,
         distinct: false,
+        beacon: None,
+        evidence: None,
     }
 }
 
@@ -431,7 +433,7 @@ fn states(changes: &Changes) -> Vec<Told> {
                 seen.sort();
                 (text(&row.key), seen, values.more)
             }
-            None => (text(&row.key), Vec::new(), false),
+            _ => (text(&row.key), Vec::new(), false),
         })
         .collect();
     all.sort();
