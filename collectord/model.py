@@ -83,10 +83,14 @@ SUM_FIELDS = (
 # Tables of the database that no counter may be named after.
 FIXED_TABLES = (
     "alert_history",
+    "alert_marks",
     "alerts",
+    "audit",
     "counter_states",
     "devices",
+    "exempts",
     "ledger",
+    "maintenance",
     "meta",
     "migrations",
     "outbox",
@@ -343,6 +347,20 @@ class Alert:
     peak: int = 0
     """Largest sum of the episode so far."""
 
+    @property
+    def held(self) -> str:
+        """Why this state is stored and not sent; empty if nothing holds it back."""
+        return str(self.details.get("held", ""))
+
+    @property
+    def is_sent(self) -> bool:
+        """
+        Whether outputs are told of this state.
+
+        The mode says whether they were told of the raise, and only what they know can clear for them.
+        """
+        return self.mode is Mode.NOTIFY and (self.state is AlertState.CLEARED or not self.held)
+
     def as_json(self) -> dict[str, Any]:
         """The documented JSON object of an alert; times are RFC 3339 UTC, fields are only ever added."""
         return {
@@ -367,6 +385,60 @@ class Alert:
             "techniques": list(self.techniques),
             "details": self.details,
         }
+
+
+class MarkKind(StrEnum):
+    """What an operator may put on an alert."""
+
+    ACK = "ack"
+    """Somebody looks after it; for one episode."""
+    SHELVE = "shelve"
+    """It is stored and not sent until a time; for all its episodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMark:
+    """What an operator put on an alert."""
+
+    alert_id: str
+    kind: MarkKind
+    episode: int
+    """The alert's when it was marked."""
+    who: str
+    when_ns: int
+    reason: str
+    until_ns: int | None = None
+    """When a shelved alert comes back; None of an acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedExempt:
+    """An exempt that an operator added to a rule, beside those that stand in its file."""
+
+    number: int
+    rule: str
+    where: dict[str, Any] = field(hash=False)
+    """Tests on the key of an alert, as in the rule's file."""
+    reason: str
+    until_ns: int | None
+    who: str
+    when_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceWindow:
+    """A time in which alerts of a site are stored and not sent."""
+
+    number: int
+    site: str | None
+    """None: all sites."""
+    from_ns: int
+    until_ns: int
+    zone: str
+    """Name of the time zone that it was written in; empty for the machine's."""
+    reason: str
+    who: str
+    when_ns: int
 
 
 def rfc3339(time_ns: int) -> str:

@@ -64,6 +64,11 @@ _EPISODES = "SELECT id, episode FROM alerts ORDER BY last_time_ns DESC, id LIMIT
 _FORGOTTEN_EPISODE = (
     "SELECT max(episode) FROM (SELECT episode FROM alerts ORDER BY last_time_ns DESC, id LIMIT -1 OFFSET ?)"
 )
+_SENT_RAISES = """
+    SELECT rule, last_time_ns FROM alert_history
+    WHERE event = 'raised' AND mode = 'notify' AND last_time_ns > ?
+    ORDER BY rowid
+"""
 _EXPIRED = """
     SELECT id FROM alerts a
     WHERE state = 'cleared' AND last_time_ns < ?
@@ -74,6 +79,7 @@ _EXPIRED = """
 """
 _FORGET = (
     "DELETE FROM outbox WHERE alert_id = ?",
+    "DELETE FROM alert_marks WHERE alert_id = ?",
     "DELETE FROM alert_history WHERE id = ?",
     "DELETE FROM alerts WHERE id = ?",
 )
@@ -181,6 +187,11 @@ class Alerts:
             newest = dict(connection.execute(_EPISODES, (limit,)).fetchall())
             (forgotten,) = connection.execute(_FORGOTTEN_EPISODE, (limit,)).fetchone()
         return newest, forgotten or 0
+
+    def sent_raises(self, since_ns: int) -> list[tuple[str, int]]:
+        """(rule, when) of each raise since then that was for the outputs, oldest first."""
+        with self._database.reading("read the raises") as connection:
+            return connection.execute(_SENT_RAISES, (since_ns,)).fetchall()
 
     def expire(self, before_ns: int, *, most_alerts: int = EXPIRE_ALERTS_PER_CALL) -> int:
         """

@@ -155,6 +155,67 @@ def m0003_counter_states(db: sqlite_utils.Database) -> None:
     db.execute("CREATE INDEX idx_counter_states_last ON counter_states (last_s)")
 
 
+@MIGRATIONS()
+def m0004_what_operators_say(db: sqlite_utils.Database) -> None:
+    """Acknowledged and shelved alerts, exempts and maintenance added by command, and who did what."""
+    db.execute(
+        """
+        CREATE TABLE alert_marks (
+            alert_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            episode INTEGER NOT NULL,
+            who TEXT NOT NULL,
+            when_ns INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            until_ns INTEGER,
+            PRIMARY KEY (alert_id, kind)
+        )
+        """
+    )
+    # AUTOINCREMENT: people write numbers down, so none is ever used again.
+    db.execute(
+        """
+        CREATE TABLE exempts (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            rule TEXT NOT NULL,
+            tests TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            until_ns INTEGER,
+            who TEXT NOT NULL,
+            when_ns INTEGER NOT NULL
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE maintenance (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            site TEXT,
+            from_ns INTEGER NOT NULL,
+            until_ns INTEGER NOT NULL,
+            zone TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            who TEXT NOT NULL,
+            when_ns INTEGER NOT NULL
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE audit (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            when_ns INTEGER NOT NULL,
+            who TEXT NOT NULL,
+            what TEXT NOT NULL,
+            target TEXT NOT NULL,
+            reason TEXT NOT NULL
+        )
+        """
+    )
+    db.execute("CREATE INDEX idx_audit_when ON audit (when_ns)")
+    db.execute("CREATE INDEX idx_alert_history_last ON alert_history (last_time_ns)")
+
+
 with sqlite_utils.Database(memory=True) as _empty:
     _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
 

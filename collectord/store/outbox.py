@@ -52,6 +52,10 @@ _COUNTS = """
            coalesce(min(CASE WHEN delivered_ns IS NULL THEN created_ns END), 0)
     FROM outbox GROUP BY output ORDER BY output
 """
+_DELIVERIES = """
+    SELECT output, episode, event, sequence, created_ns, attempts, error, delivered_ns
+    FROM outbox WHERE alert_id = ? ORDER BY id DESC LIMIT ?
+"""
 _WAITING_OUTPUTS = "SELECT output, count(*) FROM outbox WHERE delivered_ns IS NULL GROUP BY output"
 _DROP = "DELETE FROM outbox WHERE output = ? AND delivered_ns IS NULL"
 _EXPIRE = """
@@ -75,6 +79,22 @@ class Entry:
     error: str
     """Why the last try failed."""
     alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one state of an alert at one output."""
+
+    output: str
+    episode: int
+    event: str
+    sequence: int
+    created_ns: int
+    attempts: int
+    """Tries, the one that succeeded included."""
+    error: str
+    """Why the last try failed; empty once it is delivered."""
+    delivered_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +168,11 @@ class Outbox:
         """By output; outputs that never had an entry are not in it."""
         with self._database.reading("count the outbox") as connection:
             return {row[0]: OutboxCounts(*row[1:]) for row in connection.execute(_COUNTS)}
+
+    def deliveries(self, alert_id: str, limit: int = 100) -> list[Delivery]:
+        """What was and is to be sent of one alert, the newest first."""
+        with self._database.reading("read the outbox") as connection:
+            return [Delivery(*row) for row in connection.execute(_DELIVERIES, (alert_id, limit))]
 
     def retain(self, outputs: Collection[str]) -> dict[str, int]:
         """

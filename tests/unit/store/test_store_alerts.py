@@ -168,3 +168,18 @@ def test_expire(database: Database, alerts: Alerts, make_alert: MakeAlert) -> No
     assert {"active", "waits", "new"} == {alert.id for alert in alerts.find()}
     assert [] == alerts.history("gone")
     assert ["noc"] == list(outbox.counts())
+
+
+def test_sent_raises(database: Database, make_alert: MakeAlert) -> None:
+    """For the storm cap after a restart: raises that were for the outputs, not what was held back."""
+    alerts = Alerts(database)
+    states = [
+        make_alert("1" * 16, last_time_ns=100),
+        make_alert("2" * 16, last_time_ns=101),
+        make_alert("2" * 16, "updated:2", last_time_ns=102),
+        make_alert("3" * 16, last_time_ns=103, mode=Mode.REPORT),
+        make_alert("4" * 16, last_time_ns=104, rule="other"),
+    ]
+    alerts.record(states, [()] * len(states))
+
+    assert [("excessive-failures", 101), ("other", 104)] == alerts.sent_raises(100)

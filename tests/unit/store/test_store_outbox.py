@@ -7,7 +7,7 @@ import pytest
 from collectord.model import Alert
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
-from collectord.store.outbox import Outbox, OutboxCounts
+from collectord.store.outbox import Delivery, Outbox, OutboxCounts
 
 MakeAlert = Callable[..., Alert]
 
@@ -133,3 +133,19 @@ def test_waits_over_a_restart(path: object, database: Database, alerts: Alerts, 
 
     with Database(database.path) as again:
         assert ["00000000000000aa raised"] == due(Outbox(again))
+
+
+def test_deliveries(database: Database, make_alert: MakeAlert) -> None:
+    """What became of each state of one alert at each output, the newest first."""
+    alerts, outbox = Alerts(database), Outbox(database)
+    alerts.record([make_alert(), make_alert("00000000000000bb")], [("noc", "siem"), ("noc",)])
+    first, second = outbox.due("noc", 0, 1)[0], outbox.due("siem", 0, 1)[0]
+    outbox.delivered(first.id, 77)
+    outbox.failed(second.id, "nobody there", 88)
+
+    assert [
+        Delivery("siem", 1, "raised", 1, 2_000_000_000, 1, "nobody there", None),
+        Delivery("noc", 1, "raised", 1, 2_000_000_000, 1, "", 77),
+    ] == outbox.deliveries("00000000000000aa")
+    assert 1 == len(outbox.deliveries("00000000000000aa", limit=1))
+    assert [] == outbox.deliveries("none")
