@@ -7,17 +7,26 @@ must know after a restart is in the states that it gave out and in :meth:`AlertS
 * Raised when a key's sum in any window, closed or still open, is larger than the threshold.
 * Updated when the sum is ten times the one that was told last, or the severity is a new one.
 * Cleared when the sum stayed at or below the clear level for the rule's ``clear_after_s``, measured on the windows that
-  were judged: time in which nobody looked (a stop, a step of the clock) is not quiet time.
+  were judged: time in which nobody looked (a stop, a step of the clock) is not quiet time. Also when its rule, row or
+  mode went away, or when it is exempt now.
+
+What must not be sent (``holds.py``) has a life as well: a raise that is held back has the mode ``report``, and what
+holds it in its details. When nothing holds it any more while it is still over, it clears and is raised anew, so that
+outputs see a raise. A sent alert that is held from then on is updated without being sent; its clear is sent.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from collectord.detect import wording
+from collectord.detect import telling, wording
+from collectord.detect.exempts import Exempts
 from collectord.detect.findings import Finding, Judgement, judge_window, modes_of_rows
+from collectord.detect.holds import Holds
 from collectord.detect.rules import Rule
+from collectord.detect.telling import Hosts, no_host
 from collectord.detect.watchlist import Watchlist
 from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Severity, Window
 
@@ -50,6 +59,9 @@ class AlertStates:
     Args:
         rules: All of them, those that are off included.
         watchlist: For the rules that use it.
+        holds: What keeps alerts from being sent; None: nothing.
+        exempts: What is no alert; None: only what the rules' files say.
+        hosts: What is known of addresses, for summaries.
         max_active: Bound of active alerts.
         max_remembered: Bound of cleared alerts whose episodes are counted on.
     """
@@ -59,10 +71,17 @@ class AlertStates:
         rules: Iterable[Rule],
         watchlist: Watchlist,
         *,
+        holds: Holds | None = None,
+        exempts: Exempts | None = None,
+        hosts: Hosts = no_host,
         max_active: int = MAX_ACTIVE,
         max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._rules = {rule.name: rule for rule in rules}
+        self.holds = holds or Holds()
+        self.exempts = exempts or Exempts()
+        self.exempts.set_rules(self._rules.values())
+        self._hosts = hosts
         self._watchlist = watchlist
         self._max_active = max_active
         self._max_remembered = max_remembered
@@ -135,7 +154,10 @@ class AlertStates:
             warm = set()
             for finding in judge_window(rule, self._watchlist, window):
                 alert_id = identity(rule.name, finding.site, finding.key)
-                if self._meet(rule, alert_id, finding, window, judged_ns, told):
+                exempt = self.exempts.reason(rule, alert_id, finding.site, finding.key, judged_ns)
+                if exempt is not None:
+                    self._clear_exempt(self._active.get(rule.name, {}).get(alert_id), exempt, judged_ns, told)
+                elif self._meet(rule, alert_id, finding, window, judged_ns, told):
                     warm.add(alert_id)
             self._clear_quiet(rule, warm, judged_ns, told)
         return told
@@ -149,15 +171,32 @@ class AlertStates:
         """
         self._rules = {rule.name: rule for rule in rules}
         self._watchlist = watchlist
+        self.exempts.set_rules(self._rules.values())
         told: list[Alert] = []
-        for by_id in [dict(by_id) for by_id in self._active.values()]:
-            for active in by_id.values():
-                rule = self._rules.get(active.told.rule)
-                reason = _no_longer(rule, watchlist, active.told)
-                if reason:
-                    self._clear(active, reason, f"cleared: {reason}", now_ns, told)
-                elif rule is not None and not rule.uses_watchlist and rule.severity != active.told.severity:
-                    self._tell(active, replace(self._next_state(active, now_ns), severity=rule.severity), told)
+        for active in self._all_active():
+            rule = self._rules.get(active.told.rule)
+            reason = _no_longer(rule, watchlist, active.told)
+            if reason:
+                self._clear(active, reason, f"cleared: {reason}", now_ns, told)
+            elif rule is not None and not rule.uses_watchlist and rule.severity != active.told.severity:
+                alert = replace(self._next_state(active, now_ns), severity=rule.severity)
+                if alert.mode is Mode.NOTIFY:
+                    held = self.holds.ground(rule, alert.id, alert.site, now_ns)
+                else:
+                    held = alert.held
+                self._tell(active, replace(alert, details=_with(alert.details, held)), told)
+        return told + self.review(now_ns)
+
+    def review(self, now_ns: int) -> list[Alert]:
+        """Clears the alerts that are exempt now; for when :attr:`exempts` was changed."""
+        told: list[Alert] = []
+        for active in self._all_active():
+            alert = active.told
+            rule = self._rules.get(alert.rule)
+            if rule is not None:
+                exempt = self.exempts.reason(rule, alert.id, alert.site, alert.key, now_ns)
+                if exempt is not None:
+                    self._clear_exempt(active, exempt, now_ns, told)
         return told
 
     def seen(self) -> list[tuple[str, int, int]]:
@@ -188,29 +227,61 @@ class AlertStates:
         if active is None:
             self._raise(rule, alert_id, finding, window, judged_ns, told)
             return over is not None
-        if active.told.mode is Mode.NOTIFY and warm.mode is Mode.REPORT:
+        was_sent = active.told.mode is Mode.NOTIFY
+        if was_sent and warm.mode is Mode.REPORT:
             # Rows that only report don't keep what was sent from clearing.
             return False
         active.last_over_ns = judged_ns
         active.peak = max(active.peak, warm.count)
-        if over is not None and over.mode is Mode.NOTIFY and active.told.mode is Mode.REPORT:
-            # What was only reported is now for the outputs: they need to see a raise.
-            reason = "goes on as an alert that is sent"
-            self._clear(active, reason, f"cleared: {reason}", judged_ns, told)
-            self._raise(rule, alert_id, finding, window, judged_ns, told)
-            return True
-        if over is not None and over.mode is not active.told.mode:
+        held = self.holds.ground(rule, alert_id, finding.site, judged_ns)
+        if not was_sent and over is not None and over.mode is Mode.NOTIFY:
+            held = held or self.holds.storm(rule, alert_id, over.severity, judged_ns)
+            if not held:
+                # What was only reported is now for the outputs: they need to see a raise.
+                reason = "goes on as an alert that is sent"
+                self._clear(active, reason, f"cleared: {reason}", judged_ns, told)
+                self._raise(rule, alert_id, finding, window, judged_ns, told)
+                return True
+        elif was_sent and over is not None and over.mode is Mode.REPORT:
             over = None
+        elif not was_sent:
+            # Not over, or only for looking at: whether it would be sent is no question now.
+            held = active.told.held
+        self._follow(rule, active, finding, over, held, judged_ns, told)
+        return True
+
+    def _follow(
+        self,
+        rule: Rule,
+        active: _Active,
+        finding: Finding,
+        over: Judgement | None,
+        held: str,
+        judged_ns: int,
+        told: list[Alert],
+    ) -> None:
+        """Tells of an active alert what is worth telling: ten times as much, another severity, held or no longer."""
+        warm = finding.warm
         severity = active.told.severity
         if over is not None and _RANK[over.severity] > _RANK[severity]:
             severity = over.severity
         elif _RANK[warm.severity] < _RANK[severity]:
             # No row of the old severity is even near its threshold any more.
             severity = warm.severity
+        grown = over is not None and over.count >= UPDATE_FACTOR * active.told.count
+        if severity is active.told.severity and not grown and held == active.told.held:
+            return
         judgement = over or warm
-        if severity is not active.told.severity or (over and over.count >= UPDATE_FACTOR * active.told.count):
-            self._update(rule, active, judgement, finding, severity, judged_ns, told)
-        return True
+        alert = replace(
+            self._next_state(active, judged_ns),
+            severity=severity,
+            count=judgement.count,
+            threshold=judgement.threshold,
+            window_s=rule.timespan_s,
+            summary=telling.summary(rule, active.told.id, finding, judgement, self._hosts),
+            details=_with(finding.details, held),
+        )
+        self._tell(active, alert, told)
 
     def _raise(
         self, rule: Rule, alert_id: str, finding: Finding, window: Window, judged_ns: int, told: list[Alert]
@@ -222,6 +293,14 @@ class AlertStates:
             reason = f"{self._max_active:,} alerts are active"
             self.refused[reason] = self.refused.get(reason, 0) + 1
             return
+        mode, held = over.mode, ""
+        if mode is Mode.NOTIFY:
+            held = self.holds.ground(rule, alert_id, finding.site, judged_ns)
+            held = held or self.holds.storm(rule, alert_id, over.severity, judged_ns)
+            if held:
+                mode = Mode.REPORT
+            else:
+                self.holds.sent(rule.name, judged_ns)
         episode = self._episodes.get(alert_id, self._forgotten_episode) + 1
         self._remember(alert_id, episode)
         alert = Alert(
@@ -231,7 +310,7 @@ class AlertStates:
             rule=rule.name,
             state=AlertState.RAISED,
             severity=over.severity,
-            mode=over.mode,
+            mode=mode,
             site=finding.site,
             key=dict(finding.key),
             count=over.count,
@@ -240,38 +319,16 @@ class AlertStates:
             first_time_ns=window.start_ns,
             last_time_ns=judged_ns,
             title=wording.fill(rule.title, finding.key),
-            summary=_summary(rule, alert_id, finding, over),
+            summary=telling.summary(rule, alert_id, finding, over, self._hosts),
             tactics=over.tactics or rule.tactics,
             techniques=rule.techniques,
-            details=finding.details,
+            details=_with(finding.details, held),
             last_over_ns=judged_ns,
             peak=over.count,
         )
         self._active.setdefault(rule.name, {})[alert_id] = _Active(alert, judged_ns, over.count, judged_ns, over.count)
         self._active_count += 1
         told.append(alert)
-
-    def _update(
-        self,
-        rule: Rule,
-        active: _Active,
-        judgement: Judgement,
-        finding: Finding,
-        severity: Severity,
-        judged_ns: int,
-        told: list[Alert],
-    ) -> None:
-        summary = _summary(rule, active.told.id, finding, judgement)
-        alert = replace(
-            self._next_state(active, judged_ns),
-            severity=severity,
-            count=judgement.count,
-            threshold=judgement.threshold,
-            window_s=rule.timespan_s,
-            summary=summary,
-            details=finding.details,
-        )
-        self._tell(active, alert, told)
 
     def _next_state(self, active: _Active, judged_ns: int) -> Alert:
         """An update that changes nothing yet."""
@@ -294,13 +351,13 @@ class AlertStates:
             if alert_id not in warm and judged_ns - active.last_over_ns >= hold_ns
         ]
         for active in quiet:
-            level = rule.clear_level(active.told.threshold)
-            reason = f"at or below {level:,} for {wording.span(rule.clear_after_s)}"
-            what = (
-                f"{rule.unit} {reason} (peak {active.peak:,} in {wording.span(rule.timespan_s)}, "
-                f"limit {active.told.threshold:,})"
-            )
+            reason, what = telling.quiet(rule, active.told.threshold, active.peak)
             self._clear(active, reason, what, judged_ns, told)
+
+    def _clear_exempt(self, active: _Active | None, exempt: str, now_ns: int, told: list[Alert]) -> None:
+        if active is not None:
+            reason = f"exempt: {exempt}"
+            self._clear(active, reason, f"cleared: {reason}", now_ns, told)
 
     def _clear(self, active: _Active, reason: str, what: str, judged_ns: int, told: list[Alert]) -> None:
         before = active.told
@@ -311,8 +368,10 @@ class AlertStates:
             # What is left to tell of an alert that is over is how large it was.
             count=active.peak,
             last_time_ns=max(judged_ns, before.last_time_ns),
-            summary=wording.summary(_who(before.key), before.site, what, before.id),
+            summary=telling.clear_summary(before, what, self._hosts),
             reason=reason,
+            # What was sent clears for whoever knows of it, whatever holds its updates back.
+            details=before.details if before.mode is Mode.REPORT else _with(before.details, ""),
             last_over_ns=active.last_over_ns,
             peak=active.peak,
         )
@@ -325,6 +384,9 @@ class AlertStates:
         active.saved_over_ns = active.last_over_ns
         active.saved_peak = active.peak
         told.append(alert)
+
+    def _all_active(self) -> list[_Active]:
+        return [active for by_id in self._active.values() for active in by_id.values()]
 
     def _skip_unseen_time(self, rule: Rule, judged_ns: int) -> None:
         """Moves what waits for quiet across a time in which nobody judged, or across a step of the clock."""
@@ -359,27 +421,21 @@ def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert) -> str:
         return "the rule was removed"
     if rule.mode is Mode.OFF:
         return "the rule was switched off"
+    # What is held back would be sent but for that.
+    mode = Mode.NOTIFY if alert.held else alert.mode
     if not rule.uses_watchlist:
         if set(rule.group_by) != set(alert.key):
             return "the rule was changed"
-        return f"the rule's mode is now {rule.mode.value}" if rule.mode is not alert.mode else ""
+        return f"the rule's mode is now {rule.mode.value}" if rule.mode is not mode else ""
     modes = modes_of_rows(rule, watchlist, alert.key)
     if not modes:
         return "the watchlist row was removed"
-    if alert.mode not in modes:
+    if mode not in modes:
         return f"the watchlist row's mode is now {min(modes).value}"
     return ""
 
 
-def _who(key: Mapping[str, KeyValue]) -> str:
-    """The key in a few words: an address alone, or a port with its name."""
-    if "DstPortNumber" in key and "NetworkProtocol" in key:
-        port = f"port {key['DstPortNumber']}/{wording.printable(key['NetworkProtocol']) or 'any'}"
-        others = [wording.printable(v) for n, v in key.items() if n not in ("DstPortNumber", "NetworkProtocol")]
-        return ", ".join([port, *others])
-    return ", ".join(wording.printable(value) for value in key.values())
-
-
-def _summary(rule: Rule, alert_id: str, finding: Finding, judgement: Judgement) -> str:
-    what = f"{judgement.count:,} {rule.unit} in {wording.span(rule.timespan_s)} (limit {judgement.threshold:,})"
-    return wording.summary(_who(finding.key), finding.site, what, alert_id)
+def _with(details: Mapping[str, Any], held: str) -> dict[str, Any]:
+    """The details, and why they are not sent."""
+    others = {name: value for name, value in details.items() if name != "held"}
+    return others | {"held": held} if held else others

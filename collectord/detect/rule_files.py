@@ -398,7 +398,7 @@ class _Consistency:
             where.check(
                 tests,
                 lambda inner, reason, place=place: self._wrong((*place, *inner), reason),  # type: ignore[misc]
-                also=EXEMPT_NAMES,
+                also=(*EXEMPT_NAMES, *self._key_fields()),
             )
             until_ns = None if until is None else int(until.timestamp()) * NS_PER_S
             found.append(Exempt(tests, reason, until_ns))
@@ -429,12 +429,11 @@ class _Consistency:
         """Only what every alert of the rule knows; a rule with the watchlist groups by its cells."""
         keys = self._keys
         specifics = keys.specifics()
-        named: Sequence[str] = specifics["group_by"]
-        if specifics.get("rows") is not None:
-            if not set(named) - {"SrcIpAddr"} == set(WATCHLIST_FIELDS):
-                hint = f"these: {', '.join(WATCHLIST_FIELDS)}; and SrcIpAddr for sums of each source by itself"
-                self._wrong("group_by", "a rule with the watchlist has fields of its own", hint)
-            named = ("Name", *(name for name in named if name not in ("NetworkDirection", "DvcAction")))
+        grouped = set(specifics["group_by"])
+        if specifics.get("rows") is not None and grouped - {"SrcIpAddr"} != set(WATCHLIST_FIELDS):
+            hint = f"these: {', '.join(WATCHLIST_FIELDS)}; and SrcIpAddr for sums of each source by itself"
+            self._wrong("group_by", "a rule with the watchlist has fields of its own", hint)
+        named = self._key_fields()
         try:
             strange = [name for name in wording.placeholders(keys.title) if name not in named]
         except ValueError as error:
@@ -442,6 +441,14 @@ class _Consistency:
         else:
             if strange:
                 self._wrong("title", f"{{{strange[0]}}} is not known here", f"known: {', '.join(named)}")
+
+    def _key_fields(self) -> Sequence[str]:
+        """What the key of an alert of this rule consists of."""
+        specifics = self._keys.specifics()
+        grouped: Sequence[str] = specifics["group_by"]
+        if specifics.get("rows") is None:
+            return grouped
+        return ("Name", *(name for name in grouped if name not in ("NetworkDirection", "DvcAction")))
 
     def _wrong(self, key: str | KeyPath, reason: str, hint: str = "") -> None:
         self.problems.append(self._document.problem(key, reason, hint))

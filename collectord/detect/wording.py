@@ -6,7 +6,7 @@ attributes and indexes), control characters are escaped, and every length is bou
 """
 
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from collectord.model import KeyValue
 
@@ -56,11 +56,24 @@ def span(seconds: int) -> str:
     return f"{seconds} s"
 
 
-def summary(who: str, site: str, what: str, alert_id: str) -> str:
-    """One line for the person on call; the end, which names the command that shows more, is never cut off."""
-    where = f" (site {printable(site)})" if site else ""
+def summary(who: str, what: str, alert_id: str, more: Sequence[str] = ()) -> str:
+    """
+    One line for the person on call.
+
+    Args:
+        who: The subject, safe to print.
+        what: What is told of it.
+        alert_id: The end names the command that shows more; it is never cut off.
+        more: What else there is to tell; each is there whole, or it and what follows it is not.
+    """
     command = f"; collectord alerts show {alert_id}"
-    return shortened(f"{who}{where}: {what}", MAX_SUMMARY_CHARACTERS - len(command)) + command
+    room = MAX_SUMMARY_CHARACTERS - len(command)
+    line = shortened(f"{who}: {what}", room)
+    for each in more:
+        if len(line) + len(each) + 2 > room:
+            break
+        line = f"{line}, {each}"
+    return line + command
 
 
 def _parts(title: str) -> Iterator[tuple[str, str]]:

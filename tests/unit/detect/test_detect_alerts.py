@@ -424,6 +424,16 @@ def test_watchlist_row_changed_away(make_port_rule: MakeRule, make_row: MakeRow)
     assert [] == cleared_by(make_row(port=139), make_row(line=99, threshold=7, description="reworded"))
 
 
+def test_evidence_reaches_the_summary(states: AlertStates) -> None:
+    """What whoever judged the window knows of the key."""
+    details = {"evidence": {"top": {"DstPortNumber": [[22, 5001]], "Dvc": [["fw1", 5001]]}}}
+    found = Window("excessive-failures", at(-300), at(0), True, (WindowKey("", (A,), 5001, 0, details=details),))
+    (alert,) = states.judge([found], at(0))
+
+    assert "(limit 5,000), port 22, reported by fw1; collectord" in alert.summary
+    assert details == alert.details
+
+
 def test_titles_hold_what_the_wire_sent_escaped(make_rule: MakeRule) -> None:
     """A user name with control characters, in title and summary; the key is as it came."""
     rule = make_rule(group_by=("SrcUsername",), title="Failures of {SrcUsername}")

@@ -58,14 +58,22 @@ def test_span(seconds: int, want: str) -> None:
     assert want == wording.span(seconds)
 
 
-@given(st.text(), st.text(), st.text(max_size=600))
-def test_summary_is_one_bounded_line(value: str, site: str, what: str) -> None:
+@given(st.text(), st.text(max_size=600), st.lists(st.text(max_size=80), max_size=5))
+def test_summary_is_one_bounded_line(value: str, what: str, more: list[str]) -> None:
     """It always ends in the whole command."""
-    line = wording.summary(wording.printable(value), site, wording.printable(what, 500), "0123456789abcdef")
+    printable = [wording.printable(each) for each in more]
+    line = wording.summary(wording.printable(value), wording.printable(what, 500), "0123456789abcdef", printable)
 
     assert line.isprintable()
     assert len(line) <= wording.MAX_SUMMARY_CHARACTERS
     assert line.endswith("; collectord alerts show 0123456789abcdef")
+
+
+def test_summary_leaves_out_whole_parts() -> None:
+    """What does not fit is not cut in two, and what is behind it is left out as well."""
+    line = wording.summary("192.0.2.1", "x" * 150, "0123456789abcdef", ["port 445", "y" * 100, "reported by fw1"])
+
+    assert line == f"192.0.2.1: {'x' * 150}, port 445; collectord alerts show 0123456789abcdef"
 
 
 @given(st.text(), st.dictionaries(st.text(), st.text()))

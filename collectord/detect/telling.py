@@ -1,0 +1,87 @@
+"""The words of an alert: the one line that a person on call reads first, and what it is made from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from collectord.detect import wording
+from collectord.detect.findings import Finding, Judgement
+from collectord.detect.rules import Rule
+from collectord.model import Alert, KeyValue
+
+MAX_WHO_CHARACTERS = 110
+MAX_DEVICE_CHARACTERS = 40
+MAX_DEVICES = 2
+"""Reporting devices that the line names; the others are a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What is known of an address."""
+
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    site: str = ""
+
+
+Hosts = Callable[[str], Host]
+
+
+def no_host(address: str) -> Host:
+    """Nothing is known of any address."""
+    return Host()
+
+
+def summary(rule: Rule, alert_id: str, finding: Finding, judgement: Judgement, hosts: Hosts) -> str:
+    """
+    Who, what, how much against which limit in which time, top port and destination, reporting device, what shows more.
+
+    What does not fit any more is left out from the end; who and how much is always there, and so is the command.
+    """
+    what = f"{judgement.count:,} {rule.unit} in {wording.span(rule.timespan_s)} (limit {judgement.threshold:,})"
+    more = _evidence(finding.key, finding.details.get("evidence"))
+    return wording.summary(who(finding.key, finding.site, hosts), what, alert_id, more)
+
+
+def clear_summary(alert: Alert, what: str, hosts: Hosts) -> str:
+    """The same of an alert that is over."""
+    return wording.summary(who(alert.key, alert.site, hosts), what, alert.id)
+
+
+def quiet(rule: Rule, threshold: int, peak: int) -> tuple[str, str]:
+    """Why an alert cleared that was quiet for long enough: in short, and with what it was."""
+    reason = f"at or below {rule.clear_level(threshold):,} for {wording.span(rule.clear_after_s)}"
+    limits = f"peak {peak:,} in {wording.span(rule.timespan_s)}, limit {threshold:,}"
+    return reason, f"{rule.unit} {reason} ({limits})"
+
+
+def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:
+    """The key in a few words, an address alone or a port with its name, and what is known of it."""
+    others = [wording.printable(v) for n, v in key.items() if n not in ("DstPortNumber", "NetworkProtocol")]
+    if "DstPortNumber" in key and "NetworkProtocol" in key:
+        others = [f"port {key['DstPortNumber']}/{wording.printable(key['NetworkProtocol']) or 'any'}", *others]
+    else:
+        others = [wording.printable(value) for value in key.values()]
+    address = next((str(key[name]) for name in ("SrcIpAddr", "DstIpAddr", "DvcIpAddr") if name in key), "")
+    host = hosts(address) if address else Host()
+    known = [wording.printable(text, 40) for text in (host.name, *host.roles) if text]
+    if site or host.site:
+        known.append(f"site {wording.printable(site or host.site)}")
+    text = ", ".join(others) + (f" ({', '.join(known)})" if known else "")
+    return wording.shortened(text, MAX_WHO_CHARACTERS)
+
+
+def _evidence(key: Mapping[str, KeyValue], evidence: Any) -> list[str]:
+    """What the sessions behind an alert have in common, the most telling first."""
+    top = evidence.get("top", {}) if isinstance(evidence, Mapping) else {}
+    found = []
+    for name, word in (("DstPortNumber", "port"), ("DstIpAddr", "to"), ("SrcIpAddr", "from")):
+        values = top.get(name)
+        if values and name not in key:
+            others = f" and {len(values) - 1} more" if len(values) > 1 else ""
+            found.append(f"{word} {wording.printable(values[0][0], 45)}{others}")
+    devices = [wording.printable(value, MAX_DEVICE_CHARACTERS) for value, _ in top.get("Dvc", ())]
+    if devices:
+        others = f" and {len(devices) - MAX_DEVICES} more" if len(devices) > MAX_DEVICES else ""
+        found.append(f"reported by {', '.join(devices[:MAX_DEVICES])}{others}")
+    return found

@@ -1,0 +1,102 @@
+"""The one line that a person on call reads first."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectord.detect import telling
+from collectord.detect.findings import Finding, Judgement
+from collectord.detect.rules import Rule
+from collectord.detect.telling import Host, no_host
+from collectord.model import KeyValue, Mode, Severity
+
+MakeRule = Callable[..., Rule]
+ID = "0123456789abcdef"
+NOBODY = Host()
+EVIDENCE = {
+    "top": {
+        "DstPortNumber": [[445, 5000], [139, 200], [22, 3]],
+        "DstIpAddr": [["198.51.100.7", 5203]],
+        "SrcIpAddr": [["192.0.2.10", 5203]],
+        "Dvc": [["fw1", 5000], ["fw2", 200], ["fw3", 3]],
+    },
+    "lines": ["x"],
+}
+
+
+def line(rule: Rule, key: dict[str, KeyValue], site: str = "", host: Host = NOBODY, **details: Any) -> str:
+    judgement = Judgement(5203, 5000, Severity.MEDIUM, Mode.NOTIFY)
+    finding = Finding(site, key, judgement, judgement, details)
+    return telling.summary(rule, ID, finding, judgement, lambda _: host)
+
+
+def test_all_that_is_known(make_rule: MakeRule) -> None:
+    """Who, what, how much of how much, where to, who said so, and what to type."""
+    host = Host("mail1", ("scanner",), "branch-7")
+
+    assert (
+        "192.0.2.10 (mail1, scanner, site branch-7): 5,203 failed connections in 5 min (limit 5,000), "
+        "port 445 and 2 more, to 198.51.100.7, reported by fw1, fw2 and 1 more; "
+        f"collectord alerts show {ID}"
+    ) == line(make_rule(), {"SrcIpAddr": "192.0.2.10"}, host=host, evidence=EVIDENCE)
+
+
+def test_nothing_is_known(make_rule: MakeRule) -> None:
+    """The address alone."""
+    text = line(make_rule(), {"SrcIpAddr": "192.0.2.10"})
+
+    assert f"192.0.2.10: 5,203 failed connections in 5 min (limit 5,000); collectord alerts show {ID}" == text
+
+
+def test_the_alerts_own_site_goes_first(make_rule: MakeRule) -> None:
+    """Private networks exist more than once; what a file says of the address may be of another."""
+    assert line(make_rule(), {"SrcIpAddr": "10.0.0.1"}, "north", Host(site="south")).startswith(
+        "10.0.0.1 (site north): "
+    )
+
+
+def test_a_port(make_port_rule: MakeRule) -> None:
+    """Named as people do; a source beside it is looked up."""
+    key: dict[str, KeyValue] = {
+        "Name": "Burst",
+        "SrcIpAddr": "10.0.0.1",
+        "DstPortNumber": 445,
+        "NetworkProtocol": "TCP",
+    }
+
+    text = line(make_port_rule(), key, host=Host("pc1"), evidence=EVIDENCE)
+    assert text.startswith(
+        "port 445/TCP, Burst, 10.0.0.1 (pc1): 5,203 sessions in 20 min (limit 5,000), to 198.51.100.7,"
+    )
+
+
+@pytest.mark.parametrize("evidence", [None, {}, 5, {"top": {}}, {"top": {"Dvc": [], "DstPortNumber": []}}])
+def test_no_evidence(make_rule: MakeRule, evidence: Any) -> None:
+    """Then nothing is said of it."""
+    assert line(make_rule(), {"SrcIpAddr": "192.0.2.10"}) == line(
+        make_rule(), {"SrcIpAddr": "192.0.2.10"}, evidence=evidence
+    )
+
+
+@given(st.text(), st.text(), st.text(), st.lists(st.text(), max_size=4), st.lists(st.tuples(st.text(), st.integers(1))))
+def test_always_one_bounded_line(
+    value: str, site: str, name: str, roles: list[str], seen: list[tuple[str, int]]
+) -> None:
+    """Whatever the wire and the administrator wrote: how much, of how much, and the command are there."""
+    rule = Rule("r", "t", "c", {}, ("SrcUsername", "DstIpAddr"), 300, 60, 5000, Mode.NOTIFY, Severity.LOW)
+    evidence = {"top": {"Dvc": seen, "DstPortNumber": seen, "SrcIpAddr": seen}}
+    host = Host(name, tuple(roles), site)
+    text = line(rule, {"SrcUsername": value, "DstIpAddr": value}, site, host, evidence=evidence)
+
+    assert text.isprintable()
+    assert len(text) <= 255
+    assert text.endswith(f"; collectord alerts show {ID}")
+    assert "5,203 sessions in 5 min (limit 5,000)" in text
+
+
+def test_no_host() -> None:
+    """What is known where no file says anything."""
+    assert Host() == no_host("192.0.2.1")
