@@ -15,16 +15,18 @@ from typing import Any
 
 import structlog
 
+from collectord.actions import Action, Actions
 from collectord.clock import Clock, SystemClock
 from collectord.config import LogOutput as LogOutputConfig
 from collectord.config import SyslogOutput as SyslogOutputConfig
 from collectord.config import UdpListener as UdpListenerConfig
-from collectord.control import ControlServer
+from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
+from collectord.detect.holds import Holds
 from collectord.errors import RequestError, StoreError
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
-from collectord.model import NS_PER_S, Alert, Mode, Severity
+from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.delivery import DeliveryWorker, Output, QueuedAlert
 from collectord.outputs.log import LogOutput
 from collectord.outputs.snmp import SnmpOutput
@@ -92,7 +94,12 @@ class App:
             writer = Writer()
             alerts, outbox = Alerts(database), Outbox(database)
             engine = self._setup.engine()
-            states = AlertStates(self._setup.rules, self._setup.watchlist)
+            holds = Holds(
+                learn_until_ns=config.learn_until_ns,
+                storm_cap=config.alerts.storm_cap,
+                storm_window_s=config.alerts.storm_window_s,
+            )
+            states = AlertStates(self._setup.rules, self._setup.watchlist, holds=holds)
             outputs = self._outputs() if self._given_outputs is None else self._given_outputs
             workers = [
                 DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
@@ -115,6 +122,15 @@ class App:
                 longest_window_s=max((rule.timespan_s for rule in self._setup.rules), default=0),
             )
             await writer.run(tick.restore)
+            actions = Actions(
+                config=config,
+                rules=self._setup.rules,
+                database=database,
+                states=states,
+                tick=tick,
+                now_ns=self._clock.now_ns,
+            )
+            await writer.run(actions.restore)
             self.listeners = list(self._build_listeners(engine))
             for listener in self.listeners:
                 listener.bind()
@@ -126,8 +142,10 @@ class App:
                 tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
             )
             status = DaemonStatus(self._setup, self._clock, self.listeners, workers, tick, states, writer, outbox)
+            handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
             control = ControlServer(
-                config.control_socket, {"status": status.answer, "quarantine-forget": _forget(database, writer)}
+                config.control_socket,
+                {"status": status.answer, "quarantine-forget": _forget(database, writer), **handlers},
             )
             await control.start()
             notifier = cleanup.enter_context(Notifier.from_environment())
@@ -232,11 +250,24 @@ class App:
 
 
 def receivers(alert: Alert, outputs: Sequence[tuple[Output, Severity]]) -> list[str]:
-    """Names of the outputs that an alert goes to: none where its mode is to report only."""
-    if alert.mode is not Mode.NOTIFY:
+    """Names of the outputs that an alert's state goes to: none where it is only reported, or held back."""
+    if not alert.is_sent:
         return []
     rank = _RANK[alert.severity]
     return [output.name for output, lowest in outputs if rank >= _RANK[lowest] and output.wants(alert)]
+
+
+def _acting(action: Action, writer: Writer, workers: Sequence[DeliveryWorker]) -> Handler:
+    """A command of an operator: on the store's thread, where alerts are judged as well."""
+
+    async def act(arguments: dict[str, Any], user: int) -> Any:
+        answer, queued = await writer.run(action, arguments, user)
+        if queued:
+            for worker in workers:
+                worker.wake()
+        return answer
+
+    return act
 
 
 def _forget(database: Database, writer: Writer) -> Callable[[dict[str, Any], int], Awaitable[int]]:

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
@@ -26,7 +27,7 @@ from pydantic import (
 
 from collectord import data, schema, toml
 from collectord.errors import ConfigError, Problem
-from collectord.model import Severity
+from collectord.model import NS_PER_S, Severity
 from collectord.schema import Address, FilePath, Name, Network, Port, Refused, Strict, Text, duration, size
 from collectord.toml import KeyPath
 
@@ -109,6 +110,13 @@ def _offset_s(text: object) -> int:
     if not -12 * 3600 <= offset_s <= 14 * 3600:
         raise refused
     return offset_s
+
+
+def _moment(value: object) -> datetime:
+    """TOML's date-times are without a zone where nobody wrote one, and then mean something else on each machine."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise Refused("expected a time with its zone", "such as 2026-12-31T18:00:00+01:00, without quotes")
+    return value
 
 
 def _socket_path(path: Path) -> Path:
@@ -218,6 +226,14 @@ class SnmpOutput(_AnyOutput):
 Output = LogOutput | SyslogOutput | SnmpOutput
 
 
+class Alerts(Strict):
+    """When an alert that was found is sent."""
+
+    storm_cap: Annotated[int, Field(ge=1, le=100_000)] = 30
+    """Raises of a rule that are sent within ``storm_window_s``; health rules and high severity pass."""
+    storm_window_s: Annotated[int, duration("1m", "1d")] = Field(default=600, alias="storm_window")
+
+
 class Snmp(Strict):
     """What all SNMP outputs share."""
 
@@ -293,6 +309,8 @@ class Config(Strict):
     relays: Annotated[tuple[Network, ...], Field(strict=False)] = ()
     """Log servers that send for others: the header of their messages names the device."""
     device: Annotated[tuple[Device, ...], Field(strict=False)] = ()
+    learn_until: Annotated[datetime, BeforeValidator(_moment)] | None = None
+    """Until then alerts are stored and not sent, but for those about the collector's own health."""
     log: Log = Log()
     listener: Annotated[
         tuple[Annotated[Listener, Field(discriminator="type")], ...], Field(strict=False, min_length=1)
@@ -300,9 +318,15 @@ class Config(Strict):
     output: Annotated[tuple[Annotated[Output, Field(discriminator="type")], ...], Field(strict=False)] = (
         LogOutput(type="log", name="log"),
     )
+    alerts: Alerts = Alerts()
     snmp: Snmp = Snmp()
     bounds: Bounds = Bounds()
     store: Store = Store()
+
+    @property
+    def learn_until_ns(self) -> int:
+        """Wall time in ns; 0 if nothing has to be learned."""
+        return 0 if self.learn_until is None else int(self.learn_until.timestamp()) * NS_PER_S
 
     @property
     def database(self) -> Path:

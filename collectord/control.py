@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from collectord.errors import CollectordError, EnvironmentProblem, UnavailableError
+from collectord.errors import CollectordError, EnvironmentProblem, RequestError, UnavailableError
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ class ControlServer:
         try:
             return {"ok": True, "answer": await handler(request, user)}
         except CollectordError as error:
-            return {"ok": False, "error": str(error)}
+            return {"ok": False, "error": str(error), "usage": isinstance(error, RequestError)}
 
 
 def ask(path: Path, command: str, **arguments: Any) -> Any:
@@ -116,7 +116,8 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
     Ask the running daemon, from a command.
 
     Raises:
-        UnavailableError: no daemon runs, it does not answer in time, or it refuses.
+        RequestError: it was asked for something that can't be.
+        UnavailableError: no daemon runs, it does not answer in time, or it can't do it now.
     """
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
@@ -135,6 +136,8 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
     if not line.endswith(b"\n"):
         raise UnavailableError("the daemon hung up without an answer")
     answer = json.loads(line)
+    if answer.get("usage"):
+        raise RequestError(str(answer["error"]))
     if not answer["ok"]:
         raise UnavailableError(str(answer["error"]))
     return answer["answer"]

@@ -16,7 +16,7 @@ from collectord.detect.alerts import AlertStates
 from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.model import NS_PER_S, Alert, Changes, CounterDefinition
-from collectord.store import devices, quarantine
+from collectord.store import audit, devices, exceptions, quarantine
 from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
@@ -125,6 +125,8 @@ class Tick:
             self._engine.restore(definition.name, self._tables.open_rows(definition, from_s))
             self._engine.restore_states(key_states.open_states(self._database, definition.name, from_s))
         episodes, forgotten = self._alerts.episodes()
+        for rule, raised_ns in self._alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
+            self._states.holds.sent(rule, raised_ns)
         self._states.restore(
             self._alerts.active(),
             judged_ns=self._tables.last_tick_ns(),
@@ -132,10 +134,15 @@ class Tick:
             forgotten_episode=forgotten,
         )
 
-    def reconcile(self, states: Sequence[Alert]) -> None:
-        """Store what the rules' change did to active alerts."""
+    def reconcile(self, states: Sequence[Alert]) -> bool:
+        """
+        Store what a change of rules or exempts did to active alerts.
+
+        Returns:
+            Whether alerts were queued.
+        """
         self._queue(states)
-        self._store_alerts()
+        return self._store_alerts()
 
     def run(self) -> bool:
         """
@@ -207,8 +214,11 @@ class Tick:
         key_states.expire(self._database, now_s - self._longest_window_s - 2 * longest_slot_s, now_s)
         devices.trim(self._database)
         quarantine.trim(self._database)
-        self._outbox.expire(now_ns - self._keep_alerts_s * NS_PER_S)
-        self._alerts.expire(now_ns - self._keep_alerts_s * NS_PER_S)
+        forget_ns = now_ns - self._keep_alerts_s * NS_PER_S
+        self._outbox.expire(forget_ns)
+        self._alerts.expire(forget_ns)
+        exceptions.expire(self._database, forget_ns)
+        audit.expire(self._database, forget_ns)
         self._database.checkpoint()
 
     def _note(self, changes: Changes, duration_ns: int) -> None:

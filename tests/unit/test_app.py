@@ -17,7 +17,7 @@ from collectord import control, plan
 from collectord.app import App, receivers
 from collectord.clock import ManualClock
 from collectord.config import Config, LogOutput, SnmpOutput, SyslogOutput, TcpListener, UdpListener
-from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, StoreError, UnavailableError
+from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, RequestError, StoreError
 from collectord.model import Alert, AlertState, Mode, Severity, UnreadGroup
 from collectord.store import ledger, quarantine
 from collectord.store.alerts import Alerts
@@ -233,7 +233,7 @@ class TestQuarantine:
     async def test_what_makes_no_sense_is_refused(self, setup: plan.Setup, ids: object) -> None:
         async with running(App(setup, outputs=[])):
             path = setup.config.control_socket
-            with pytest.raises(UnavailableError, match="ids must be a list of numbers"):
+            with pytest.raises(RequestError, match="ids must be a list of numbers"):
                 await asyncio.to_thread(control.ask, path, "quarantine-forget", ids=ids)
             assert (await asyncio.to_thread(control.ask, path, "status"))["running"]
         assert self.numbers(setup) == [1, 2, 3]

@@ -7,6 +7,7 @@ import pytest
 
 from collectord import data
 from collectord.config import (
+    Alerts,
     Bounds,
     Config,
     Device,
@@ -159,7 +160,7 @@ def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
 def test_shipped_file_shows_every_key() -> None:
     """A key that nobody can read of might as well not exist."""
     text = data.conf("collectord.toml").read_text(encoding="utf-8")
-    models = (Config, Bounds, Store, UdpListener, TcpListener, LogOutput, SyslogOutput, SnmpOutput)
+    models = (Config, Alerts, Bounds, Store, UdpListener, TcpListener, LogOutput, SyslogOutput, SnmpOutput)
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 
     assert set() == {key for key in keys if not re.search(rf"^#?(\[+{key}\]|{key} = )|{key} = ", text, re.MULTILINE)}
@@ -386,6 +387,24 @@ def test_output_with_a_port_that_is_none(tmp_path: Path) -> None:
     problem = only_problem(tmp_path, '[[output]]\nname = "o"\ntype = "syslog"\nhost = "127.0.0.1"\nport = "x"\n')
 
     assert 'collectord.toml:5: output[0].port: expected a whole number, got "x"' == problem
+
+
+# Learning
+
+
+def test_learn_until(tmp_path: Path) -> None:
+    """A moment, whatever its zone; without it nothing is held back."""
+    assert 0 == Config().learn_until_ns
+    for text in ("2027-01-15T08:00:00Z", "2027-01-15T09:00:00+01:00"):
+        assert 1_800_000_000 * 10**9 == loaded(tmp_path, f"learn_until = {text}\n").learn_until_ns
+
+
+@pytest.mark.parametrize("text", ["2027-01-15T08:00:00", "2027-01-15", '"2027-01-15T08:00:00Z"', "5"])
+def test_learn_until_without_its_zone(tmp_path: Path, text: str) -> None:
+    """It would be another moment on another machine."""
+    problem = only_problem(tmp_path, f"learn_until = {text}\n")
+
+    assert problem.startswith("collectord.toml:1: learn_until: expected a time with its zone (such as 2026-12-31T18")
 
 
 # Secrets

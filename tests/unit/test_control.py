@@ -13,7 +13,7 @@ import pytest
 
 from collectord import control
 from collectord.control import ControlServer, ask
-from collectord.errors import EX_UNAVAILABLE, EnvironmentProblem, StoreError, UnavailableError
+from collectord.errors import EX_UNAVAILABLE, EX_USAGE, EnvironmentProblem, RequestError, StoreError, UnavailableError
 
 
 @pytest.fixture
@@ -27,6 +27,11 @@ async def echo(arguments: dict[str, Any], user: int) -> dict[str, Any]:
     return {"arguments": arguments, "user": user}
 
 
+async def mistake(arguments: dict[str, Any], user: int) -> None:
+    """Never knows what is meant."""
+    raise RequestError("no such colour")
+
+
 async def refuse(arguments: dict[str, Any], user: int) -> None:
     """Can't do it."""
     raise StoreError("the database is full")
@@ -35,7 +40,7 @@ async def refuse(arguments: dict[str, Any], user: int) -> None:
 @pytest.fixture
 async def server(path: Path) -> AsyncIterator[ControlServer]:
     """A server with two commands."""
-    server = ControlServer(path, {"echo": echo, "refuse": refuse})
+    server = ControlServer(path, {"echo": echo, "refuse": refuse, "mistake": mistake})
     await server.start()
     yield server
     await server.stop()
@@ -81,6 +86,12 @@ class TestServer:
             await asyncio.to_thread(ask, path, "refuse")
         assert caught.value.exit_status == EX_UNAVAILABLE
 
+    async def test_a_request_that_makes_no_sense(self, path: Path) -> None:
+        """Is the asker's mistake, and no sign that the daemon is ill."""
+        with pytest.raises(RequestError, match="no such colour") as caught:
+            await asyncio.to_thread(ask, path, "mistake")
+        assert caught.value.exit_status == EX_USAGE
+
     @pytest.mark.parametrize(
         "request_line",
         [b'{"command": "erase"}', b'{"command": 5}', b"{}", b"[]", b"5", b'{"command": ["echo"]}'],
@@ -88,7 +99,7 @@ class TestServer:
     async def test_an_unknown_command(self, path: Path, request_line: bytes) -> None:
         answer = json.loads(await asked(path, request_line + b"\n"))
 
-        assert answer == {"ok": False, "error": "unknown command; known: echo, refuse"}
+        assert answer == {"ok": False, "error": "unknown command; known: echo, refuse, mistake"}
 
     @pytest.mark.parametrize("request_line", [b"status", b"", b"{", b"\xff\xfe", b"[" * 60_000])
     async def test_no_json(self, path: Path, request_line: bytes) -> None:

@@ -14,6 +14,7 @@ import structlog
 from collectord import plan, tick
 from collectord.clock import ManualClock
 from collectord.detect.alerts import AlertStates
+from collectord.detect.holds import Holds
 from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.model import NS_PER_S, OTHER_SITE, Alert, AlertState
@@ -26,6 +27,7 @@ from collectord.tick import Tick
 
 START_S = 1_800_000_000
 THRESHOLD = 10
+STORM_CAP = 10
 DAY_S = 86_400
 
 
@@ -44,7 +46,7 @@ class Daemon:
         self.clock = clock
         self.database = Database(path, busy_timeout_ms=10)
         self.engine: Engine = setup.engine()
-        self.states = AlertStates(setup.rules, setup.watchlist)
+        self.states = AlertStates(setup.rules, setup.watchlist, holds=Holds(storm_cap=STORM_CAP))
         self.tables = Counters(self.database, run)
         self.alerts = Alerts(self.database)
         self.outbox = Outbox(self.database)
@@ -220,6 +222,23 @@ class TestPass:
         daemon.tick.run()
         daemon.tick.run()
         assert daemon.tick.counters.without_key == {"failures_by_source": 1}
+
+
+class TestHeld:
+    """What is stored and not sent."""
+
+    def test_the_storm_cap_knows_of_the_time_before_a_restart(self, start: Callable[[], Daemon]) -> None:
+        daemon = start()
+        for number in range(STORM_CAP):
+            daemon.deny(THRESHOLD + 1, f"203.0.113.{number}")
+        daemon.tick.run()
+        daemon.clock.advance(60)
+        daemon = start()
+        daemon.deny(THRESHOLD + 1, "198.51.100.1")
+        daemon.tick.run()
+
+        held = {alert.key["SrcIpAddr"]: alert.held.partition(":")[0] for alert in daemon.alerts.active()}
+        assert held == {f"203.0.113.{number}": "" for number in range(STORM_CAP)} | {"198.51.100.1": "storm cap"}
 
 
 class TestStoreFailure:
