@@ -7,11 +7,16 @@ from typing import Any
 import click
 
 from collectord import __version__
+from collectord.cli.alert_marks import ack, shelve, unshelve
 from collectord.cli.alerts import alerts
+from collectord.cli.audit import audit
 from collectord.cli.check import check
 from collectord.cli.demo import demo
 from collectord.cli.devices import devices
+from collectord.cli.exempt import exempt
 from collectord.cli.explain import explain
+from collectord.cli.learn import learn
+from collectord.cli.maintenance import maintenance
 from collectord.cli.parse import parse
 from collectord.cli.profile import profile
 from collectord.cli.quarantine import quarantine
@@ -53,8 +58,13 @@ def cli() -> None:
     """
 
 
-for _command in (run, demo, check, parse, explain, status, alerts, devices, quarantine, profile, snmp):
+for _command in (
+    run, demo, check, parse, explain, status, alerts, learn, exempt, maintenance, audit, devices, quarantine, profile,
+    snmp,
+):  # fmt: skip
     cli.add_command(_command)
+for _command in (ack, shelve, unshelve):
+    alerts.add_command(_command)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """``collectord alerts``: what was found."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +11,55 @@ from rich.text import Text
 
 from collectord import config as configuration
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.clock import SystemClock
 from collectord.errors import EX_USAGE
-from collectord.model import Alert, AlertState
+from collectord.model import Alert, AlertMark, AlertState, MarkKind, rfc3339
+from collectord.store import marks as stored_marks
 from collectord.store.alerts import Alerts
+from collectord.store.outbox import Delivery, Outbox
+
+Marks = Mapping[MarkKind, AlertMark]
 
 _COLOURS = {"high": "bold red", "medium": "yellow", "low": "cyan", "informational": ""}
 
+_TOP = {
+    "DstPortNumber": "ports",
+    "DstIpAddr": "destinations",
+    "SrcIpAddr": "sources",
+    "DvcAction": "actions",
+    "EventResultDetails": "results",
+    "Dvc": "reported by",
+}
+"""What evidence says most frequent values of, in the order in which it is shown."""
+
 
 @click.group(invoke_without_command=True)
+@config_option
+@json_option
 @click.pass_context
-def alerts(context: click.Context) -> None:
+def alerts(context: click.Context, config_path: Path | None, as_json: bool) -> None:
     """
     Alerts: those that are active, and what they were.
 
     \b
     Examples:
       collectord alerts                       # the active ones
-      collectord alerts list --all --json     # all, for programs
+      collectord alerts --json                # for programs
+      collectord alerts list --all            # all
       collectord alerts show 3f2a91c07d5be148
+      collectord alerts ack 3f2a91c07d5be148 --note "calling the branch"
     """
     if context.invoked_subcommand is None:
-        context.invoke(list_alerts)
+        context.invoke(list_alerts, config_path=config_path, as_json=as_json)
+        return
+    given = {"config_path": config_path, "as_json": as_json}
+    given = {
+        name: value
+        for name, value in given.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    # An option stands before or behind the command, as one likes.
+    context.default_map = {context.invoked_subcommand: given}
 
 
 @alerts.command("list")
@@ -54,9 +83,10 @@ def list_alerts(
     """
     with database_reader(configuration.load(config_path)) as database:
         found = Alerts(database).find(active=None if everything else True, rule=rule, site=site, limit=limit)
+        marks = stored_marks.of(database, [alert.id for alert in found])
     if as_json:
         for alert in found:
-            echo_json(alert.as_json())
+            echo_json(_as_json(alert, marks.get(alert.id, {})))
         return
     if not found:
         click.echo("No alerts." if everything else "No active alerts. (--all shows the cleared ones)")
@@ -65,13 +95,14 @@ def list_alerts(
     table = Table(Column("id", min_width=16, overflow="fold"), "state", "severity", "since", "last")
     table.add_column("what", overflow="fold")
     for alert in found:
+        remarks = [shown(text) for text in _remarks(alert, marks.get(alert.id, {}))]
         table.add_row(
             alert.id,
             alert.state.value,
             Text(alert.severity.value, _COLOURS[alert.severity.value]),
             local_time(alert.first_time_ns),
             local_time(alert.last_time_ns),
-            Text(shown(alert.summary)),
+            Text("\n".join([shown(alert.summary), *(f"[{remark}]" for remark in remarks)])),
         )
     Console().print(table)
 
@@ -82,7 +113,7 @@ def list_alerts(
 @json_option
 def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
     """
-    Show one alert: what, when, how much over the limit, and its history.
+    Show one alert: what, when, how much over the limit, who reported it, its history, and what was sent where.
 
     \b
     Examples:
@@ -92,35 +123,127 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
     with database_reader(configuration.load(config_path)) as database:
         stored = Alerts(database)
         alert, history = stored.show(alert_id), stored.history(alert_id)
+        deliveries = Outbox(database).deliveries(alert_id)
+        marks = stored_marks.of(database, [alert_id]).get(alert_id, {})
     if alert is None:
         click.echo(f"collectord: there is no alert {shown(alert_id)}", err=True)
         raise SystemExit(EX_USAGE)
     if as_json:
-        echo_json({**alert.as_json(), "history": [state.as_json() for state in history]})
+        echo_json(
+            {
+                **_as_json(alert, marks),
+                "history": [{**state.as_json(), "held": state.held or None} for state in history],
+                "deliveries": [_delivery_as_json(delivery) for delivery in deliveries],
+            }
+        )
         return
-    for name, value in _facts(alert):
-        click.echo(f"{name + ':':12} {shown(value)}")
+    for name, value in _facts(alert, marks):
+        click.echo(f"{name + ':':14} {shown(value)}")
+    evidence = alert.details.get("evidence")
+    for line in evidence.get("lines", ()) if isinstance(evidence, Mapping) else ():
+        click.echo(f"  {shown(line)}")
     click.echo("history:")
     for state in history:
+        held = f" (not sent: {state.held})" if state.held and not state.is_sent else ""
         click.echo(
-            f"  {local_time(state.last_time_ns)}  episode {state.episode}  {state.event:10} {shown(state.summary)}"
+            f"  {local_time(state.last_time_ns)}  episode {state.episode}  {state.event:10} "
+            f"{shown(state.summary + held)}"
         )
+    click.echo("sent:")
+    for delivery in deliveries:
+        click.echo(f"  {shown(_delivery_line(delivery))}")
+    if not deliveries:
+        click.echo("  nothing")
 
 
-def _facts(alert: Alert) -> list[tuple[str, Any]]:
-    facts: list[tuple[str, Any]] = [
-        ("alert", f"{alert.id} (episode {alert.episode})"),
-        ("title", alert.title),
-        ("summary", alert.summary),
-        ("state", f"{alert.state.value}{f': {alert.reason}' if alert.reason else ''}"),
-        ("severity", alert.severity.value),
-        ("rule", f"{alert.rule} ({alert.mode.value})"),
-        ("site", alert.site or "-"),
-        ("key", ", ".join(f"{field}={value}" for field, value in alert.key.items())),
-        ("count", f"{alert.count:,} in {alert.window_s} s, limit {alert.threshold:,}"),
-        ("first", local_time(alert.first_time_ns)),
-        ("cleared" if alert.state is AlertState.CLEARED else "last", local_time(alert.last_time_ns)),
-        ("ATT&CK", ", ".join((*alert.tactics, *alert.techniques)) or "-"),
-    ]
-    facts += [(name, value) for name, value in alert.details.items()]
-    return facts
+def _delivery_line(delivery: Delivery) -> str:
+    moment = local_time(delivery.delivered_ns or delivery.created_ns)
+    what = (
+        f"{moment}  episode {delivery.episode}  {delivery.event:10} to {delivery.output} (number {delivery.sequence})"
+    )
+    tries = f"{delivery.attempts} {'try' if delivery.attempts == 1 else 'tries'}"
+    if delivery.delivered_ns is not None:
+        return f"{what}: delivered, {tries}"
+    return f"{what}: waiting, {tries}{f': {delivery.error}' if delivery.error else ''}"
+
+
+def _delivery_as_json(delivery: Delivery) -> dict[str, Any]:
+    delivered_ns = delivery.delivered_ns
+    return {
+        "output": delivery.output,
+        "episode": delivery.episode,
+        "event": delivery.event,
+        "sequence": delivery.sequence,
+        "created": rfc3339(delivery.created_ns),
+        "delivered": None if delivered_ns is None else rfc3339(delivered_ns),
+        "attempts": delivery.attempts,
+        "error": delivery.error,
+    }
+
+
+def _acknowledged(alert: Alert, marks: Marks) -> AlertMark | None:
+    """An acknowledgement is of the episode that somebody saw."""
+    mark = marks.get(MarkKind.ACK)
+    return mark if mark and mark.episode == alert.episode else None
+
+
+def _shelved(marks: Marks) -> AlertMark | None:
+    mark = marks.get(MarkKind.SHELVE)
+    return mark if mark and (mark.until_ns or 0) > SystemClock().now_ns() else None
+
+
+def _as_json(alert: Alert, marks: Marks) -> dict[str, Any]:
+    found: dict[str, Any] = {**alert.as_json(), "held": alert.held or None}
+    for name, mark in (("ack", _acknowledged(alert, marks)), ("shelved", _shelved(marks))):
+        found[name] = mark and {
+            "who": mark.who,
+            "when": rfc3339(mark.when_ns),
+            "reason": mark.reason,
+            "until": None if mark.until_ns is None else rfc3339(mark.until_ns),
+        }
+    return found
+
+
+def _remarks(alert: Alert, marks: Marks) -> Iterator[str]:
+    """What operators and holds have to do with it."""
+    if alert.held and alert.state is not AlertState.CLEARED:
+        yield f"not sent: {alert.held}"
+    if acknowledged := _acknowledged(alert, marks):
+        note = f": {acknowledged.reason}" if acknowledged.reason else ""
+        yield f"acknowledged by {acknowledged.who} at {local_time(acknowledged.when_ns)}{note}"
+    if shelved := _shelved(marks):
+        yield f"shelved by {shelved.who} until {local_time(shelved.until_ns or 0)}: {shelved.reason}"
+
+
+def _facts(alert: Alert, marks: Marks) -> Iterator[tuple[str, Any]]:
+    yield "alert", f"{alert.id} (episode {alert.episode})"
+    yield "title", alert.title
+    yield "summary", alert.summary
+    yield "state", f"{alert.state.value}{f': {alert.reason}' if alert.reason else ''}"
+    for remark in _remarks(alert, marks):
+        yield "", remark
+    yield "severity", alert.severity.value
+    yield "rule", f"{alert.rule} ({alert.mode.value})"
+    yield "site", alert.site or "-"
+    yield "key", ", ".join(f"{field}={value}" for field, value in alert.key.items())
+    times = f", {alert.count / alert.threshold:.3g} times that" if alert.threshold else ""
+    yield "count", f"{alert.count:,} in {alert.window_s} s, limit {alert.threshold:,}{times}"
+    yield "peak", f"{alert.peak:,}"
+    yield "first", local_time(alert.first_time_ns)
+    yield "cleared" if alert.state is AlertState.CLEARED else "last", local_time(alert.last_time_ns)
+    yield "ATT&CK", ", ".join((*alert.tactics, *alert.techniques)) or "-"
+    yield from ((name, value) for name, value in alert.details.items() if name not in ("held", "evidence"))
+    evidence = alert.details.get("evidence")
+    if isinstance(evidence, Mapping):
+        yield from _evidence(evidence)
+
+
+def _evidence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the messages behind an alert have in common."""
+    top = evidence.get("top", {})
+    for name in (*_TOP, *(other for other in top if other not in _TOP)):
+        if values := top.get(name):
+            yield _TOP.get(name, name), ", ".join(f"{value} ({count:,})" for value, count in values)
+    if "messages" in evidence:
+        first, last = evidence.get("first_time", "?"), evidence.get("last_time", "?")
+        yield "messages", f"{evidence['messages']:,} from {first} to {last}"

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from collectord import quantity
 from collectord.config import Config
 from collectord.errors import StoreError
 from collectord.log import safe
@@ -43,6 +45,55 @@ def config_option(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """``--json``: one object a line."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")(command)
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    try:
+        return None if value is None else quantity.duration_s(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def for_option(command: Command) -> Command:
+    """``--for``: how long, as ``for_s``."""
+    help = 'How long from now: "30m", "2h", "7d".'
+    return click.option("--for", "for_s", callback=_seconds, metavar="DURATION", help=help)(command)
+
+
+def reason_option(command: Command) -> Command:
+    """``--reason``: why; whoever finds it later wants to know."""
+    return click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept with your name.")(command)
+
+
+def moment_ns(text: str, zone: str | None, *, end: bool = False) -> int:
+    """
+    The moment that a person wrote, as wall time in ns.
+
+    Args:
+        text: As ISO 8601 has it: ``2026-12-24 22:00``; with an offset the zone is not looked at.
+        zone: Name of its time zone in the IANA database; None: the machine's.
+        end: Of the hour that the clocks show twice in autumn, the later one is meant.
+
+    Raises:
+        click.UsageError: it is no time, or that zone has no such time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f'expected a time such as "2026-12-24 22:00", got "{shown(text)}"') from error
+    if moment.tzinfo is None:
+        try:
+            # Without a zone, fold tells the system which of two equal hours is meant.
+            moment = moment.replace(fold=int(end), tzinfo=ZoneInfo(zone) if zone else None)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise click.UsageError(
+                f'there is no time zone "{shown(zone)}", expected one such as Europe/Berlin'
+            ) from error
+        utc = moment.astimezone(UTC)
+        if utc.astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None):
+            raise click.UsageError(f"the clocks are never at {shown(text)}: they are put forward then")
+        moment = utc
+    return int(moment.timestamp()) * NS_PER_S
 
 
 def echo_json(value: Any) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from collectord.errors import EX_USAGE, StoreError
-from collectord.model import Alert, AlertState, Mode, Severity
+from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, Severity
+from collectord.store import marks
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
+from collectord.store.outbox import Outbox
 
 DOCUMENTED = (
     "id", "episode", "rule", "state", "severity", "site", "key", "count", "threshold", "window_s", "first_time",
@@ -108,6 +110,100 @@ def test_for_programs(run: Any) -> None:
 )
 def test_filters(run: Any, words: tuple[str, ...], found: list[int]) -> None:
     assert ids(run("alerts", "list", "--json", *words)) == [f"{number:016x}" for number in found]
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("words", [("alerts", "--json"), ("alerts", "--json", "list"), ("alerts", "list", "--json")])
+def test_options_stand_anywhere(run: Any, words: tuple[str, ...]) -> None:
+    """Before the command, behind it, or without one."""
+    assert ids(run(*words)) == [f"{2:016x}", f"{1:016x}"]
+
+
+EVIDENCE = {
+    "top": {"DstPortNumber": [[445, 4000], [139, 1001]], "DstIpAddr": [["198.51.100.7", 5001]],
+            "Dvc": [["fw1", 5001]], "ThreatName": [["worm", 2]]},
+    "lines": ["<164>Deny tcp \x1b[2J", "<164>Deny udp"],
+    "messages": 5001,
+    "first_time": "2027-01-15T08:00:00.000Z",
+    "last_time": "2027-01-15T08:00:59.000Z",
+}  # fmt: skip
+
+
+def test_evidence(run: Any, store: Callable[..., None]) -> None:
+    """Who reported it, what its sessions have in common, and a few raw lines."""
+    store(alert(1, details={"evidence": EVIDENCE, "error": 3}))
+    text = run("alerts", "show", f"{1:016x}").stdout
+
+    for line in (
+        "ports:         445 (4,000), 139 (1,001)", "destinations:  198.51.100.7 (5,001)", "reported by:   fw1 (5,001)",
+        "ThreatName:    worm (2)", "messages:      5,001 from 2027-01-15T08:00:00.000Z to 2027-01-15T08:00:59.000Z",
+        "  <164>Deny udp", "error:         3",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in text
+    assert "\x1b" not in text
+    assert "evidence:" not in text
+
+
+@pytest.mark.parametrize("evidence", [None, 5, {}, {"top": {}}])
+def test_no_evidence(run: Any, store: Callable[..., None], evidence: Any) -> None:
+    store(alert(1, details={"evidence": evidence}))
+
+    assert run("alerts", "show", f"{1:016x}").exit_code == 0
+
+
+def test_marks(run: Any, config: Path, store: Callable[..., None]) -> None:
+    """Who looks after it, until when it is shelved, and why it is not sent; what is past is not told."""
+    store(alert(1, details={"held": "learning"}, mode=Mode.REPORT), alert(2, episode=3))
+    far_ns = 4_000_000_000 * 10**9
+    with Database(config.parent / "state" / "collectord.db") as database:
+        marks.put(database, AlertMark(f"{1:016x}", MarkKind.ACK, 1, "ada", 10**18, "calling"))
+        marks.put(database, AlertMark(f"{1:016x}", MarkKind.SHELVE, 1, "bob", 10**18, "known", far_ns))
+        marks.put(database, AlertMark(f"{2:016x}", MarkKind.ACK, 2, "ada", 10**18, ""))
+        marks.put(database, AlertMark(f"{2:016x}", MarkKind.SHELVE, 2, "bob", 10**18, "known", 10**18 + 1))
+    for words in (("alerts",), ("alerts", "show", f"{1:016x}")):
+        text = run(*words).stdout
+        assert "not sent: learning" in text
+        assert "acknowledged by ada at 2001" in text
+        assert "shelved by bob until 2096" in text
+    second, first = [json.loads(line) for line in run("alerts", "--json").stdout.splitlines()]
+    assert (second["held"], second["ack"], second["shelved"]) == (None, None, None)
+    assert first["held"] == "learning"
+    assert first["ack"] == {"who": "ada", "when": "2001-09-09T01:46:40.000Z", "reason": "calling", "until": None}
+    assert first["shelved"]["until"] == "2096-10-02T07:06:40.000Z"
+
+
+def test_deliveries(run: Any, config: Path, store: Callable[..., None]) -> None:
+    """What was sent where and when, and what is still waiting for what reason."""
+    store()
+    with Database(config.parent / "state" / "collectord.db") as database:
+        Alerts(database).record([alert(1)], [("noc", "siem", "log")])
+        outbox = Outbox(database)
+        outbox.delivered(1, 1_800_000_005 * 10**9)
+        outbox.failed(2, "nobody there", 0)
+    text = run("alerts", "show", f"{1:016x}").stdout
+
+    assert "raised     to noc (number 1): delivered, 1 try\n" in text
+    assert "raised     to siem (number 1): waiting, 1 try: nobody there\n" in text
+    assert "raised     to log (number 1): waiting, 0 tries\n" in text
+    (shown,) = [json.loads(line) for line in run("alerts", "show", "--json", f"{1:016x}").stdout.splitlines()]
+    assert shown["deliveries"][-1] == {
+        "output": "noc", "episode": 1, "event": "raised", "sequence": 1, "created": "2027-01-15T08:00:01.000Z",
+        "delivered": "2027-01-15T08:00:05.000Z", "attempts": 1, "error": "",
+    }  # fmt: skip
+
+
+def test_what_was_not_sent(run: Any, store: Callable[..., None]) -> None:
+    """The history says of each state why outputs were not told; a clear of what was sent always is."""
+    states = [
+        alert(1),
+        alert(1, event="updated:2", state=AlertState.UPDATED, details={"held": "shelved"}),
+        alert(1, event="cleared", state=AlertState.CLEARED, summary="it is over"),
+    ]
+    store(*states)
+    lines = run("alerts", "show", f"{1:016x}").stdout.splitlines()
+
+    assert [line.endswith("(not sent: shelved)") for line in lines if " episode 1  " in line] == [False, True, False]
+    assert "  nothing" in lines
 
 
 def test_none(run: Any, store: Callable[..., None]) -> None:
