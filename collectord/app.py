@@ -23,6 +23,7 @@ from collectord.config import UdpListener as UdpListenerConfig
 from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
+from collectord.detect.rules import longest_window
 from collectord.errors import RequestError, StoreError
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
@@ -40,6 +41,7 @@ from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
+from collectord.store.retention import Keep, Retention
 from collectord.store.writer import Writer
 from collectord.tick import Tick
 
@@ -105,21 +107,25 @@ class App:
                 DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
                 for output, _ in outputs
             ]
+            # Batch numbers count within a run; a name that no other run had keeps them apart.
+            counters = Counters(database, os.urandom(8).hex())
+            store = config.store
+            keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
+            longest_window_s = longest_window(self._setup.rules)
             tick = Tick(
                 engine=engine,
                 clock=self._clock,
                 database=database,
-                # Batch numbers count within a run; a name that no other run had keeps them apart.
-                counters=Counters(database, os.urandom(8).hex()),
+                counters=counters,
                 alerts=alerts,
                 outbox=outbox,
                 states=states,
                 definitions=self._setup.definitions,
                 listeners=[listener.name for listener in config.listener],
                 receivers=lambda alert: receivers(alert, outputs),
-                keep_slots_s=config.store.keep_slots_s,
-                keep_alerts_s=config.store.keep_alerts_s,
-                longest_window_s=max((rule.timespan_s for rule in self._setup.rules), default=0),
+                retention=Retention(database, counters, keep, longest_window_s),
+                keep_alerts_s=store.keep_alerts_s,
+                longest_window_s=longest_window_s,
             )
             await writer.run(tick.restore)
             actions = Actions(

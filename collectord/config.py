@@ -267,6 +267,11 @@ class Store(Strict):
     """How long the database keeps what it was given."""
 
     keep_slots_s: Annotated[int, duration("1h", "400d")] = Field(default=48 * 3600, alias="keep_slots")
+    keep_hours_s: Annotated[int, duration("1d", "400d")] = Field(default=30 * 86_400, alias="keep_hours")
+    keep_days_s: Annotated[int, duration("61d", "3650d")] = Field(default=400 * 86_400, alias="keep_days")
+    """A rule looks back 60 days at most."""
+    max_size_bytes: Annotated[int, size("64MiB", "1024GiB")] = Field(default=4 * 1024 * MIB, alias="max_size")
+    """Of counters with everything else; the oldest counters go when it is reached."""
     keep_alerts_s: Annotated[int, duration("1d", "3650d")] = Field(default=400 * 86_400, alias="keep_alerts")
 
 

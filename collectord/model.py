@@ -189,6 +189,8 @@ class CounterDefinition:
     """
     evidence: tuple[str, ...] = ()
     """Fields of which the most frequent values are kept while a key is hot; empty: no evidence is kept."""
+    pinned_ports: tuple[int, ...] = ()
+    """Rows of these ports are the last to be cut away, however small they are: rules look back at them."""
 
     @property
     def has_table(self) -> bool:

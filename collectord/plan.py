@@ -98,7 +98,7 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
     plan = _plan(config, profiles, rules, watchlist)
     definitions = tuple(
         replace(definition, capacity=config.bounds.keys_per_counter)
-        for definition in rule_values.counter_definitions(rules)
+        for definition in rule_values.counter_definitions(rules, watchlist)
     )
     problems += _wrong_in_plan(plan, definitions, profiles)
     if problems:

@@ -76,6 +76,7 @@ class DaemonStatus:
                 "lost_alerts": tick.lost_alerts,
                 "not_quarantined": tick.not_quarantined,
                 "clamped": tick.clamped,
+                "shed_rows": tick.shed_rows,
             },
             "counters": [
                 {

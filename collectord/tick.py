@@ -22,6 +22,7 @@ from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
+from collectord.store.retention import Retention
 
 log = structlog.get_logger()
 
@@ -29,10 +30,7 @@ MAX_UNSTORED_ALERTS = 10_000
 """Alert states kept in memory while the database can't be written; as many as may be active."""
 
 MAINTENANCE_EVERY_S = 60
-"""Folding and expiring take bounded bites of work; once a minute keeps up with any rate of slots."""
-
-KEPT_KEYS_PER_SLOT = 1_000
-"""Keys of a slot that stay once no window needs it; the rest becomes one row, totals stay exact."""
+"""Ageing counters and expiring the rest take bounded bites of work; once a minute keeps up with any rate of slots."""
 
 
 @dataclass(slots=True)
@@ -53,6 +51,8 @@ class TickCounters:
     """Unread messages that the quarantine had no place for."""
     clamped: int = 0
     """Records that claimed a larger EventCount, or number to sum up, than one may."""
+    shed_rows: int = 0
+    """Rows of counters that were deleted before their time, because the database was as large as it may be."""
     evicted: dict[str, int] = field(default_factory=dict)
     without_key: dict[str, int] = field(default_factory=dict)
     exempted: dict[str, int] = field(default_factory=dict)
@@ -73,9 +73,9 @@ class Tick:
         definitions: The counters' definitions.
         listeners: Their names, in the order of the engine's plan.
         receivers: Names of the outputs that an alert goes to.
-        keep_slots_s: How long counters are kept.
+        retention: What becomes of old counters.
         keep_alerts_s: How long cleared alerts are kept.
-        longest_window_s: What the rules look back at most.
+        longest_window_s: What the engine looks back at most.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Tick:
         definitions: Sequence[CounterDefinition],
         listeners: Sequence[str],
         receivers: Callable[[Alert], Sequence[str]],
-        keep_slots_s: int,
+        retention: Retention,
         keep_alerts_s: int,
         longest_window_s: int,
     ) -> None:
@@ -104,15 +104,18 @@ class Tick:
         self._outbox = outbox
         self._states = states
         self._definitions = definitions
+        self._tables_to_age = [definition for definition in definitions if definition.has_table]
         self._listeners = listeners
         self._receivers = receivers
-        self._keep_slots_s = keep_slots_s
+        self._retention = retention
         self._keep_alerts_s = keep_alerts_s
         self._longest_window_s = longest_window_s
         self.outcomes: dict[str, dict[str, int]] = {}
         """Messages since the start, by listener and outcome."""
         self._unstored: list[tuple[Alert, Sequence[str]]] = []
         self._maintained_ns = 0
+        self._next_to_age = 0
+        self._left_to_age = 0
 
     def restore(self) -> None:
         """Go on where the last run ended: open slots into the engine, active alerts into the state machine."""
@@ -124,12 +127,13 @@ class Tick:
             from_s = from_slot - definition.slot_s
             self._engine.restore(definition.name, self._tables.open_rows(definition, from_s))
             self._engine.restore_states(key_states.open_states(self._database, definition.name, from_s))
+        last_tick_ns = self._tables.last_tick_ns()
         episodes, forgotten = self._alerts.episodes()
         for rule, raised_ns in self._alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
             self._states.holds.sent(rule, raised_ns)
         self._states.restore(
             self._alerts.active(),
-            judged_ns=self._tables.last_tick_ns(),
+            judged_ns=last_tick_ns,
             episodes=episodes,
             forgotten_episode=forgotten,
         )
@@ -201,15 +205,22 @@ class Tick:
 
     def _maintain(self, now_ns: int) -> None:
         # Also after a step of the clock back, or nothing would be done until the old time has come again.
-        if 0 <= now_ns - self._maintained_ns < MAINTENANCE_EVERY_S * NS_PER_S:
-            return
-        self._maintained_ns = now_ns
+        due = not 0 <= now_ns - self._maintained_ns < MAINTENANCE_EVERY_S * NS_PER_S
         now_s = now_ns // NS_PER_S
-        for definition in self._definitions:
-            # Two slots more than the windows need: the last pass may have been one slot ago.
-            closed = now_s - self._longest_window_s - 2 * definition.slot_s
-            self._tables.fold(definition, closed, KEPT_KEYS_PER_SLOT)
-            self._tables.expire(definition, now_s - self._keep_slots_s)
+        if due:
+            self._maintained_ns = now_ns
+            self._left_to_age = len(self._tables_to_age)
+        if self._left_to_age:
+            # One counter in each pass, so that no pass takes long.
+            self._left_to_age -= 1
+            definition = self._tables_to_age[self._next_to_age % len(self._tables_to_age)]
+            self._next_to_age += 1
+            self._retention.age(definition, now_s)
+        if not due:
+            return
+        if shed := self._retention.shed(self._tables_to_age, now_s):
+            self.counters.shed_rows += shed
+            log.warning("database is as large as it may be; the oldest counters are deleted", count=shed)
         longest_slot_s = max((definition.slot_s for definition in self._definitions), default=0)
         key_states.expire(self._database, now_s - self._longest_window_s - 2 * longest_slot_s, now_s)
         devices.trim(self._database)

@@ -139,6 +139,8 @@ class Rule:
     """All that fits a row of the watchlist is added up; otherwise each cell is held against it by itself."""
     beacon: Beacon | None = None
     baseline: Baseline | None = None
+    alert_by: tuple[str, ...] | None = None
+    """Fields of ``group_by`` that an alert is about, summed over the others (``baseline``); None: all of them."""
     silence: Silence | None = None
     gauge: str = ""
     """Which of the daemon's measurements (``gauge``)."""
@@ -162,7 +164,7 @@ class Rule:
     def key_fields(self) -> tuple[str, ...]:
         """What the key of an alert of this rule consists of."""
         if not self.uses_watchlist:
-            return self.group_by
+            return self.group_by if self.alert_by is None else self.alert_by
         return ("Name", *(name for name in self.group_by if name not in ("NetworkDirection", "DvcAction")))
 
     def clear_level(self, threshold: int) -> int:
@@ -177,8 +179,15 @@ def resolved(rule: Rule, internal_networks: Sequence[str]) -> Rule:
     return replace(rule, where=where.resolved(rule.where, internal_networks), exempt=exempt)
 
 
-def counter_definitions(rules: Iterable[Rule]) -> list[CounterDefinition]:
-    """The counters that rules which are not off need, by name. The slot is the greatest common divisor of the steps."""
+def counter_definitions(rules: Iterable[Rule], watchlist: Watchlist | None = None) -> list[CounterDefinition]:
+    """
+    The counters that rules which are not off need, by name. The slot is the greatest common divisor of the steps.
+
+    Args:
+        rules: All of them.
+        watchlist: Its ports that are held against their past are pinned in the counters of the rules that do so.
+    """
+    looked_back_at = tuple(watchlist.ports(ThresholdType.ANOMALY)) if watchlist else ()
     return [
         CounterDefinition(
             name=name,
@@ -190,6 +199,7 @@ def counter_definitions(rules: Iterable[Rule]) -> list[CounterDefinition]:
             every_record=sharing[0].every_record,
             beacon=None if sharing[0].beacon is None else sharing[0].beacon.gaps(),
             evidence=tuple(dict.fromkeys(name for rule in sharing for name in rule.evidence)),
+            pinned_ports=looked_back_at if any(rule.rows is ThresholdType.ANOMALY for rule in sharing) else (),
         )
         for name, sharing in sorted(by_counter(rules).items())
     ]
@@ -202,6 +212,12 @@ def by_counter(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
         if rule.mode is not Mode.OFF and rule.counter:
             found.setdefault(rule.counter, []).append(rule)
     return found
+
+
+def longest_window(rules: Iterable[Rule]) -> int:
+    """What the engine looks back at most, in seconds."""
+    looking = (rule for rule in rules if rule.type in ENGINE_TYPES and rule.mode is not Mode.OFF)
+    return max((rule.timespan_s for rule in looking), default=0)
 
 
 def slot_s(sharing: Iterable[Rule]) -> int:

@@ -5,7 +5,7 @@ Counter tables: one per counter definition, one row per slot, site and key.
 
 ``slot`` is the epoch second of the slot's start, ``EventCount`` the sum, ``messages`` the number of messages in it,
 ``error`` the most that ``EventCount`` can lack. The row with the site ``*`` and empty key columns is what has no row of
-its own, so the sum over a slot is always the whole.
+its own, so the sum over a slot is always the whole. Beside each lie its hours and days (``rollups.py``), kept likewise.
 """
 
 import json
@@ -18,7 +18,7 @@ from sqlite_utils.db import quote_identifier
 
 from collectord.errors import StoreError
 from collectord.model import FIXED_TABLES, OTHER_SITE, RULE_FIELDS, Changes, CounterDefinition, is_number_field
-from collectord.store import devices, ledger, meta, quarantine, states
+from collectord.store import devices, ledger, meta, quarantine, rollups, states
 from collectord.store.db import Database
 
 FOLD_ROWS_PER_CALL = 20_000
@@ -69,6 +69,10 @@ class TableSql:
         exactly = " AND ".join(f"{name} = ?" for name in quoted)
         other = (OTHER_SITE, *(0 if is_number_field(key) else "" for key in keys))
         not_other = " AND NOT (" + " AND ".join(f"{name} = ?" for name in quoted[1:]) + ")"
+        largest = "EventCount DESC, messages DESC"
+        if definition.pinned_ports:
+            ports = ", ".join(f"{port:d}" for port in definition.pinned_ports)
+            largest = f"DstPortNumber IN ({ports}) DESC, {largest}"
         return cls(
             table=definition.name,
             columns=columns,
@@ -87,7 +91,7 @@ class TableSql:
             first_slot=f"SELECT min(slot) FROM {table} WHERE slot >= ? AND slot < ?",
             smallest=(
                 f"SELECT {everything} FROM {table} WHERE slot = ?{not_other} "
-                f"ORDER BY EventCount DESC, messages DESC, {primary} LIMIT ? OFFSET ?"
+                f"ORDER BY {largest}, {primary} LIMIT ? OFFSET ?"
             ),
             delete_slot=f"DELETE FROM {table} WHERE slot = ?",
             totals=f"SELECT slot, sum(EventCount), sum(messages) FROM {table} WHERE slot >= ? GROUP BY slot",
@@ -110,7 +114,7 @@ class Counters:
 
     def ensure(self, definitions: Iterable[CounterDefinition]) -> list[tuple[str, str]]:
         """
-        Makes the tables that are missing.
+        Makes the tables that are missing, those of hours and days included.
 
         A table of that name that was kept for another definition (the rule was changed: other columns, filter, weight
         or slot) is kept under a new name.
@@ -118,20 +122,18 @@ class Counters:
         Returns:
             (name, new name) of each table that was put aside.
         """
-        moved = []
-        tables = self._database.tables
+        moved: list[tuple[str, str]] = []
         with self._database.transaction("make the counter tables") as connection:
             for definition in definitions:
-                sql = self._statements(definition)
-                meaning = _meaning(definition)
-                if sql.table in tables.table_names():
-                    if self._fits(sql) and meta.read(connection, f"definition:{sql.table}") == meaning:
-                        continue
-                    moved.append((sql.table, self._put_aside(sql.table)))
-                tables.execute(sql.create)
-                states.forget(connection, sql.table)
-                meta.write(connection, f"definition:{sql.table}", meaning)
-                _set_folded_until(connection, definition, 0)
+                if not definition.has_table:
+                    self._keep_states(connection, definition)
+                    continue
+                finer = None
+                for level in rollups.levels(definition):
+                    made = self._make(connection, level, moved)
+                    if made and finer is not None:
+                        rollups.forget_mark(connection, finer)
+                    finer = level
         return moved
 
     def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
@@ -153,6 +155,8 @@ class Counters:
                 if rows:
                     connection.executemany(self._statements(definition).upsert, rows)
                     self._fold_again_from(connection, definition, min(row[0] for row in rows))
+                    for level, slot in rollups.add_late(connection, definition, rows):
+                        self._fold_again_from(connection, level, slot)
             states.write(connection, changes.states)
             ledger.add(connection, changes.ledger, listeners)
             devices.add(connection, changes.devices, listeners)
@@ -175,6 +179,8 @@ class Counters:
         The row of what has no row of its own is left out: it belongs to no key. Read slot by slot (``before_slot``)
         where many keys are expected; a slot holds at most ``definition.capacity`` of them, and those evicted.
         """
+        if not definition.has_table:
+            return []
         sql = self._statements(definition)
         with self._database.reading("read the open slots") as connection:
             return connection.execute(sql.open_rows, (from_slot, before_slot, *sql.other)).fetchall()
@@ -219,8 +225,10 @@ class Counters:
                     if folded == most_rows:
                         # There may be more in this slot: it stays the first one to look at.
                         break
-                _set_folded_until(connection, definition, slot + 1)
                 slot = _first_slot(connection, sql, slot + 1, before_slot)
+            until = before_slot if slot is None else slot
+            if until > _folded_until(connection, definition):
+                _set_folded_until(connection, definition, until)
         return folded
 
     def expire(self, definition: CounterDefinition, before_slot: int, *, most_rows: int = EXPIRE_ROWS_PER_CALL) -> int:
@@ -239,6 +247,44 @@ class Counters:
                     break
                 deleted += connection.execute(sql.delete_slot, (slot,)).rowcount
         return deleted
+
+    def folded_until(self, definition: CounterDefinition) -> int:
+        """Slots that start before (epoch seconds) are cut to their largest keys."""
+        with self._database.reading("read how far counters are folded") as connection:
+            return _folded_until(connection, definition)
+
+    def rolled_until(self, definition: CounterDefinition) -> int:
+        """Slots (or hours) that start before (epoch seconds) are rolled up into the next table."""
+        with self._database.reading("read how far counters are rolled up") as connection:
+            return rollups.rolled_until(connection, definition)
+
+    def first_slot(self, definition: CounterDefinition, before_slot: int) -> int | None:
+        """The oldest slot that starts before ``before_slot``; None if there is none."""
+        with self._database.reading("read the oldest slot") as connection:
+            return _first_slot(connection, self._statements(definition), -(2**63), before_slot)
+
+    def _make(
+        self, connection: sqlite3.Connection, definition: CounterDefinition, moved: list[tuple[str, str]]
+    ) -> bool:
+        """Makes one table; False if it is there already. One of another definition is put aside and noted."""
+        sql = self._statements(definition)
+        meaning = _meaning(definition)
+        if sql.table in self._database.tables.table_names():
+            if self._fits(sql) and meta.read(connection, f"definition:{sql.table}") == meaning:
+                return False
+            moved.append((sql.table, self._put_aside(sql.table)))
+        connection.execute(sql.create)
+        states.forget(connection, sql.table)
+        meta.write(connection, f"definition:{sql.table}", meaning)
+        _set_folded_until(connection, definition, 0)
+        return True
+
+    def _keep_states(self, connection: sqlite3.Connection, definition: CounterDefinition) -> None:
+        """What is kept of a counter without a table is of use as long as its definition is the same."""
+        note, meaning = f"definition:{definition.name}", _meaning(definition)
+        if meta.read(connection, note) != meaning:
+            states.forget(connection, definition.name)
+            meta.write(connection, note, meaning)
 
     def _statements(self, definition: CounterDefinition) -> TableSql:
         sql = self._sql.get(definition)
@@ -274,6 +320,8 @@ def _meaning(definition: CounterDefinition) -> str:
         meaning["every_record"] = True
     if definition.distinct:
         meaning["distinct"] = definition.distinct
+    if definition.beacon:
+        meaning["beacon"] = definition.beacon
     return json.dumps(meaning, sort_keys=True)
 
 

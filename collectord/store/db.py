@@ -127,6 +127,15 @@ class Database:
         with store_errors(self.path, doing), self.tables.atomic():
             yield self.connection
 
+    def used_bytes(self) -> int:
+        """Size of the contents; pages of the file that are free are not among them."""
+        with store_errors(self.path, "measure"):
+            pages, free, size = (
+                int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        return (pages - free) * size
+
     def checkpoint(self) -> None:
         """Empties the WAL into the database; for idle times. Does less, without an error, while a reader is busy."""
         with store_errors(self.path, "empty the write-ahead log of"):

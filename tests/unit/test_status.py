@@ -111,6 +111,7 @@ async def test_everything_is_told(
         "tick": {
             "ticks": 9, "last_ms": 1.5, "longest_ms": 2.0, "carried_rows": 3, "store_failures": 0,
             "unstored_alerts": 0, "lost_alerts": 0, "not_quarantined": 0, "clamped": 0,
+            "shed_rows": 0,
         },
         "counters": [
             {"name": "failures_by_source", "evicted": 0, "without_key": 0, "exempted": 0},

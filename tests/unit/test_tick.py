@@ -18,11 +18,12 @@ from collectord.detect.holds import Holds
 from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.model import NS_PER_S, OTHER_SITE, Alert, AlertState
-from collectord.store import ledger
+from collectord.store import ledger, retention
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
+from collectord.store.retention import Keep, Retention
 from collectord.tick import Tick
 
 START_S = 1_800_000_000
@@ -63,7 +64,7 @@ class Daemon:
             definitions=setup.definitions,
             listeners=["udp", "tcp"],
             receivers=lambda alert: self.receivers,
-            keep_slots_s=2 * DAY_S,
+            retention=Retention(self.database, self.tables, Keep(2 * DAY_S, 30 * DAY_S, 400 * DAY_S, 2**32), 300),
             keep_alerts_s=400 * DAY_S,
             longest_window_s=300,
         )
@@ -458,14 +459,16 @@ class TestRestart:
             second = Daemon(changed, path, clock, "changed")
         assert second.rows() == []
         second.database.close()
-        assert [entry["path"] for entry in logs] == ["failures_by_source_1"]
+        assert [entry["path"] for entry in logs] == [
+            f"failures_by_source{level}_1" for level in ("", "_hours", "_days")
+        ]
 
 
 class TestMaintenance:
     """What keeps the database small."""
 
     def test_closed_slots_are_cut_to_their_largest_keys(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tick, "KEPT_KEYS_PER_SLOT", 2)
+        monkeypatch.setattr(retention, "KEPT_KEYS_PER_SLOT", 2)
         for number in range(1, 6):
             daemon.deny(number, f"203.0.113.{number}")
         daemon.tick.run()
@@ -502,6 +505,20 @@ class TestMaintenance:
             daemon.tick.run()
             daemon.clock.advance(1)
         assert calls == [0, 60, 120]
+
+    def test_a_full_database_sheds_its_oldest_counters(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+        daemon.deny(3)
+        daemon.tick.run()
+        daemon.clock.advance(DAY_S)
+        daemon.tick.run()
+        assert daemon.rows() != []
+        monkeypatch.setattr(daemon.database, "used_bytes", lambda: 2**33)
+        daemon.clock.advance(60)
+        with structlog.testing.capture_logs() as logs:
+            daemon.tick.run()
+        assert daemon.rows() == []
+        assert daemon.tick.counters.shed_rows == 3, "its hour and its day as well"
+        assert [(entry["log_level"], entry["count"]) for entry in logs] == [("warning", 3)]
 
     def test_a_failure_of_it_loses_no_batch(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail() -> None:

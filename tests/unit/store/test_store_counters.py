@@ -223,12 +223,12 @@ def test_changed_definition_keeps_the_old_table_under_a_new_name(
     counters.fold(FAILURES, 120, keep=0)
     other = dataclasses.replace(FAILURES, **changed)
 
-    assert [("failures_by_source", "failures_by_source_1")] == counters.ensure([other])
+    assert ("failures_by_source", "failures_by_source_1") == counters.ensure([other])[0]
     assert [] == counters.ensure([other])
     assert {} == counters.totals(other, 0)
     assert 10 == database.connection.execute("SELECT sum(EventCount) FROM failures_by_source_1").fetchone()[0]
 
-    assert [("failures_by_source", "failures_by_source_2")] == counters.ensure([FAILURES])
+    assert ("failures_by_source", "failures_by_source_2") == counters.ensure([FAILURES])[0]
 
 
 def test_capacity_does_not_change_the_table(counters: Counters) -> None:

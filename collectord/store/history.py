@@ -1,0 +1,98 @@
+"""What counters held on days, the present one included: sums that are exact however far they are rolled up."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlite_utils.db import quote_identifier
+
+from collectord.errors import StoreError
+from collectord.model import OTHER_SITE, CounterDefinition, KeyValue, is_number_field
+from collectord.store import rollups
+from collectord.store.db import Database
+from collectord.store.rollups import DAY_S
+
+Key = tuple[str, tuple[KeyValue, ...]]
+"""Site, and the values of the fields that were asked for."""
+
+_UNSAID = {True: "0", False: "''"}
+"""What stands in a port's or another field's column where the session does not say it."""
+
+
+class History:
+    """
+    The days of a database's counters.
+
+    Args:
+        database: Either side.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def first_day(self, definition: CounterDefinition) -> int | None:
+        """The start (epoch seconds) of the first day that the counter has anything of; None: it has nothing."""
+        with self._database.reading("read the first day") as connection:
+            firsts = [
+                connection.execute(f"SELECT min(slot) FROM {quote_identifier(level.name)}").fetchone()[0]
+                for level in rollups.levels(definition)
+            ]
+        known = [slot - slot % DAY_S for slot in firsts if slot is not None]
+        return min(known, default=None)
+
+    def days(
+        self,
+        definition: CounterDefinition,
+        from_s: int,
+        before_s: int,
+        *,
+        fields: Sequence[str] | None = None,
+        ports: Sequence[int] | None = None,
+        above: int = 0,
+    ) -> list[tuple[int, str, tuple[KeyValue, ...], int]]:
+        """
+        Sums per day and key, from ``from_s`` to before ``before_s`` (both epoch seconds, starts of days).
+
+        What belongs to no key (the row that collects the rest) is left out.
+
+        Args:
+            definition: The counter.
+            from_s: The first day.
+            before_s: The day after the last.
+            fields: Some of the counter's fields, to add up over the others; keys without a value for one of them are
+                left out. None: all of them, with or without a value.
+            ports: Only these values of ``DstPortNumber``.
+            above: Only sums that are larger.
+
+        Returns:
+            (start of the day, site, values of the fields, sum), in no order.
+        """
+        wanted = definition.group_by if fields is None else tuple(fields)
+        if not set(wanted) <= set(definition.group_by):
+            raise StoreError(f"the counter {definition.name} has no {', '.join(wanted)}")
+        columns = "".join(f", {quote_identifier(name)}" for name in wanted)
+        tests = ["slot >= ?", "slot < ?", "site != ?"]
+        if ports is not None:
+            tests.append("DstPortNumber IN (SELECT value FROM json_each(?))")
+        if fields is not None:
+            tests += [f"{quote_identifier(name)} != {_UNSAID[is_number_field(name)]}" for name in wanted]
+        parts, values = [], []
+        with self._database.reading("read the counters' days") as connection:
+            finer, hours, days = rollups.levels(definition)
+            begins = {
+                days: from_s,
+                hours: max(from_s, rollups.rolled_until(connection, hours)),
+                finer: max(from_s, rollups.rolled_until(connection, finer)),
+            }
+            for level, begin in begins.items():
+                parts.append(
+                    f"SELECT slot - slot % {DAY_S} AS day, site{columns}, EventCount "
+                    f"FROM {quote_identifier(level.name)} WHERE {' AND '.join(tests)}"
+                )
+                values += [begin, before_s, OTHER_SITE, *([json.dumps(list(ports))] if ports is not None else [])]
+            rows: list[tuple[Any, ...]] = connection.execute(
+                f"SELECT day, site{columns}, sum(EventCount) FROM ({' UNION ALL '.join(parts)}) "
+                f"GROUP BY day, site{columns} HAVING sum(EventCount) > ?",
+                (*values, above),
+            ).fetchall()
+        return [(row[0], row[1], tuple(row[2:-1]), row[-1]) for row in rows]

@@ -1,0 +1,109 @@
+"""
+What becomes of counters as they age: cut to their largest keys, rolled up to hours and days, deleted.
+
+Everything is done in small bites, between which the daemon counts on: each bite ends in a state that is right, so that
+it is no matter where the process ends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from collectord.model import CounterDefinition
+from collectord.store import rollups
+from collectord.store.counters import Counters
+from collectord.store.db import Database
+from collectord.store.rollups import DAY_S, HOUR_S
+
+KEPT_KEYS_PER_SLOT = 1_000
+"""Keys of a slot that stay once no window needs it; the rest becomes one row, totals stay exact."""
+
+KEPT_KEYS_PER_HOUR = 5_000
+"""The same for slots of an hour and longer, and for days: there are far fewer of them. 400 days are 2,000,000 rows."""
+
+SHED_ROWS_PER_CALL = 50_000
+"""Rows that one call deletes for the sake of the size; more than a minute adds, less than a second of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long what is kept."""
+
+    slots_s: int
+    hours_s: int
+    days_s: int
+    max_bytes: int
+    """Of the database's contents; the file may hold free pages beside."""
+
+
+class Retention:
+    """
+    The ageing of counters.
+
+    Args:
+        database: The writing side.
+        counters: Its counter tables.
+        keep: How long what is kept.
+        longest_window_s: What the engine looks back at most; younger slots are left alone.
+    """
+
+    def __init__(self, database: Database, counters: Counters, keep: Keep, longest_window_s: int) -> None:
+        self._database = database
+        self._counters = counters
+        self._keep = keep
+        self._longest_window_s = longest_window_s
+
+    def age(self, definition: CounterDefinition, now_s: int) -> None:
+        """One bite for one counter, at ``now_s`` (epoch seconds); with one a minute it keeps up."""
+        slots, hours, days = rollups.levels(definition)
+        tables = self._counters
+        # Two slots more than the windows need: the last pass may have been one slot ago.
+        closed = now_s - self._longest_window_s - 2 * definition.slot_s
+        tables.fold(slots, closed, _kept_keys(slots))
+        # What was cut before it is added up costs little, and so does what comes of it.
+        rollups.roll_up(self._database, slots, hours, tables.folded_until(slots))
+        complete = _begin(min(tables.rolled_until(slots), closed), HOUR_S)
+        tables.fold(hours, complete, _kept_keys(hours))
+        rollups.roll_up(self._database, hours, days, min(tables.folded_until(hours), complete))
+        complete = _begin(min(tables.rolled_until(hours), closed), DAY_S)
+        tables.fold(days, complete, _kept_keys(days))
+        # Nothing goes before it is in the next table.
+        tables.expire(slots, min(now_s - self._keep.slots_s, tables.rolled_until(slots)))
+        tables.expire(hours, min(now_s - self._keep.hours_s, tables.rolled_until(hours)))
+        tables.expire(days, now_s - self._keep.days_s)
+
+    def shed(self, definitions: Sequence[CounterDefinition], now_s: int) -> int:
+        """
+        Deletes the oldest slots while the database is larger than it may be: first of the finest tables, days last.
+
+        Never what is not rolled up yet, nor the present day, nor anything but counters.
+
+        Returns:
+            Deleted rows.
+        """
+        deleted = 0
+        for depth in range(3):
+            bounds = {
+                level: self._may_go(depth, level, now_s) for level in (rollups.levels(d)[depth] for d in definitions)
+            }
+            while self._database.used_bytes() > self._keep.max_bytes and deleted < SHED_ROWS_PER_CALL:
+                oldest = [
+                    (slot, level)
+                    for level, before in bounds.items()
+                    if (slot := self._counters.first_slot(level, before)) is not None
+                ]
+                if not oldest:
+                    break
+                slot, level = min(oldest, key=lambda found: (found[0], found[1].name))
+                deleted += self._counters.expire(level, slot + 1)
+        return deleted
+
+    def _may_go(self, depth: int, level: CounterDefinition, now_s: int) -> int:
+        return _begin(now_s, DAY_S) if depth == 2 else self._counters.rolled_until(level)
+
+
+def _kept_keys(level: CounterDefinition) -> int:
+    return KEPT_KEYS_PER_HOUR if level.slot_s >= HOUR_S else KEPT_KEYS_PER_SLOT
+
+
+def _begin(time_s: int, length_s: int) -> int:
+    return time_s - time_s % length_s
