@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from collectord.actions import Action, Actions
+from collectord.baselines import Baselines
 from collectord.clock import Clock, SystemClock
 from collectord.config import LogOutput as LogOutputConfig
 from collectord.config import SyslogOutput as SyslogOutputConfig
@@ -40,6 +41,7 @@ from collectord.store import quarantine
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
+from collectord.store.history import History
 from collectord.store.outbox import Outbox
 from collectord.store.retention import Keep, Retention
 from collectord.store.writer import Writer
@@ -126,6 +128,9 @@ class App:
                 retention=Retention(database, counters, keep, longest_window_s),
                 keep_alerts_s=store.keep_alerts_s,
                 longest_window_s=longest_window_s,
+                baselines=Baselines(
+                    History(database), self._setup.rules, self._setup.definitions, self._setup.watchlist
+                ),
             )
             await writer.run(tick.restore)
             actions = Actions(

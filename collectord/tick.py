@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from collectord.baselines import Baselines
 from collectord.clock import Clock
 from collectord.detect.alerts import AlertStates
 from collectord.engine import Engine
@@ -76,6 +77,7 @@ class Tick:
         retention: What becomes of old counters.
         keep_alerts_s: How long cleared alerts are kept.
         longest_window_s: What the engine looks back at most.
+        baselines: The rules that hold a day against the days before; None: there are none.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Tick:
         retention: Retention,
         keep_alerts_s: int,
         longest_window_s: int,
+        baselines: Baselines | None = None,
     ) -> None:
         self.counters = TickCounters()
         self._engine = engine
@@ -110,6 +113,7 @@ class Tick:
         self._retention = retention
         self._keep_alerts_s = keep_alerts_s
         self._longest_window_s = longest_window_s
+        self._baselines = baselines
         self.outcomes: dict[str, dict[str, int]] = {}
         """Messages since the start, by listener and outcome."""
         self._unstored: list[tuple[Alert, Sequence[str]]] = []
@@ -128,6 +132,8 @@ class Tick:
             self._engine.restore(definition.name, self._tables.open_rows(definition, from_s))
             self._engine.restore_states(key_states.open_states(self._database, definition.name, from_s))
         last_tick_ns = self._tables.last_tick_ns()
+        if self._baselines is not None:
+            self._baselines.resume(last_tick_ns)
         episodes, forgotten = self._alerts.episodes()
         for rule, raised_ns in self._alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
             self._states.holds.sent(rule, raised_ns)
@@ -164,6 +170,8 @@ class Tick:
         queued = self._store_alerts()
         try:
             self._tables.write(changes, self._definitions, self._listeners)
+            # These read what has just been written; nothing of the batch depends on them.
+            queued = self._judge_days(now_ns) or queued
             self._alerts.seen(self._states.seen())
             self._engine.ack(changes.seq)
             for listener, outcome, messages, _ in changes.ledger:
@@ -179,6 +187,12 @@ class Tick:
             self._engine.restart_windows(self._clock.now_ns())
         self._note(changes, self._clock.mono_ns() - began_ns)
         return queued
+
+    def _judge_days(self, now_ns: int) -> bool:
+        if self._baselines is None:
+            return False
+        self._queue(self._states.judge(self._baselines.windows(now_ns), now_ns))
+        return self._store_alerts()
 
     def _queue(self, states: Sequence[Alert]) -> None:
         room = MAX_UNSTORED_ALERTS - len(self._unstored)

@@ -424,7 +424,7 @@ def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert) -> str:
     # What is held back would be sent but for that.
     mode = Mode.NOTIFY if alert.held else alert.mode
     if not rule.uses_watchlist:
-        if set(rule.group_by) != set(alert.key):
+        if set(rule.key_fields) != set(alert.key):
             return "the rule was changed"
         return f"the rule's mode is now {rule.mode.value}" if rule.mode is not mode else ""
     modes = modes_of_rows(rule, watchlist, alert.key)

@@ -63,7 +63,7 @@ def _judge_keys(rule: Rule, window: Window) -> Iterator[Finding]:
         judgement = Judgement(found.count, threshold, rule.severity, rule.mode)
         yield Finding(
             site=found.site,
-            key=dict(zip(rule.group_by, found.key, strict=True)),
+            key=dict(zip(rule.key_fields, found.key, strict=True)),
             over=judgement if found.count > threshold and not found.keeps_only else None,
             warm=judgement,
             details=({"error": found.error} if found.error else {}) | found.details,

@@ -40,6 +40,8 @@ MAX_THRESHOLD = 10**15
 MAX_DISTINCT = 63
 """The engine keeps 64 values of a key, so that it can tell 63 from more."""
 
+DAY_S = 86_400
+
 MAX_EXEMPTS = 1_000
 """Of one rule: each is held against every session that the rule's counter looks at."""
 
@@ -275,6 +277,8 @@ class _Baseline(_Counting):
     type: Literal["baseline"]
     condition: _Unusual = _Unusual()
     watchlist: bool = False
+    alert_by: Annotated[tuple[_Field, ...], Field(strict=False)] | None = None
+    """Of ``group_by``; sums are over the others. Empty: one sum over everything."""
 
     def specifics(self) -> dict[str, Any]:
         return super().specifics() | {
@@ -282,6 +286,7 @@ class _Baseline(_Counting):
             "baseline": Baseline(**self.condition.model_dump()),
             "weight": "records" if self.strict else "EventCount",
             "rows": ThresholdType.ANOMALY if self.watchlist else None,
+            "alert_by": self.alert_by,
         }
 
 
@@ -374,8 +379,8 @@ class _Consistency:
                 self._wrong("group_by", "names a field twice")
         if isinstance(keys, _EventCount):
             self._check_condition(keys)
-        if isinstance(keys, _Baseline) and keys.condition.days < keys.condition.min_days:
-            self._wrong(("condition", "days"), f"expected at least min_days ({keys.condition.min_days})")
+        if isinstance(keys, _Baseline):
+            self._check_baseline(keys)
         if isinstance(keys, _ValueCount) and keys.condition.threshold > MAX_DISTINCT:
             self._wrong("condition", f"more than {MAX_DISTINCT} distinct values can't be told apart")
         self._check_title()
@@ -425,6 +430,17 @@ class _Consistency:
         if keys.aggregate == "row" and not keys.watchlist:
             self._wrong("aggregate", "only a rule with the watchlist has rows")
 
+    def _check_baseline(self, keys: _Baseline) -> None:
+        if keys.condition.days < keys.condition.min_days:
+            self._wrong(("condition", "days"), f"expected at least min_days ({keys.condition.min_days})")
+        if keys.timespan_s != DAY_S:
+            self._wrong("timespan", "days (UTC) are compared with days", 'timespan = "1d", with step = "1h"')
+        if keys.alert_by is not None and keys.watchlist:
+            self._wrong("alert_by", "the rows of the watchlist say what an alert is about")
+        strange = [name for name in keys.alert_by or () if name not in keys.group_by]
+        if strange:
+            self._wrong("alert_by", f"{strange[0]} is not in group_by")
+
     def _check_title(self) -> None:
         """Only what every alert of the rule knows; a rule with the watchlist groups by its cells."""
         keys = self._keys
@@ -440,12 +456,13 @@ class _Consistency:
             self._wrong("title", str(error), "a brace that is meant as such is written twice")
         else:
             if strange:
-                self._wrong("title", f"{{{strange[0]}}} is not known here", f"known: {', '.join(named)}")
+                self._wrong("title", f"{{{strange[0]}}} is not known here", f"known: {', '.join(named) or 'nothing'}")
 
     def _key_fields(self) -> Sequence[str]:
         """What the key of an alert of this rule consists of."""
         specifics = self._keys.specifics()
-        grouped: Sequence[str] = specifics["group_by"]
+        alert_by = specifics.get("alert_by")
+        grouped: Sequence[str] = specifics["group_by"] if alert_by is None else alert_by
         if specifics.get("rows") is None:
             return grouped
         return ("Name", *(name for name in grouped if name not in ("NetworkDirection", "DvcAction")))

@@ -61,7 +61,7 @@ def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:
     if "DstPortNumber" in key and "NetworkProtocol" in key:
         others = [f"port {key['DstPortNumber']}/{wording.printable(key['NetworkProtocol']) or 'any'}", *others]
     else:
-        others = [wording.printable(value) for value in key.values()]
+        others = [wording.printable(value) for value in key.values()] or ["all sessions"]
     address = next((str(key[name]) for name in ("SrcIpAddr", "DstIpAddr", "DvcIpAddr") if name in key), "")
     host = hosts(address) if address else Host()
     known = [wording.printable(text, 40) for text in (host.name, *host.roles) if text]

@@ -88,7 +88,12 @@ class TestSetup:
 
         assert [document.values["name"] for document in setup.profiles] == [path.stem for path in data.profiles()]
         assert [rule.name for rule in setup.rules] == [path.stem for path in data.rules()]
-        assert [definition.name for definition in setup.definitions] == ["failures_by_source", "port_volume"]
+        assert [definition.name for definition in setup.definitions] == [
+            "failures_by_source",
+            "port_volume",
+            "smb_by_source",
+            "traffic",
+        ]
         assert setup.plan.listeners == [("udp", ""), ("tcp", "")]
 
     def test_bounds_and_networks_reach_the_engine(self) -> None:
@@ -163,7 +168,7 @@ class TestSetup:
             text = RULE.replace("many-failures", f"rule-{number}").replace("many_failures", f"counter_{number}")
             write(f"rules/rule-{number}.toml", text.replace("SrcIpAddr", name))
 
-        assert len(plan.check(Config(rules_dir=tmp_path / "rules")).definitions) == len(RULE_FIELDS) + 2
+        assert len(plan.check(Config(rules_dir=tmp_path / "rules")).definitions) == len(RULE_FIELDS) + 4
 
     def test_the_watchlist_gives_the_levels(self, write: Write) -> None:
         path = write("ports.csv", data.conf("port-watchlist.csv").read_text("utf-8"))

@@ -60,7 +60,7 @@ def test_shipped_rules() -> None:
     assert ("port-misuse", "port_volume", rules.WATCHLIST_FIELDS) == (ports.name, ports.counter, ports.group_by)
     assert (1200, 60, None, True) == (ports.timespan_s, ports.step_s, ports.threshold, ports.uses_watchlist)
     assert ("CommandAndControl", "Execution", "InitialAccess") == ports.tactics
-    assert all(rule.description and rule.source for rule in (failures, ports))
+    assert all(rule.description and rule.source for rule in shipped.values())
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -234,7 +234,8 @@ def test_plan_of_the_shipped_rules() -> None:
     """Every port of the shipped list is in it."""
     shipped = watchlist.load(data.conf("port-watchlist.csv"))
 
-    _, ports = rules.plan(rule_files.load(data.rules()), shipped)
+    counters = rules.plan(rule_files.load(data.rules()), shipped)
+    (ports,) = (counter for counter in counters if counter["name"] == "port_volume")
 
     values = ports["rules"][0]["levels"]["values"]
     assert {"9150": 800, "139": 0, "443": 0} == {port: values[port] for port in ("9150", "139", "443")}
@@ -289,13 +290,77 @@ def test_every_type_of_rule(tmp_path: Path) -> None:
         ("baseline", "condition = { days = 20 }", {"threshold": None, "baseline": rules.Baseline(days=20)}),
     ]:  # fmt: skip
         text = GOOD.replace(count, f'type = "{kind}"').replace(above, condition)
-        rule = read_one(tmp_path, text.replace('step = "1m"\n', "") if kind == "beacon" else text)
+        if kind in ("beacon", "baseline"):
+            text = text.replace('step = "1m"\n', "")
+        if kind == "baseline":
+            text = text.replace('timespan = "5m"', 'timespan = "1d"')
+        rule = read_one(tmp_path, text)
         assert want == {name: getattr(rule, name) for name in want}, kind
     head = 'name = "mine"\ntitle = "{Dvc}"\nseverity = "low"\n'
     silent = read_one(tmp_path, head + 'type = "silence"\ncondition = { after = "1h" }')
     assert (("Dvc",), rules.Silence(after_s=3600)) == (silent.group_by, silent.silence)
     off = read_one(tmp_path, head + 'type = "gauge"\ngauge = "clock_off_s"\ncondition = { gt = 300 }')
     assert (("Dvc",), "clock_off_s", 300, "") == (off.group_by, off.gauge, off.threshold, off.counter)
+
+
+BASELINE = (
+    GOOD.replace('"event_count"', '"baseline"')
+    .replace('"5m"\nstep = "1m"', '"1d"\nstep = "1h"')
+    .replace("condition = { gt = 10 }\n", "")
+)
+
+
+def test_baseline_over_some_fields(tmp_path: Path) -> None:
+    """An alert may be about fewer fields than the counter has, down to none."""
+    two = BASELINE.replace('["SrcIpAddr"]', '["SrcIpAddr", "DvcAction"]')
+    rule = read_one(tmp_path, two + 'alert_by = ["SrcIpAddr"]\n')
+    assert (("SrcIpAddr", "DvcAction"), ("SrcIpAddr",)) == (rule.group_by, rule.key_fields)
+    none = read_one(tmp_path, two.replace("Much from {SrcIpAddr}", "Much") + "alert_by = []\n")
+    assert () == none.key_fields
+    assert ("SrcIpAddr", "DvcAction") == read_one(tmp_path, two).key_fields
+
+    assert [[], 3600] == [rules.plan([rule], Watchlist())[0][key] for key in ("rules", "slot_s")]
+    assert 0 == rules.longest_window([rule, dataclasses.replace(rule, type=rules.RuleType.MATCH, mode=Mode.OFF)])
+    assert 60 == rules.longest_window([rule, dataclasses.replace(rule, type=rules.RuleType.MATCH, timespan_s=60)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "want"),
+    [
+        ('timespan = "1d"', 'timespan = "12h"', "timespan: days (UTC) are compared with days"),
+        ('severity = "low"', 'severity = "low"\nalert_by = ["DvcAction"]', "alert_by: DvcAction is not in group_by"),
+        (
+            'severity = "low"',
+            'severity = "low"\nalert_by = []',
+            "title: {SrcIpAddr} is not known here (known: nothing)",
+        ),
+        (
+            'severity = "low"',
+            'severity = "low"\ncondition = { days = 5 }',
+            "condition.days: expected at least min_days",
+        ),
+        (
+            'severity = "low"',
+            'severity = "low"\nwatchlist = true\nalert_by = []',
+            "alert_by: the rows of the watchlist say what an alert is about",
+        ),
+    ],
+)
+def test_wrong_baseline(tmp_path: Path, old: str, new: str, want: str) -> None:
+    """What a day can't be compared by."""
+    with pytest.raises(ConfigError) as refused:
+        read_one(tmp_path, BASELINE.replace(old, new))
+    assert want in str(refused.value)
+
+
+def test_ports_that_are_looked_back_at_are_pinned() -> None:
+    """In the counters of those rules alone."""
+    shipped = watchlist.load(data.conf("port-watchlist.csv"))
+    pinned = {
+        each.name: each.pinned_ports for each in rules.counter_definitions(rule_files.load(data.rules()), shipped)
+    }
+    assert (389, 636, 3389, 5800) == pinned["port_volume"][:4]
+    assert {()} == {ports for name, ports in pinned.items() if name != "port_volume"}
 
 
 def test_strict_counts_as_the_original(tmp_path: Path) -> None:
