@@ -126,7 +126,7 @@ class Counters:
         with self._database.transaction("make the counter tables") as connection:
             for definition in definitions:
                 if not definition.has_table:
-                    self._keep_states(connection, definition)
+                    self._keep_states(connection, definition, moved)
                     continue
                 finer = None
                 for level in rollups.levels(definition):
@@ -279,12 +279,17 @@ class Counters:
         _set_folded_until(connection, definition, 0)
         return True
 
-    def _keep_states(self, connection: sqlite3.Connection, definition: CounterDefinition) -> None:
+    def _keep_states(
+        self, connection: sqlite3.Connection, definition: CounterDefinition, moved: list[tuple[str, str]]
+    ) -> None:
         """What is kept of a counter without a table is of use as long as its definition is the same."""
         note, meaning = f"definition:{definition.name}", _meaning(definition)
-        if meta.read(connection, note) != meaning:
-            states.forget(connection, definition.name)
-            meta.write(connection, note, meaning)
+        if meta.read(connection, note) == meaning:
+            return
+        if definition.name in self._database.tables.table_names():
+            moved.append((definition.name, self._put_aside(definition.name)))
+        states.forget(connection, definition.name)
+        meta.write(connection, note, meaning)
 
     def _statements(self, definition: CounterDefinition) -> TableSql:
         sql = self._sql.get(definition)

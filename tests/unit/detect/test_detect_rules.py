@@ -60,7 +60,7 @@ def test_shipped_rules() -> None:
     assert ("port-misuse", "port_volume", rules.WATCHLIST_FIELDS) == (ports.name, ports.counter, ports.group_by)
     assert (1200, 60, None, True) == (ports.timespan_s, ports.step_s, ports.threshold, ports.uses_watchlist)
     assert ("CommandAndControl", "Execution", "InitialAccess") == ports.tactics
-    assert all(rule.description and rule.source for rule in shipped.values())
+    assert all(rule.description and (rule.source or rule.health) for rule in shipped.values())
 
 
 def test_defaults(tmp_path: Path) -> None:
