@@ -25,7 +25,10 @@ from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.detect.rules import longest_window
+from collectord.detect.silence import Silences
 from collectord.errors import RequestError, StoreError
+from collectord.evidence import Evidence
+from collectord.health import Health
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, Alert, Severity
@@ -128,6 +131,18 @@ class App:
                 retention=Retention(database, counters, keep, longest_window_s),
                 keep_alerts_s=store.keep_alerts_s,
                 longest_window_s=longest_window_s,
+                evidence=Evidence(self._setup.rules),
+                health=Health(
+                    self._setup.rules,
+                    Silences(
+                        [(device.site, device.name) for device in config.device],
+                        config.relays,
+                        self._clock.now_ns(),
+                    ),
+                    [listener.name for listener in config.listener],
+                    self._kernel_drops,
+                    lambda: {worker.output.name: worker.up for worker in workers},
+                ),
                 baselines=Baselines(
                     History(database), self._setup.rules, self._setup.definitions, self._setup.watchlist
                 ),
@@ -198,6 +213,10 @@ class App:
             notifier.status(status.line())
             notifier.watchdog()
             await asyncio.sleep(TICK_S - self._clock.now_ns() % NS_PER_S / NS_PER_S)
+
+    def _kernel_drops(self) -> dict[str, int]:
+        """Messages that the kernel dropped since the start, by listener."""
+        return {each.name: each.kernel_drops() for each in self.listeners if isinstance(each, UdpListener)}
 
     def _announce(self, notifier: Notifier) -> None:
         for listener in self.listeners:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from collectord.detect.gauges import GaugeKey, Gauges
 from collectord.detect.rules import Rule, RuleType
-from collectord.detect.silence import Pauses, Silences
-from collectord.model import NS_PER_S, Changes, Gauge, Mode, Window
+from collectord.detect.silence import Silences
+from collectord.model import NS_PER_S, Changes, DeviceHistory, DevicePauses, Gauge, Mode, Window
 
 JUDGED_EVERY_NS = 10 * NS_PER_S
 """Fine enough for limits of minutes; looking at 16,384 devices takes some ms."""
@@ -50,14 +50,15 @@ class Health:
         self._failing_since_ns: dict[str, int] = {}
         self._judged_ns = 0
 
-    def observe(self, changes: Changes, held_back: Mapping[str, int]) -> None:
-        """
-        Takes in what a batch tells.
+    def restore(self, devices: Iterable[DeviceHistory]) -> None:
+        """Takes up the devices that earlier runs saw."""
+        for device in devices:
+            self._silences.restore(
+                device.site, device.name, device.peer, device.first_seen_ns, device.last_seen_ns, device.pauses
+            )
 
-        Args:
-            changes: The batch.
-            held_back: Alerts that the storm cap held back since the last call, by rule.
-        """
+    def observe(self, changes: Changes) -> None:
+        """Takes in what a batch tells."""
         now_ns = changes.now_ns
         clocks: dict[GaugeKey, int] = {}
         for seen in changes.devices:
@@ -70,20 +71,26 @@ class Health:
             lost.append((("", name), dropped - self._dropped.get(name, 0)))
             self._dropped[name] = dropped
         self._gauges.add(Gauge.MESSAGES_LOST, lost, now_ns)
-        self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)
 
-    def windows(self, now_ns: int) -> list[Window]:
-        """How the rules stand; empty where they were judged just before."""
+    def windows(self, now_ns: int, held_back: Mapping[str, int]) -> list[Window]:
+        """
+        How the rules stand; empty where they were judged just before.
+
+        Args:
+            now_ns: Wall time.
+            held_back: Alerts that the storm cap holds back, by rule.
+        """
         if 0 <= now_ns - self._judged_ns < JUDGED_EVERY_NS:
             return []
         self._judged_ns = now_ns
-        self._gauges.tell(Gauge.OUTPUT_FAILING_S, self._failing(now_ns))
+        self._gauges.tell_all(Gauge.OUTPUT_FAILING_S, self._failing(now_ns))
+        self._gauges.tell_all(Gauge.ALERTS_HELD_BACK, {("", rule): count for rule, count in held_back.items()})
         return [
             *(self._silences.window(rule, now_ns) for rule in self._silence_rules),
             *(self._gauges.window(rule, now_ns) for rule in self._gauge_rules),
         ]
 
-    def pauses(self) -> list[Pauses]:
+    def pauses(self) -> list[DevicePauses]:
         """The devices' pauses that are to be stored."""
         return self._silences.changed()
 

@@ -1,6 +1,6 @@
 """What the stages hand to each other: plain values, no behaviour that needs a clock, a socket or a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -264,6 +264,29 @@ class DeviceSighting:
     last_ns: int
     clock_off_ms: int | None
     """Its clock less ours; None: its messages carry no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePauses:
+    """How long a device was silent between two messages."""
+
+    site: str
+    name: str
+    pauses: Mapping[int, int] = field(hash=False)
+    """Longest pause (ns) by day since the epoch, the last seven days at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHistory:
+    """What earlier runs saw of a device."""
+
+    site: str
+    name: str
+    peer: str
+    first_seen_ns: int
+    last_seen_ns: int
+    pauses: Mapping[int, int] = field(hash=False)
+    """As in :class:`DevicePauses`."""
 
 
 @dataclass(frozen=True, slots=True)

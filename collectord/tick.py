@@ -16,7 +16,9 @@ from collectord.clock import Clock
 from collectord.detect.alerts import AlertStates
 from collectord.engine import Engine
 from collectord.errors import StoreError
-from collectord.model import NS_PER_S, Alert, Changes, CounterDefinition
+from collectord.evidence import Evidence
+from collectord.health import Health
+from collectord.model import NS_PER_S, Alert, Changes, CounterDefinition, Window
 from collectord.store import audit, devices, exceptions, quarantine
 from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
@@ -96,7 +98,9 @@ class Tick:
         retention: Retention,
         keep_alerts_s: int,
         longest_window_s: int,
+        evidence: Evidence,
         baselines: Baselines | None = None,
+        health: Health | None = None,
     ) -> None:
         self.counters = TickCounters()
         self._engine = engine
@@ -113,7 +117,9 @@ class Tick:
         self._retention = retention
         self._keep_alerts_s = keep_alerts_s
         self._longest_window_s = longest_window_s
+        self._evidence = evidence
         self._baselines = baselines
+        self._health = health
         self.outcomes: dict[str, dict[str, int]] = {}
         """Messages since the start, by listener and outcome."""
         self._unstored: list[tuple[Alert, Sequence[str]]] = []
@@ -130,10 +136,14 @@ class Tick:
         for definition in self._definitions:
             from_s = from_slot - definition.slot_s
             self._engine.restore(definition.name, self._tables.open_rows(definition, from_s))
-            self._engine.restore_states(key_states.open_states(self._database, definition.name, from_s))
+            states = key_states.open_states(self._database, definition.name, from_s)
+            self._engine.restore_states(states)
+            self._evidence.note(states)
         last_tick_ns = self._tables.last_tick_ns()
         if self._baselines is not None:
             self._baselines.resume(last_tick_ns)
+        if self._health is not None:
+            self._health.restore(devices.watched(self._database))
         episodes, forgotten = self._alerts.episodes()
         for rule, raised_ns in self._alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
             self._states.holds.sent(rule, raised_ns)
@@ -166,13 +176,16 @@ class Tick:
         step_s = self._clock.check()
         # A step is followed after this pass, so that what came before it is still judged by the time it came at.
         changes = self._engine.changes(now_ns)
-        self._queue(self._states.judge(changes.windows, now_ns))
+        self._evidence.note(changes.states)
+        self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
         queued = self._store_alerts()
         try:
             self._tables.write(changes, self._definitions, self._listeners)
             # These read what has just been written; nothing of the batch depends on them.
             queued = self._judge_days(now_ns) or queued
             self._alerts.seen(self._states.seen())
+            if self._health is not None:
+                devices.keep_pauses(self._database, self._health.pauses())
             self._engine.ack(changes.seq)
             for listener, outcome, messages, _ in changes.ledger:
                 of_listener = self.outcomes.setdefault(self._listeners[listener], {})
@@ -187,6 +200,13 @@ class Tick:
             self._engine.restart_windows(self._clock.now_ns())
         self._note(changes, self._clock.mono_ns() - began_ns)
         return queued
+
+    def _noticed(self, changes: Changes) -> list[Window]:
+        """What the rules about the collector and its devices look at."""
+        if self._health is None:
+            return []
+        self._health.observe(changes)
+        return self._health.windows(changes.now_ns, self._states.holds.held_back(changes.now_ns))
 
     def _judge_days(self, now_ns: int) -> bool:
         if self._baselines is None:

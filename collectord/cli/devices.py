@@ -1,5 +1,6 @@
 """``collectord devices``: who sends."""
 
+import json
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from collectord import config as configuration
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
-from collectord.model import rfc3339
+from collectord.model import NS_PER_S, rfc3339
 from collectord.store import devices as stored
 
 CLOCK_OFF_MS = 5_000
@@ -35,6 +36,8 @@ def devices(config_path: Path | None, as_json: bool) -> None:
         found = stored.everything(database)
     if as_json:
         for device in found:
+            pauses = json.loads(device.pop("pauses"))
+            device["longest_pause_s"] = max(pauses.values(), default=0) // NS_PER_S
             for key in ("first_seen", "last_seen"):
                 device[key] = rfc3339(device.pop(f"{key}_ns"))
             echo_json(device)

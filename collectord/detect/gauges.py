@@ -13,7 +13,7 @@ from collectord.model import NS_PER_S, Gauge, Window, WindowKey
 SUMMED_NS = 300 * NS_PER_S
 """How long an increment counts."""
 
-SUMMED = frozenset((Gauge.MESSAGES_LOST, Gauge.ALERTS_HELD_BACK))
+SUMMED = frozenset((Gauge.MESSAGES_LOST,))
 """Gauges that are told as increments; of the others the level is told."""
 
 MAX_KEYS = 20_000
@@ -39,7 +39,14 @@ class Gauges:
 
     def tell(self, gauge: Gauge, levels: Mapping[GaugeKey, int]) -> None:
         """Levels of a gauge; keys that were told before and are not among them stay as they were."""
-        known = self._levels[gauge]
+        self._tell(self._levels[gauge], levels)
+
+    def tell_all(self, gauge: Gauge, levels: Mapping[GaugeKey, int]) -> None:
+        """Every level of a gauge; what is not among them is no more."""
+        known = self._levels[gauge] = {}
+        self._tell(known, levels)
+
+    def _tell(self, known: dict[GaugeKey, int], levels: Mapping[GaugeKey, int]) -> None:
         for key, level in levels.items():
             if key in known or len(known) < MAX_KEYS:
                 known[key] = level

@@ -17,6 +17,7 @@ from collectord import schema, toml
 from collectord.detect import where, wording
 from collectord.detect.attack import TACTICS, is_technique, tactic
 from collectord.detect.rules import (
+    EVIDENCE_FIELDS,
     WATCHLIST_FIELDS,
     Baseline,
     Beacon,
@@ -212,7 +213,7 @@ class _Counting(_AnyRule):
 
     def specifics(self) -> dict[str, Any]:
         step_s = self.timespan_s if self.strict or self.step_s is None else self.step_s
-        evidence = () if self.evidence is None else self.evidence
+        evidence = EVIDENCE_FIELDS if self.evidence is None else self.evidence
         return {
             "counter": self.counter,
             "where": self.where,

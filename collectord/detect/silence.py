@@ -8,9 +8,10 @@ behind a relay, are silent, that is one alert: what failed is the way to them.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 
 from collectord.detect.rules import Rule
-from collectord.model import NS_PER_S, Window, WindowKey
+from collectord.model import NS_PER_S, DevicePauses, Window, WindowKey
 
 GAP_DAYS = 7
 
@@ -35,29 +36,19 @@ class _Watched:
     """Longest pause (ns) by day since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pauses:
-    """What is stored of a device's pauses."""
-
-    site: str
-    name: str
-    gaps: Mapping[int, int] = field(hash=False)
-    """Longest pause (ns) by day since the epoch, the last seven days at most."""
-
-
 class Silences:
     """
     The devices that are watched.
 
     Args:
         listed: Site (None: any) and name or address of the devices that the configuration lists.
-        relays: Whether a peer is a relay.
+        relays: Networks of the relays.
         started_ns: Since when this run listens; before that nobody could be heard.
     """
 
     def __init__(self, listed: Iterable[tuple[str | None, str]], relays: Sequence[str], started_ns: int) -> None:
         self._listed = {(site, name.casefold()) for site, name in listed}
-        self._relays = frozenset(relays)
+        self._relays = [ip_network(network) for network in relays]
         self._started_ns = started_ns
         self._devices: dict[tuple[str, str], _Watched] = {}
         self._changed: set[tuple[str, str]] = set()
@@ -68,8 +59,11 @@ class Silences:
     def restore(
         self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int, gaps: Mapping[int, int]
     ) -> None:
-        """Takes up a device that an earlier run saw."""
-        self._place(site, name, peer, first_seen_ns, last_seen_ns).gaps.update(gaps)
+        """Takes up a device that an earlier run saw; one that was gone for a week before the start is given up."""
+        watched = self._place(site, name, peer, first_seen_ns, last_seen_ns)
+        watched.gaps.update(gaps)
+        if not watched.listed and self._started_ns - last_seen_ns > GAP_DAYS * DAY_NS:
+            del self._devices[site, name]
 
     def seen(self, site: str, name: str, peer: str, at_ns: int) -> None:
         """Notes that a device sent something."""
@@ -85,9 +79,9 @@ class Silences:
             self._note_gap(site, name, watched, at_ns // DAY_NS, gap_ns)
         watched.last_seen_ns = max(watched.last_seen_ns, at_ns)
 
-    def changed(self) -> list[Pauses]:
+    def changed(self) -> list[DevicePauses]:
         """What is to be stored since the last call."""
-        told = [Pauses(site, name, dict(self._devices[site, name].gaps)) for site, name in sorted(self._changed)]
+        told = [DevicePauses(site, name, dict(self._devices[site, name].gaps)) for site, name in sorted(self._changed)]
         self._changed.clear()
         return told
 
@@ -135,9 +129,12 @@ class Silences:
         for (site, name), device in watched.items():
             of_site = f"every device of site {site}" if site else "every device"
             groups.setdefault((site, of_site), set()).add((site, name))
-            if device.peer in self._relays:
+            if self._is_relay(device.peer):
                 groups.setdefault((site, f"every device behind {device.peer}"), set()).add((site, name))
         return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+    def _is_relay(self, peer: str) -> bool:
+        return bool(peer and self._relays) and any(ip_address(peer) in network for network in self._relays)
 
     def _silent(self, rule: Rule, site: str, name: str, device: _Watched, now_ns: int) -> WindowKey | None:
         quiet = rule.silence

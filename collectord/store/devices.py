@@ -1,10 +1,11 @@
 """The devices seen: who sends, since when, how much of it is understood, and how far their clocks are off."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from collectord.model import DeviceSighting
+from collectord.model import DeviceHistory, DevicePauses, DeviceSighting
 from collectord.store.db import Database, named_rows
 
 MAX_DEVICES = 20_000
@@ -32,6 +33,8 @@ _TRIM = """
     )
 """
 _LIST = "SELECT * FROM devices ORDER BY site, name"
+_PAUSED = "UPDATE devices SET pauses = ? WHERE site = ? AND name = ?"
+_WATCHED = "SELECT site, name, peer, first_seen_ns, last_seen_ns, pauses FROM devices"
 
 
 def add(connection: sqlite3.Connection, sightings: Sequence[DeviceSighting], listeners: Sequence[str]) -> None:
@@ -60,6 +63,24 @@ def trim(database: Database, most: int = MAX_DEVICES) -> int:
     """Forgets the devices seen longest ago, so that ``most`` stay; returns how many went."""
     with database.transaction("forget old devices") as connection:
         return connection.execute(_TRIM, (most,)).rowcount
+
+
+def keep_pauses(database: Database, told: Sequence[DevicePauses]) -> None:
+    """Notes how long devices were silent at most."""
+    if not told:
+        return
+    rows = [(json.dumps({str(day): ns for day, ns in each.pauses.items()}), each.site, each.name) for each in told]
+    with database.transaction("note the pauses of devices") as connection:
+        connection.executemany(_PAUSED, rows)
+
+
+def watched(database: Database) -> list[DeviceHistory]:
+    """What is known of each device that was ever seen, for watching them to go on."""
+    with database.reading("read the devices' pauses") as connection:
+        return [
+            DeviceHistory(site, name, peer, first_ns, last_ns, {int(day): ns for day, ns in json.loads(pauses).items()})
+            for site, name, peer, first_ns, last_ns, pauses in connection.execute(_WATCHED)
+        ]
 
 
 def everything(database: Database) -> list[dict[str, Any]]:

@@ -216,6 +216,12 @@ def m0004_what_operators_say(db: sqlite_utils.Database) -> None:
     db.execute("CREATE INDEX idx_alert_history_last ON alert_history (last_time_ns)")
 
 
+@MIGRATIONS()
+def m0005_pauses_of_devices(db: sqlite_utils.Database) -> None:
+    """How long each device was silent at most, by day: a JSON object, day since the epoch to ns."""
+    db.execute("ALTER TABLE devices ADD COLUMN pauses TEXT NOT NULL DEFAULT '{}'")
+
+
 with sqlite_utils.Database(memory=True) as _empty:
     _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
 

@@ -14,6 +14,7 @@ from collectord.clock import ManualClock
 from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import longest_window
 from collectord.errors import StoreError
+from collectord.evidence import Evidence
 from collectord.model import NS_PER_S, Alert, CounterDefinition, KeyValue, Mode, Window
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
@@ -68,6 +69,7 @@ class Daemon:
             ),
             keep_alerts_s=400 * DAY_S,
             longest_window_s=longest_window_s,
+            evidence=Evidence(setup.rules),
             baselines=Baselines(History(self.database), setup.rules, setup.definitions, setup.watchlist),
         )
         self.tick.restore()

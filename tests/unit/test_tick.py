@@ -17,6 +17,7 @@ from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.engine import Engine
 from collectord.errors import StoreError
+from collectord.evidence import Evidence
 from collectord.model import NS_PER_S, OTHER_SITE, Alert, AlertState
 from collectord.store import ledger, retention
 from collectord.store.alerts import Alerts
@@ -67,6 +68,7 @@ class Daemon:
             retention=Retention(self.database, self.tables, Keep(2 * DAY_S, 30 * DAY_S, 400 * DAY_S, 2**32), 300),
             keep_alerts_s=400 * DAY_S,
             longest_window_s=300,
+            evidence=Evidence(setup.rules),
         )
         self.tick.restore()
 

@@ -79,7 +79,7 @@ def test_a_whole_site_is_one_alert(rule: Rule) -> None:
 
 def test_behind_a_relay(rule: Rule) -> None:
     """When a relay is cut off, the devices of the site that send by themselves go on."""
-    silences = Silences([], ("192.0.2.9",), NOW_NS)
+    silences = Silences([], ("192.0.2.8/31",), NOW_NS)
     seen_for_a_day(silences, "", "fw-1", "fw-2")
     seen_for_a_day(silences, "", "fw-3", peer="192.0.2.3")
     silences.seen("", "fw-3", "192.0.2.3", NOW_NS + 19 * MINUTE_NS)
@@ -96,5 +96,13 @@ def test_pauses_are_measured_and_stored(rule: Rule) -> None:
         silences.seen("", "fw-1", "192.0.2.1", NOW_NS + minute * MINUTE_NS)
 
     [told] = silences.changed()
-    assert ("", "fw-1", {19_998: 5, 20_000: 2 * MINUTE_NS}) == (told.site, told.name, told.gaps)
+    assert ("", "fw-1", {19_998: 5, 20_000: 2 * MINUTE_NS}) == (told.site, told.name, told.pauses)
     assert [] == silences.changed()
+
+
+def test_a_device_that_is_long_gone_is_given_up(rule: Rule) -> None:
+    """At a start; it is new when it comes back."""
+    silences = Silences([(None, "fw-2")], (), NOW_NS)
+    for name in ("fw-1", "fw-2"):
+        silences.restore("", name, "", NOW_NS - 30 * DAY_NS, NOW_NS - 8 * DAY_NS, {})
+    assert {"fw-2"} == set(keys(silences, rule, NOW_NS + 60 * MINUTE_NS))
