@@ -18,6 +18,9 @@ from collectord.store.history import History, Key
 
 EVERY_S = 60
 
+MAX_KEYS = 5_000
+"""Keys of a rule that are looked at, the largest of the day; as many as days keep. It bounds the time of a pass."""
+
 
 @dataclass(slots=True)
 class _Past:
@@ -93,7 +96,13 @@ class Baselines:
             # No limit is lower than this, so nothing below is of interest.
             level = rule.clear_level(baseline.at_least - 1)
             for _, site, values, total in self._history.days(
-                definition, day_s, day_s + DAY_S, fields=rule.alert_by, ports=self._ports(rule), above=level
+                definition,
+                day_s,
+                day_s + DAY_S,
+                fields=rule.alert_by,
+                ports=self._ports(rule),
+                above=level,
+                most=MAX_KEYS,
             ):
                 expectation = past.expectation((site, values), baseline)
                 if expectation is not None and total > rule.clear_level(expectation.limit):

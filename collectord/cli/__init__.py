@@ -23,6 +23,7 @@ from collectord.cli.quarantine import quarantine
 from collectord.cli.run import run
 from collectord.cli.snmp import snmp
 from collectord.cli.status import status
+from collectord.cli.tune import tune
 from collectord.errors import EX_OK, EX_SOFTWARE, CollectordError
 
 
@@ -59,8 +60,8 @@ def cli() -> None:
 
 
 for _command in (
-    run, demo, check, parse, explain, status, alerts, learn, exempt, maintenance, audit, devices, quarantine, profile,
-    snmp,
+    run, demo, check, parse, explain, status, alerts, learn, tune, exempt, maintenance, audit, devices, quarantine,
+    profile, snmp,
 ):  # fmt: skip
     cli.add_command(_command)
 for _command in (ack, shelve, unshelve):

@@ -11,8 +11,7 @@ from collectord import data, quantity
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
 from collectord.clock import SystemClock
 from collectord.detect import rule_files
-from collectord.detect.rule_files import MAX_DISTINCT
-from collectord.detect.rules import Rule, RuleType
+from collectord.detect.rules import MOST_DISTINCT, Rule, RuleType
 from collectord.model import NS_PER_S, KeyValue, rfc3339
 from collectord.store.learned import Learned, learned
 
@@ -122,7 +121,7 @@ def condition_toml(rule: Rule | None, peak: int) -> str:
     if rule is None or rule.threshold is None or rule.type not in _RAISABLE:
         return ""
     if rule.type is RuleType.VALUE_COUNT:
-        return f'condition = {{ field = "{rule.distinct}", gt = {peak} }}' if peak <= MAX_DISTINCT else ""
+        return f'condition = {{ field = "{rule.distinct}", gt = {peak} }}' if peak <= MOST_DISTINCT - 1 else ""
     if rule.type is RuleType.VALUE_SUM:
         return f'condition = {{ field = "{rule.weight}", gt = {peak} }}'
     return f"condition = {{ gt = {peak} }}"

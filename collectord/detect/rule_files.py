@@ -18,6 +18,7 @@ from collectord.detect import where, wording
 from collectord.detect.attack import TACTICS, is_technique, tactic
 from collectord.detect.rules import (
     EVIDENCE_FIELDS,
+    MOST_DISTINCT,
     WATCHLIST_FIELDS,
     Baseline,
     Beacon,
@@ -37,9 +38,6 @@ MAX_WINDOW_SLOTS = 1_440
 """A day of minutes; each slot of a window holds its own keys in memory."""
 
 MAX_THRESHOLD = 10**15
-
-MAX_DISTINCT = 63
-"""The engine keeps 64 values of a key, so that it can tell 63 from more."""
 
 DAY_S = 86_400
 
@@ -382,8 +380,8 @@ class _Consistency:
             self._check_condition(keys)
         if isinstance(keys, _Baseline):
             self._check_baseline(keys)
-        if isinstance(keys, _ValueCount) and keys.condition.threshold > MAX_DISTINCT:
-            self._wrong("condition", f"more than {MAX_DISTINCT} distinct values can't be told apart")
+        if isinstance(keys, _ValueCount) and keys.condition.threshold >= MOST_DISTINCT:
+            self._wrong("condition", f"more than {MOST_DISTINCT - 1} distinct values can't be told apart")
         self._check_title()
 
     def exempts(self) -> tuple[Exempt, ...]:

@@ -22,6 +22,10 @@ EVIDENCE_FIELDS = ("DvcAction", "EventResultDetails", "SrcIpAddr", "DstIpAddr", 
 """What is kept of a key that gets hot, beside what the key says itself."""
 
 
+MOST_DISTINCT = 64
+"""Values that the engine keeps of a key: it tells 63 from more."""
+
+
 class RuleType(StrEnum):
     """How a rule decides: the first three as Sigma's correlations, the others our own."""
 

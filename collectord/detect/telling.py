@@ -6,7 +6,7 @@ from typing import Any
 
 from collectord.detect import wording
 from collectord.detect.findings import Finding, Judgement
-from collectord.detect.rules import Rule
+from collectord.detect.rules import MOST_DISTINCT, Rule, RuleType
 from collectord.model import Alert, KeyValue
 
 MAX_WHO_CHARACTERS = 110
@@ -38,7 +38,7 @@ def summary(rule: Rule, alert_id: str, finding: Finding, judgement: Judgement, h
 
     What does not fit any more is left out from the end; who and how much is always there, and so is the command.
     """
-    what = f"{judgement.count:,} {rule.unit} in {wording.span(rule.timespan_s)} (limit {judgement.threshold:,})"
+    what = f"{_much(rule, judgement.count)} (limit {judgement.threshold:,})"
     more = _evidence(finding.key, finding.details.get("evidence"))
     return wording.summary(who(finding.key, finding.site, hosts), what, alert_id, more)
 
@@ -50,9 +50,21 @@ def clear_summary(alert: Alert, what: str, hosts: Hosts) -> str:
 
 def quiet(rule: Rule, threshold: int, peak: int) -> tuple[str, str]:
     """Why an alert cleared that was quiet for long enough: in short, and with what it was."""
-    reason = f"at or below {rule.clear_level(threshold):,} for {wording.span(rule.clear_after_s)}"
-    limits = f"peak {peak:,} in {wording.span(rule.timespan_s)}, limit {threshold:,}"
-    return reason, f"{rule.unit} {reason} ({limits})"
+    if rule.type is RuleType.SILENCE:
+        return "it sends again", f"sends again (silent for {peak:,} s, limit {threshold:,} s)"
+    reason = f"at or below {rule.clear_level(threshold):,}"
+    if rule.clear_after_s:
+        reason += f" for {wording.span(rule.clear_after_s)}"
+    return reason, f"{rule.unit} {reason} (peak {_much(rule, peak)}, limit {threshold:,})"
+
+
+def _much(rule: Rule, count: int) -> str:
+    """How much that is, in which time."""
+    most = f"at least {count:,}" if rule.distinct and count >= MOST_DISTINCT else f"{count:,}"
+    if rule.type in (RuleType.SILENCE, RuleType.GAUGE):
+        # These say in their unit what they measure; there is no window that they add up over.
+        return f"{most} {rule.unit}"
+    return f"{most} {rule.unit} in {wording.span(rule.timespan_s)}"
 
 
 def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:

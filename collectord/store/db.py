@@ -129,12 +129,15 @@ class Database:
 
     def used_bytes(self) -> int:
         """Size of the contents; pages of the file that are free are not among them."""
+        return self.file_bytes() - self._pragma("freelist_count") * self._pragma("page_size")
+
+    def file_bytes(self) -> int:
+        """Size of the whole file, once the write-ahead log is in it."""
+        return self._pragma("page_count") * self._pragma("page_size")
+
+    def _pragma(self, name: str) -> int:
         with store_errors(self.path, "measure"):
-            pages, free, size = (
-                int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
-                for name in ("page_count", "freelist_count", "page_size")
-            )
-        return (pages - free) * size
+            return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
 
     def checkpoint(self) -> None:
         """Empties the WAL into the database; for idle times. Does less, without an error, while a reader is busy."""

@@ -1,7 +1,8 @@
 """What counters held on days, the present one included: sums that are exact however far they are rolled up."""
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlite_utils.db import quote_identifier
@@ -32,13 +33,35 @@ class History:
 
     def first_day(self, definition: CounterDefinition) -> int | None:
         """The start (epoch seconds) of the first day that the counter has anything of; None: it has nothing."""
-        with self._database.reading("read the first day") as connection:
-            firsts = [
-                connection.execute(f"SELECT min(slot) FROM {quote_identifier(level.name)}").fetchone()[0]
+        return min(self._ends("min", definition), default=None)
+
+    def last_day(self, definition: CounterDefinition) -> int | None:
+        """The start (epoch seconds) of the last day that the counter has anything of; None: it has nothing."""
+        return max(self._ends("max", definition), default=None)
+
+    def _ends(self, which: str, definition: CounterDefinition) -> list[int]:
+        with self._database.reading("read which days there are") as connection:
+            ends = [
+                connection.execute(f"SELECT {which}(slot) FROM {quote_identifier(level.name)}").fetchone()[0]
                 for level in rollups.levels(definition)
             ]
-        known = [slot - slot % DAY_S for slot in firsts if slot is not None]
-        return min(known, default=None)
+        return [slot - slot % DAY_S for slot in ends if slot is not None]
+
+    def slots(self, definition: CounterDefinition) -> Iterator[tuple[Key, list[tuple[int, int]]]]:
+        """
+        The counter's own slots, key by key: (start in epoch seconds, sum), rising.
+
+        For a copy of the database: it takes its time, and reads until the caller is done.
+        """
+        columns = ", ".join(quote_identifier(name) for name in ("site", *definition.group_by))
+        with self._database.reading("read the slots") as connection:
+            rows = connection.execute(
+                f"SELECT {columns}, slot, EventCount FROM {quote_identifier(definition.name)} "
+                f"WHERE site != ? ORDER BY {columns}, slot",
+                (OTHER_SITE,),
+            )
+            for (site, *key), of_key in itertools.groupby(rows, key=lambda row: row[:-2]):
+                yield (site, tuple(key)), [(row[-2], row[-1]) for row in of_key]
 
     def days(
         self,
@@ -49,6 +72,7 @@ class History:
         fields: Sequence[str] | None = None,
         ports: Sequence[int] | None = None,
         above: int = 0,
+        most: int | None = None,
     ) -> list[tuple[int, str, tuple[KeyValue, ...], int]]:
         """
         Sums per day and key, from ``from_s`` to before ``before_s`` (both epoch seconds, starts of days).
@@ -63,9 +87,10 @@ class History:
                 left out. None: all of them, with or without a value.
             ports: Only these values of ``DstPortNumber``.
             above: Only sums that are larger.
+            most: Only so many sums, the largest.
 
         Returns:
-            (start of the day, site, values of the fields, sum), in no order.
+            (start of the day, site, values of the fields, sum); the largest first if ``most`` is given.
         """
         wanted = definition.group_by if fields is None else tuple(fields)
         if not set(wanted) <= set(definition.group_by):
@@ -92,7 +117,8 @@ class History:
                 values += [begin, before_s, OTHER_SITE, *([json.dumps(list(ports))] if ports is not None else [])]
             rows: list[tuple[Any, ...]] = connection.execute(
                 f"SELECT day, site{columns}, sum(EventCount) FROM ({' UNION ALL '.join(parts)}) "
-                f"GROUP BY day, site{columns} HAVING sum(EventCount) > ?",
+                f"GROUP BY day, site{columns} HAVING sum(EventCount) > ?"
+                f"{'' if most is None else f' ORDER BY sum(EventCount) DESC LIMIT {most:d}'}",
                 (*values, above),
             ).fetchall()
         return [(row[0], row[1], tuple(row[2:-1]), row[-1]) for row in rows]

@@ -56,7 +56,7 @@ def test_each_step(run: Any) -> None:
     assert "counts:   1 in failures_by_source under SrcIpAddr=203.0.113.1; judged by excessive-failures" in lines
     assert (
         "counts:   1 in port_volume under DstPortNumber=22, NetworkProtocol=TCP, NetworkDirection=Inbound, "
-        "DvcAction=Deny; judged by port-misuse"
+        "DvcAction=Deny; judged by port-anomaly, port-misuse"
     ) in lines
 
 
