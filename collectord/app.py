@@ -106,7 +106,7 @@ class App:
                 storm_cap=config.alerts.storm_cap,
                 storm_window_s=config.alerts.storm_window_s,
             )
-            states = AlertStates(self._setup.rules, self._setup.watchlist, holds=holds)
+            states = AlertStates(self._setup.rules, self._setup.watchlist, holds=holds, hosts=self._setup.hosts)
             outputs = self._outputs() if self._given_outputs is None else self._given_outputs
             workers = [
                 DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)

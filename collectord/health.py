@@ -57,8 +57,14 @@ class Health:
                 device.site, device.name, device.peer, device.first_seen_ns, device.last_seen_ns, device.pauses
             )
 
-    def observe(self, changes: Changes) -> None:
-        """Takes in what a batch tells."""
+    def observe(self, changes: Changes, held_back: Mapping[str, int]) -> None:
+        """
+        Takes in what a batch tells.
+
+        Args:
+            changes: The batch.
+            held_back: Alerts that the storm cap held back since the last call, by rule.
+        """
         now_ns = changes.now_ns
         clocks: dict[GaugeKey, int] = {}
         for seen in changes.devices:
@@ -72,19 +78,14 @@ class Health:
             self._dropped[name] = dropped
         self._gauges.add(Gauge.MESSAGES_LOST, lost, now_ns)
 
-    def windows(self, now_ns: int, held_back: Mapping[str, int]) -> list[Window]:
-        """
-        How the rules stand; empty where they were judged just before.
+        self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)
 
-        Args:
-            now_ns: Wall time.
-            held_back: Alerts that the storm cap holds back, by rule.
-        """
+    def windows(self, now_ns: int) -> list[Window]:
+        """How the rules stand; empty where they were judged just before."""
         if 0 <= now_ns - self._judged_ns < JUDGED_EVERY_NS:
             return []
         self._judged_ns = now_ns
         self._gauges.tell_all(Gauge.OUTPUT_FAILING_S, self._failing(now_ns))
-        self._gauges.tell_all(Gauge.ALERTS_HELD_BACK, {("", rule): count for rule, count in held_back.items()})
         return [
             *(self._silences.window(rule, now_ns) for rule in self._silence_rules),
             *(self._gauges.window(rule, now_ns) for rule in self._gauge_rules),

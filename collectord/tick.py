@@ -205,8 +205,8 @@ class Tick:
         """What the rules about the collector and its devices look at."""
         if self._health is None:
             return []
-        self._health.observe(changes)
-        return self._health.windows(changes.now_ns, self._states.holds.held_back(changes.now_ns))
+        self._health.observe(changes, self._states.holds.take_held_back())
+        return self._health.windows(changes.now_ns)
 
     def _judge_days(self, now_ns: int) -> bool:
         if self._baselines is None:

@@ -25,8 +25,8 @@ from collectord.detect import telling, wording
 from collectord.detect.exempts import Exempts
 from collectord.detect.findings import Finding, Judgement, judge_window, modes_of_rows
 from collectord.detect.holds import Holds
+from collectord.detect.hosts import Hosts
 from collectord.detect.rules import Rule
-from collectord.detect.telling import Hosts, no_host
 from collectord.detect.watchlist import Watchlist
 from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Severity, Window
 
@@ -60,8 +60,7 @@ class AlertStates:
         rules: All of them, those that are off included.
         watchlist: For the rules that use it.
         holds: What keeps alerts from being sent; None: nothing.
-        exempts: What is no alert; None: only what the rules' files say.
-        hosts: What is known of addresses, for summaries.
+        hosts: What is known of addresses, for summaries and exempts by role.
         max_active: Bound of active alerts.
         max_remembered: Bound of cleared alerts whose episodes are counted on.
     """
@@ -72,16 +71,15 @@ class AlertStates:
         watchlist: Watchlist,
         *,
         holds: Holds | None = None,
-        exempts: Exempts | None = None,
-        hosts: Hosts = no_host,
+        hosts: Hosts | None = None,
         max_active: int = MAX_ACTIVE,
         max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self.holds = holds or Holds()
-        self.exempts = exempts or Exempts()
+        self._hosts = hosts or Hosts()
+        self.exempts = Exempts(self._hosts)
         self.exempts.set_rules(self._rules.values())
-        self._hosts = hosts
         self._watchlist = watchlist
         self._max_active = max_active
         self._max_remembered = max_remembered
@@ -235,7 +233,7 @@ class AlertStates:
         active.peak = max(active.peak, warm.count)
         held = self.holds.ground(rule, alert_id, finding.site, judged_ns)
         if not was_sent and over is not None and over.mode is Mode.NOTIFY:
-            held = held or self.holds.storm(rule, alert_id, over.severity, judged_ns)
+            held = held or self.holds.storm(rule, over.severity, judged_ns)
             if not held:
                 # What was only reported is now for the outputs: they need to see a raise.
                 reason = "goes on as an alert that is sent"
@@ -296,7 +294,10 @@ class AlertStates:
         mode, held = over.mode, ""
         if mode is Mode.NOTIFY:
             held = self.holds.ground(rule, alert_id, finding.site, judged_ns)
-            held = held or self.holds.storm(rule, alert_id, over.severity, judged_ns)
+            if not held:
+                held = self.holds.storm(rule, over.severity, judged_ns)
+                if held:
+                    self.holds.held_back(rule.name)
             if held:
                 mode = Mode.REPORT
             else:

@@ -4,22 +4,15 @@ Exempts that the key of an alert decides: those of the rules' files, and those t
 What only a session can decide, the engine leaves out of the counter (``rules.plan``).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from collectord.detect import where
+from collectord.detect.hosts import Hosts
 from collectord.detect.rules import Exempt, Rule, decided_by_key
 from collectord.model import AddedExempt, KeyValue
 
-Roles = Callable[[str], tuple[str, ...]]
-"""The roles of an address, such as ``scanner``; empty if it has none."""
-
 MAX_DECIDED = 100_000
 """Keys whose exempts are remembered; then it is begun anew. About 30 MB."""
-
-
-def no_roles(address: str) -> tuple[str, ...]:
-    """Nothing is known of any address."""
-    return ()
 
 
 def names_of_key(rule: Rule) -> set[str]:
@@ -37,11 +30,11 @@ class Exempts:
     Answers whether an alert is exempt.
 
     Args:
-        roles: For exempts of hosts by their role.
+        hosts: For exempts of hosts by their role.
     """
 
-    def __init__(self, roles: Roles = no_roles) -> None:
-        self._roles = roles
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
         self._of_rules: dict[str, tuple[Exempt, ...]] = {}
         self._added: dict[str, tuple[Exempt, ...]] = {}
         self._decided: dict[str, tuple[Exempt, ...]] = {}
@@ -80,7 +73,7 @@ class Exempts:
             return ()
         values: dict[str, KeyValue | tuple[str, ...]] = {**key, "site": site}
         if "SrcIpAddr" in key:
-            values["role"] = self._roles(str(key["SrcIpAddr"]))
+            values["role"] = self._hosts.roles(str(key["SrcIpAddr"]), site)
         if "Dvc" in key:
             values["device"] = key["Dvc"]
         # What the key does not say is not known, and "not" would take that for granted.

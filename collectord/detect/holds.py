@@ -16,12 +16,6 @@ from collectord.detect.rules import Rule
 from collectord.detect.wording import span
 from collectord.model import NS_PER_S, MaintenanceWindow, Severity
 
-HELD_BACK_FOR_S = 300
-"""What Gauge.ALERTS_HELD_BACK looks back on."""
-
-MAX_HELD_BACK = 10_000
-"""Alerts of a rule that are counted as held back; as many as may be active."""
-
 
 class Holds:
     """
@@ -40,7 +34,7 @@ class Holds:
         self._maintenance: tuple[MaintenanceWindow, ...] = ()
         self._shelved: dict[str, int] = {}
         self._sent: dict[str, deque[int]] = {}
-        self._held_back: dict[str, dict[str, int]] = {}
+        self._held_back: dict[str, int] = {}
 
     def set_maintenance(self, windows: Iterable[MaintenanceWindow]) -> None:
         """The windows from now on, in place of those before."""
@@ -61,8 +55,8 @@ class Holds:
             return "shelved"
         return ""
 
-    def storm(self, rule: Rule, alert_id: str, severity: Severity, now_ns: int) -> str:
-        """Why a raise is over the rule's storm cap; empty if it may be sent. Counts what it holds back."""
+    def storm(self, rule: Rule, severity: Severity, now_ns: int) -> str:
+        """Why a raise is over the rule's storm cap; empty if it may be sent."""
         cap = self._storm_cap
         if cap is None or rule.health or severity is Severity.HIGH:
             return ""
@@ -71,9 +65,6 @@ class Holds:
         recent = sum(0 <= now_ns - then_ns < self._storm_window_s * NS_PER_S for then_ns in sent)
         if recent < cap:
             return ""
-        held = self._held_back.setdefault(rule.name, {})
-        if alert_id in held or len(held) < MAX_HELD_BACK:
-            held[alert_id] = now_ns
         return f"storm cap: {cap:,} alerts of this rule were sent within {span(self._storm_window_s)}"
 
     def sent(self, rule: str, now_ns: int) -> None:
@@ -81,17 +72,16 @@ class Holds:
         if self._storm_cap is not None:
             self._sent.setdefault(rule, deque(maxlen=self._storm_cap)).append(now_ns)
 
+    def held_back(self, rule: str) -> None:
+        """A raise of this rule is not sent because of the storm cap."""
+        self._held_back[rule] = self._held_back.get(rule, 0) + 1
+
+    def take_held_back(self) -> dict[str, int]:
+        """Raises that the storm cap held back since the last call, by rule; what Gauge.ALERTS_HELD_BACK sums up."""
+        taken, self._held_back = self._held_back, {}
+        return taken
+
     @property
     def storm_window_s(self) -> int:
         """What must be known of the time before a restart: see :meth:`sent`."""
         return self._storm_window_s if self._storm_cap is not None else 0
-
-    def held_back(self, now_ns: int) -> dict[str, int]:
-        """How many alerts the storm cap kept from being sent in the last five minutes, by rule."""
-        for rule, held in list(self._held_back.items()):
-            recent = {key: then for key, then in held.items() if 0 <= now_ns - then < HELD_BACK_FOR_S * NS_PER_S}
-            if recent:
-                self._held_back[rule] = recent
-            else:
-                del self._held_back[rule]
-        return {rule: len(held) for rule, held in self._held_back.items()}

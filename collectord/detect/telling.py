@@ -1,11 +1,11 @@
 """The words of an alert: the one line that a person on call reads first, and what it is made from."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from collectord.detect import wording
 from collectord.detect.findings import Finding, Judgement
+from collectord.detect.hosts import Hosts
 from collectord.detect.rules import MOST_DISTINCT, Rule, RuleType
 from collectord.model import Alert, KeyValue
 
@@ -13,23 +13,6 @@ MAX_WHO_CHARACTERS = 110
 MAX_DEVICE_CHARACTERS = 40
 MAX_DEVICES = 2
 """Reporting devices that the line names; the others are a number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What is known of an address."""
-
-    name: str = ""
-    roles: tuple[str, ...] = ()
-    site: str = ""
-
-
-Hosts = Callable[[str], Host]
-
-
-def no_host(address: str) -> Host:
-    """Nothing is known of any address."""
-    return Host()
 
 
 def summary(rule: Rule, alert_id: str, finding: Finding, judgement: Judgement, hosts: Hosts) -> str:
@@ -55,16 +38,16 @@ def quiet(rule: Rule, threshold: int, peak: int) -> tuple[str, str]:
     reason = f"at or below {rule.clear_level(threshold):,}"
     if rule.clear_after_s:
         reason += f" for {wording.span(rule.clear_after_s)}"
-    return reason, f"{rule.unit} {reason} (peak {_much(rule, peak)}, limit {threshold:,})"
+    return reason, f"{rule.unit} {reason} (peak {_much(rule, peak, unit=False)}, limit {threshold:,})"
 
 
-def _much(rule: Rule, count: int) -> str:
+def _much(rule: Rule, count: int, *, unit: bool = True) -> str:
     """How much that is, in which time."""
     most = f"at least {count:,}" if rule.distinct and count >= MOST_DISTINCT else f"{count:,}"
-    if rule.type in (RuleType.SILENCE, RuleType.GAUGE):
-        # These say in their unit what they measure; there is no window that they add up over.
-        return f"{most} {rule.unit}"
-    return f"{most} {rule.unit} in {wording.span(rule.timespan_s)}"
+    if unit:
+        most = f"{most} {rule.unit}"
+    # These say in their unit what they measure; there is no window that they add up over.
+    return most if rule.type in (RuleType.SILENCE, RuleType.GAUGE) else f"{most} in {wording.span(rule.timespan_s)}"
 
 
 def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:
@@ -75,10 +58,10 @@ def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:
     else:
         others = [wording.printable(value) for value in key.values()] or ["all sessions"]
     address = next((str(key[name]) for name in ("SrcIpAddr", "DstIpAddr", "DvcIpAddr") if name in key), "")
-    host = hosts(address) if address else Host()
-    known = [wording.printable(text, 40) for text in (host.name, *host.roles) if text]
-    if site or host.site:
-        known.append(f"site {wording.printable(site or host.site)}")
+    host = hosts.find(address, site)
+    known = [wording.printable(text, 40) for text in (host.name, *host.roles) if text] if host else []
+    if site:
+        known.append(f"site {wording.printable(site)}")
     text = ", ".join(others) + (f" ({', '.join(known)})" if known else "")
     return wording.shortened(text, MAX_WHO_CHARACTERS)
 

@@ -82,8 +82,9 @@ def test_storm(make_rule: MakeRule) -> None:
     found = states.judge([window(0, sources)], at(0))
 
     assert [Mode.NOTIFY] * 2 + [Mode.REPORT] * 3 == [alert.mode for alert in found]
-    assert {"excessive-failures": 3} == states.holds.held_back(at(0))
+    assert {"excessive-failures": 3} == states.holds.take_held_back()
     assert [] == states.judge([window(240, sources)], at(240))
+    assert {} == states.holds.take_held_back(), "the same ones"
     found = states.judge([window(300, sources)], at(300))
     assert ["cleared", "raised"] * 2 == [alert.event for alert in found]
     assert 2 == sum(alert.is_sent for alert in found)

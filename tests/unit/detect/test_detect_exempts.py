@@ -7,6 +7,7 @@ import pytest
 
 from collectord.detect import exempts as module
 from collectord.detect.exempts import Exempts, names_of_key
+from collectord.detect.hosts import Host, Hosts
 from collectord.detect.rules import Exempt, Rule
 from collectord.model import AddedExempt, KeyValue
 
@@ -42,7 +43,7 @@ def reason(exempts: Exempts, rule: Rule, site: str = "", key: dict[str, KeyValue
 )
 def test_tests(make_rule: MakeRule, where: dict[str, Any], exempt: bool) -> None:
     """All must pass."""
-    exempts = Exempts(lambda address: ("scanner", "monitoring") if address == "192.0.2.10" else ())
+    exempts = Exempts(Hosts((Host("192.0.2.10/32", "probe", "north", ("scanner", "monitoring"), ""),)))
     exempts.set_added([added(where)])
 
     assert ("our scanner" if exempt else None) == reason(exempts, make_rule(), "north")
@@ -53,7 +54,7 @@ def test_of_the_rule_and_added(make_rule: MakeRule) -> None:
     rule = make_rule(
         exempt=(Exempt({"SrcIpAddr": "192.0.2.10"}, "of the file"), Exempt({"DstPortNumber": 443}, "session"))
     )
-    exempts = Exempts()
+    exempts = Exempts(Hosts())
     exempts.set_rules([rule, make_rule(name="other")])
     exempts.set_added([added({"SrcIpAddr": "192.0.2.20"}), added({"SrcIpAddr": "192.0.2.30"}, rule="other")])
 
@@ -63,7 +64,7 @@ def test_of_the_rule_and_added(make_rule: MakeRule) -> None:
 
 def test_until(make_rule: MakeRule) -> None:
     """It ends by itself, though it is remembered that it fits."""
-    exempts = Exempts()
+    exempts = Exempts(Hosts())
     exempts.set_added([added(dict(KEY), until_ns=100)])
 
     assert ["our scanner", None] == [reason(exempts, make_rule(), now_ns=now_ns) for now_ns in (99, 100)]
@@ -72,7 +73,7 @@ def test_until(make_rule: MakeRule) -> None:
 def test_a_change_counts_at_once(make_rule: MakeRule, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was decided before is decided anew; memory is bounded."""
     monkeypatch.setattr(module, "MAX_DECIDED", 3)
-    exempts, rule = Exempts(), make_rule()
+    exempts, rule = Exempts(Hosts()), make_rule()
     assert reason(exempts, rule) is None
     exempts.set_added([added(dict(KEY))])
     assert "our scanner" == reason(exempts, rule)
@@ -85,7 +86,7 @@ def test_a_change_counts_at_once(make_rule: MakeRule, monkeypatch: pytest.Monkey
 def test_device(make_rule: MakeRule) -> None:
     """Rules about devices have it in their key."""
     rule = make_rule(group_by=("Dvc",), counter="")
-    exempts = Exempts()
+    exempts = Exempts(Hosts())
     exempts.set_added([added({"device": ["fw1", "fw2"]})])
 
     assert ["our scanner", None] == [reason(exempts, rule, key={"Dvc": name}) for name in ("fw1", "fw3")]

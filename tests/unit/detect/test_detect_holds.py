@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from collectord.detect.holds import HELD_BACK_FOR_S, MAX_HELD_BACK, Holds
+from collectord.detect.holds import Holds
 from collectord.detect.rules import Rule
 from collectord.model import NS_PER_S, MaintenanceWindow, Severity
 
@@ -26,9 +26,9 @@ def test_nothing_holds(make_rule: MakeRule) -> None:
     holds = Holds()
     for now_ns in range(1000):
         assert "" == holds.ground(make_rule(), ID, "", now_ns)
-        assert "" == holds.storm(make_rule(), ID, Severity.LOW, now_ns)
+        assert "" == holds.storm(make_rule(), Severity.LOW, now_ns)
         holds.sent("excessive-failures", now_ns)
-    assert {} == holds.held_back(0)
+    assert {} == holds.take_held_back()
 
 
 def test_learning(make_rule: MakeRule) -> None:
@@ -74,16 +74,14 @@ def test_storm(make_rule: MakeRule) -> None:
     """So many within the time; then the oldest makes room. High severity and health pass."""
     holds, rule = Holds(storm_cap=2, storm_window_s=60), make_rule()
     for second in (0, 30):
-        assert "" == holds.storm(rule, ID, Severity.MEDIUM, second * NS_PER_S)
+        assert "" == holds.storm(rule, Severity.MEDIUM, second * NS_PER_S)
         holds.sent(rule.name, second * NS_PER_S)
 
-    assert holds.storm(rule, ID, Severity.MEDIUM, 59 * NS_PER_S).startswith(
-        "storm cap: 2 alerts of this rule were sent"
-    )
-    assert "" == holds.storm(rule, ID, Severity.HIGH, 59 * NS_PER_S)
-    assert "" == holds.storm(make_rule(health=True), ID, Severity.MEDIUM, 59 * NS_PER_S)
-    assert "" == holds.storm(make_rule(name="other"), ID, Severity.MEDIUM, 59 * NS_PER_S)
-    assert "" == holds.storm(rule, ID, Severity.MEDIUM, 60 * NS_PER_S)
+    assert holds.storm(rule, Severity.MEDIUM, 59 * NS_PER_S).startswith("storm cap: 2 alerts of this rule were sent")
+    assert "" == holds.storm(rule, Severity.HIGH, 59 * NS_PER_S)
+    assert "" == holds.storm(make_rule(health=True), Severity.MEDIUM, 59 * NS_PER_S)
+    assert "" == holds.storm(make_rule(name="other"), Severity.MEDIUM, 59 * NS_PER_S)
+    assert "" == holds.storm(rule, Severity.MEDIUM, 60 * NS_PER_S)
 
 
 def test_a_clock_that_is_put_back_holds_nothing(make_rule: MakeRule) -> None:
@@ -91,20 +89,14 @@ def test_a_clock_that_is_put_back_holds_nothing(make_rule: MakeRule) -> None:
     holds, rule = Holds(storm_cap=1, storm_window_s=60), make_rule()
     holds.sent(rule.name, 10**6 * NS_PER_S)
 
-    assert "" == holds.storm(rule, ID, Severity.LOW, 0)
+    assert "" == holds.storm(rule, Severity.LOW, 0)
 
 
-def test_held_back(make_rule: MakeRule) -> None:
-    """Each alert once, for five minutes after it was held back last; bounded."""
-    holds, rule = Holds(storm_cap=1, storm_window_s=3600), make_rule()
-    holds.sent(rule.name, 0)
-    for second in (0, 10):
-        for number in range(3):
-            holds.storm(rule, f"{number}", Severity.LOW, second * NS_PER_S)
+def test_held_back() -> None:
+    """Taken once."""
+    holds = Holds(storm_cap=1)
+    for rule in ("a", "b", "a"):
+        holds.held_back(rule)
 
-    assert {rule.name: 3} == holds.held_back(10 * NS_PER_S)
-    assert {rule.name: 3} == holds.held_back((9 + HELD_BACK_FOR_S) * NS_PER_S)
-    assert {} == holds.held_back((10 + HELD_BACK_FOR_S) * NS_PER_S)
-    for number in range(MAX_HELD_BACK + 5):
-        holds.storm(rule, f"{number}", Severity.LOW, 20 * NS_PER_S)
-    assert {rule.name: MAX_HELD_BACK} == holds.held_back(20 * NS_PER_S)
+    assert {"a": 2, "b": 1} == holds.take_held_back()
+    assert {} == holds.take_held_back()

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from collectord.detect import telling
 from collectord.detect.findings import Finding, Judgement
+from collectord.detect.hosts import Host, Hosts
 from collectord.detect.rules import Rule
-from collectord.detect.telling import Host, no_host
 from collectord.model import KeyValue, Mode, Severity
 
 MakeRule = Callable[..., Rule]
 ID = "0123456789abcdef"
-NOBODY = Host()
+NOBODY = Hosts()
 EVIDENCE = {
     "top": {
         "DstPortNumber": [[445, 5000], [139, 200], [22, 3]],
@@ -27,21 +27,21 @@ EVIDENCE = {
 }
 
 
-def line(rule: Rule, key: dict[str, KeyValue], site: str = "", host: Host = NOBODY, **details: Any) -> str:
+def line(rule: Rule, key: dict[str, KeyValue], site: str = "", hosts: Hosts = NOBODY, **details: Any) -> str:
     judgement = Judgement(5203, 5000, Severity.MEDIUM, Mode.NOTIFY)
     finding = Finding(site, key, judgement, judgement, details)
-    return telling.summary(rule, ID, finding, judgement, lambda _: host)
+    return telling.summary(rule, ID, finding, judgement, hosts)
 
 
 def test_all_that_is_known(make_rule: MakeRule) -> None:
     """Who, what, how much of how much, where to, who said so, and what to type."""
-    host = Host("mail1", ("scanner",), "branch-7")
+    hosts = Hosts((Host("192.0.2.10/32", "mail1", "", ("scanner",), ""),))
 
     assert (
         "192.0.2.10 (mail1, scanner, site branch-7): 5,203 failed connections in 5 min (limit 5,000), "
         "port 445 and 2 more, to 198.51.100.7, reported by fw1, fw2 and 1 more; "
         f"collectord alerts show {ID}"
-    ) == line(make_rule(), {"SrcIpAddr": "192.0.2.10"}, host=host, evidence=EVIDENCE)
+    ) == line(make_rule(), {"SrcIpAddr": "192.0.2.10"}, "branch-7", hosts, evidence=EVIDENCE)
 
 
 def test_nothing_is_known(make_rule: MakeRule) -> None:
@@ -51,11 +51,19 @@ def test_nothing_is_known(make_rule: MakeRule) -> None:
     assert f"192.0.2.10: 5,203 failed connections in 5 min (limit 5,000); collectord alerts show {ID}" == text
 
 
-def test_the_alerts_own_site_goes_first(make_rule: MakeRule) -> None:
-    """Private networks exist more than once; what a file says of the address may be of another."""
-    assert line(make_rule(), {"SrcIpAddr": "10.0.0.1"}, "north", Host(site="south")).startswith(
-        "10.0.0.1 (site north): "
-    )
+def test_the_host_of_its_site(make_rule: MakeRule) -> None:
+    """Private networks exist more than once."""
+    hosts = Hosts((Host("10.0.0.1/32", "pc1", "south", (), ""), Host("10.0.0.1/32", "pc2", "north", (), "")))
+
+    assert line(make_rule(), {"SrcIpAddr": "10.0.0.1"}, "north", hosts).startswith("10.0.0.1 (pc2, site north): ")
+    assert line(make_rule(), {"SrcIpAddr": "10.0.0.1"}, "", hosts).startswith("10.0.0.1: ")
+
+
+def test_what_the_daemon_measures(make_rule: MakeRule) -> None:
+    """Has no window."""
+    text = line(make_rule(group_by=("rule",), counter="", unit="alerts held back"), {"rule": "many"})
+
+    assert f"many: 5,203 alerts held back (limit 5,000); collectord alerts show {ID}" == text
 
 
 def test_a_port(make_port_rule: MakeRule) -> None:
@@ -67,7 +75,7 @@ def test_a_port(make_port_rule: MakeRule) -> None:
         "NetworkProtocol": "TCP",
     }
 
-    text = line(make_port_rule(), key, host=Host("pc1"), evidence=EVIDENCE)
+    text = line(make_port_rule(), key, hosts=Hosts((Host("10.0.0.0/8", "pc1", "", (), ""),)), evidence=EVIDENCE)
     assert text.startswith(
         "port 445/TCP, Burst, 10.0.0.1 (pc1): 5,203 sessions in 20 min (limit 5,000), to 198.51.100.7,"
     )
@@ -88,15 +96,10 @@ def test_always_one_bounded_line(
     """Whatever the wire and the administrator wrote: how much, of how much, and the command are there."""
     rule = Rule("r", "t", "c", {}, ("SrcUsername", "DstIpAddr"), 300, 60, 5000, Mode.NOTIFY, Severity.LOW)
     evidence = {"top": {"Dvc": seen, "DstPortNumber": seen, "SrcIpAddr": seen}}
-    host = Host(name, tuple(roles), site)
-    text = line(rule, {"SrcUsername": value, "DstIpAddr": value}, site, host, evidence=evidence)
+    hosts = Hosts((Host("192.0.2.0/24", name, "", tuple(roles), ""),))
+    text = line(rule, {"SrcUsername": value, "DstIpAddr": "192.0.2.7"}, site, hosts, evidence=evidence)
 
     assert text.isprintable()
     assert len(text) <= 255
     assert text.endswith(f"; collectord alerts show {ID}")
     assert "5,203 sessions in 5 min (limit 5,000)" in text
-
-
-def test_no_host() -> None:
-    """What is known where no file says anything."""
-    assert Host() == no_host("192.0.2.1")
