@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import structlog
-
+from collectord import log as logs
 from collectord.config import Config
 from collectord.detect import where
 from collectord.detect.alerts import AlertStates
@@ -25,7 +24,7 @@ from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 from collectord.tick import Tick
 
-log = structlog.get_logger()
+log = logs.get()
 
 Action = Callable[[dict[str, Any], int], tuple[Any, bool]]
 """Takes a request's arguments and the asking user's id; gives the answer, and whether outputs have something to do."""
@@ -112,7 +111,7 @@ class Actions:
         if not marks.unshelve(self._database, alert.id, who, self._now_ns()):
             raise RequestError(f"the alert {alert.id} is not shelved")
         self._hold()
-        log.info("alert unshelved", alert=alert.id, user=who)
+        log.info("alert unshelved", alert=alert.id, user=user)
         return alert.id, False
 
     def _add_exempt(self, arguments: dict[str, Any], user: int) -> tuple[Any, bool]:
@@ -147,7 +146,7 @@ class Actions:
         added = exceptions.add_exempt(self._database, AddedExempt(0, name, tests, reason, until_ns, who, now_ns))
         self._exempt()
         queued = self._tick.reconcile(self._states.review(now_ns))
-        log.info("exempt added", rule=name, key=str(tests), user=who)
+        log.info("exempt added", id=str(added.number), rule=name, key=str(tests), user=user)
         return asdict(added), queued
 
     def _remove_exempt(self, arguments: dict[str, Any], user: int) -> tuple[Any, bool]:
@@ -155,7 +154,7 @@ class Actions:
         if not exceptions.remove_exempt(self._database, number, who, self._now_ns()):
             raise RequestError(f"there is no exempt {number} that was added by command")
         self._exempt()
-        log.info("exempt removed", number=number, user=who)
+        log.info("exempt removed", id=str(number), user=user)
         return number, False
 
     def _add_maintenance(self, arguments: dict[str, Any], user: int) -> tuple[Any, bool]:
@@ -174,7 +173,7 @@ class Actions:
         window = MaintenanceWindow(0, site, from_ns, until_ns, zone, reason, who, now_ns)
         added = exceptions.add_maintenance(self._database, window)
         self._hold()
-        log.info("maintenance added", number=added.number, site=site, user=who)
+        log.info("maintenance added", id=str(added.number), site="all" if site is None else site, user=user)
         return asdict(added), False
 
     def _end_maintenance(self, arguments: dict[str, Any], user: int) -> tuple[Any, bool]:
@@ -182,7 +181,7 @@ class Actions:
         if not exceptions.end_maintenance(self._database, number, who, self._now_ns()):
             raise RequestError(f"there is no maintenance {number} that has not ended")
         self._hold()
-        log.info("maintenance ended", number=number, user=who)
+        log.info("maintenance ended", id=str(number), user=user)
         return number, False
 
     def _alert(self, arguments: dict[str, Any]) -> Alert:
@@ -196,7 +195,7 @@ class Actions:
         who = user_name(user)
         mark = AlertMark(alert.id, kind, alert.episode, who, self._now_ns(), reason, until_ns)
         marks.put(self._database, mark)
-        log.info("alert marked", mark=kind.value, alert=alert.id, user=who)
+        log.info("alert shelved" if kind is MarkKind.SHELVE else "alert acknowledged", alert=alert.id, user=user)
         return mark
 
     def _until_ns(self, arguments: dict[str, Any]) -> int:
