@@ -360,7 +360,9 @@ class TestChanges:
             if not changes.carried:
                 break
 
-        assert sizes == [10, 10, 6]
+        # A source and a port more than there are sources; states of keys share the batches.
+        assert sum(sizes) == 26
+        assert max(sizes) <= 10
         assert seen.total() == 25 == len(seen)
 
     def test_a_site_keeps_sources_apart(self, setup: plan.Setup) -> None:

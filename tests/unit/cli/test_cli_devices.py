@@ -87,6 +87,7 @@ def test_for_programs(run: Any, store: Store) -> None:
         "events": 345,
         "unparsed": 6,
         "clock_off_ms": -250,
+        "longest_pause_s": 0,
         "first_seen": "2027-01-15T08:00:00.000Z",
         "last_seen": "2027-01-15T08:00:00.000Z",
     }

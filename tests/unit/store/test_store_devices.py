@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from collectord.model import OUTCOMES, DeviceSighting
+from collectord.model import OUTCOMES, DevicePauses, DeviceSighting
 from collectord.store import devices
 from collectord.store.db import Database
 
@@ -50,6 +50,7 @@ def test_the_row_of_a_new_device(database: Database) -> None:
             "events": 2,
             "unparsed": 1,
             "clock_off_ms": -1500,
+            "pauses": "{}",
         }
     ]
 
@@ -121,3 +122,14 @@ def test_many_devices_in_one_batch(database: Database) -> None:
     assert devices.trim(database) == 500
     kept = names(database)
     assert (len(kept), kept[0]) == (devices.MAX_DEVICES, "fw-000500")
+
+
+def test_pauses_are_kept_for_the_next_run(database: Database) -> None:
+    """By day, beside what else is known of the device; of one that is not there nothing is kept."""
+    add(database, sighting(last_ns=9))
+    name = devices.everything(database)[0]["name"]
+    site = devices.everything(database)[0]["site"]
+    devices.keep_pauses(database, [DevicePauses(site, name, {19_999: 5, 20_000: 7}), DevicePauses("", "no", {1: 2})])
+
+    [known] = devices.watched(database)
+    assert ((site, name), 9, {19_999: 5, 20_000: 7}) == ((known.site, known.name), known.last_seen_ns, known.pauses)

@@ -9,7 +9,13 @@ import sqlite_utils
 from collectord.model import FIXED_TABLES, Alert
 from collectord.store.migrations import MIGRATIONS, SCHEMA_VERSION, unknown
 
-STEPS = ("m0001_fixed_tables", "m0002_devices_and_quarantine", "m0003_counter_states", "m0004_what_operators_say")
+STEPS = (
+    "m0001_fixed_tables",
+    "m0002_devices_and_quarantine",
+    "m0003_counter_states",
+    "m0004_what_operators_say",
+    "m0005_pauses_of_devices",
+)
 
 
 @pytest.fixture
