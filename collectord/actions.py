@@ -195,7 +195,10 @@ class Actions:
         who = user_name(user)
         mark = AlertMark(alert.id, kind, alert.episode, who, self._now_ns(), reason, until_ns)
         marks.put(self._database, mark)
-        log.info("alert shelved" if kind is MarkKind.SHELVE else "alert acknowledged", alert=alert.id, user=user)
+        if kind is MarkKind.SHELVE:
+            log.info("alert shelved", alert=alert.id, user=user)
+        else:
+            log.info("alert acknowledged", alert=alert.id, user=user)
         return mark
 
     def _until_ns(self, arguments: dict[str, Any]) -> int:

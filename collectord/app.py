@@ -24,7 +24,7 @@ from collectord.config import UdpListener as UdpListenerConfig
 from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
-from collectord.detect.rules import longest_window
+from collectord.detect.rules import longest_windows_s
 from collectord.detect.silence import Silences
 from collectord.errors import RequestError, StoreError
 from collectord.evidence import Evidence
@@ -116,7 +116,7 @@ class App:
             counters = Counters(database, os.urandom(8).hex())
             store = config.store
             keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
-            longest_window_s = longest_window(self._setup.rules)
+            longest_window_s = longest_windows_s(self._setup.rules)
             tick = Tick(
                 engine=engine,
                 clock=self._clock,

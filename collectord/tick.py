@@ -6,7 +6,7 @@ first, in a small transaction of their own that survives a power cut; then the c
 batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -78,7 +78,7 @@ class Tick:
         receivers: Names of the outputs that an alert goes to.
         retention: What becomes of old counters.
         keep_alerts_s: How long cleared alerts are kept.
-        longest_window_s: What the engine looks back at most.
+        longest_window_s: How far the rules look back on each counter, by its name.
         baselines: The rules that hold a day against the days before; None: there are none.
     """
 
@@ -97,7 +97,7 @@ class Tick:
         receivers: Callable[[Alert], Sequence[str]],
         retention: Retention,
         keep_alerts_s: int,
-        longest_window_s: int,
+        longest_window_s: Mapping[str, int],
         evidence: Evidence,
         baselines: Baselines | None = None,
         health: Health | None = None,
@@ -132,9 +132,8 @@ class Tick:
         now_ns = self._clock.now_ns()
         for name, aside in self._tables.ensure(self._definitions):
             log.warning("counter has a new definition; its old table is kept", path=aside, rule=name)
-        from_slot = now_ns // NS_PER_S - self._longest_window_s
         for definition in self._definitions:
-            from_s = from_slot - definition.slot_s
+            from_s = now_ns // NS_PER_S - self._longest_window_s[definition.name] - definition.slot_s
             self._engine.restore(definition.name, self._tables.open_rows(definition, from_s))
             states = key_states.open_states(self._database, definition.name, from_s)
             self._engine.restore_states(states)
@@ -255,8 +254,8 @@ class Tick:
         if shed := self._retention.shed(self._tables_to_age, now_s):
             self.counters.shed_rows += shed
             log.warning("database is as large as it may be; the oldest counters are deleted", count=shed)
-        longest_slot_s = max((definition.slot_s for definition in self._definitions), default=0)
-        key_states.expire(self._database, now_s - self._longest_window_s - 2 * longest_slot_s, now_s)
+        looked_at = [self._longest_window_s[each.name] + 2 * each.slot_s for each in self._definitions]
+        key_states.expire(self._database, now_s - max(looked_at, default=0), now_s)
         devices.trim(self._database)
         quarantine.trim(self._database)
         forget_ns = now_ns - self._keep_alerts_s * NS_PER_S

@@ -218,15 +218,17 @@ def by_counter(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
     return found
 
 
-def longest_window(rules: Iterable[Rule]) -> int:
-    """What the engine looks back at most, in seconds."""
-    looking = (rule for rule in rules if rule.type in ENGINE_TYPES and rule.mode is not Mode.OFF)
-    return max((rule.timespan_s for rule in looking), default=0)
-
-
 def slot_s(sharing: Iterable[Rule]) -> int:
     """The slot of a counter that these rules share."""
     return math.gcd(*(rule.step_s for rule in sharing))
+
+
+def longest_windows_s(rules: Iterable[Rule]) -> dict[str, int]:
+    """How far the engine looks back on each counter for rules that are not off, by its name."""
+    return {
+        name: max((rule.timespan_s for rule in sharing if rule.type in ENGINE_TYPES), default=0)
+        for name, sharing in by_counter(rules).items()
+    }
 
 
 def plan(rules: Sequence[Rule], watchlist: Watchlist) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def _much(rule: Rule, count: int, *, unit: bool = True) -> str:
     if unit:
         most = f"{most} {rule.unit}"
     # These say in their unit what they measure; there is no window that they add up over.
-    return most if rule.type in (RuleType.SILENCE, RuleType.GAUGE) else f"{most} in {wording.span(rule.timespan_s)}"
+    return f"{most} in {wording.span(rule.timespan_s)}" if rule.counter else most
 
 
 def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:

@@ -5,7 +5,7 @@ Everything is done in small bites, between which the daemon counts on: each bite
 it is no matter where the process ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from collectord.model import CounterDefinition
@@ -43,10 +43,10 @@ class Retention:
         database: The writing side.
         counters: Its counter tables.
         keep: How long what is kept.
-        longest_window_s: What the engine looks back at most; younger slots are left alone.
+        longest_window_s: What the engine looks back at most, by counter; younger slots are left alone.
     """
 
-    def __init__(self, database: Database, counters: Counters, keep: Keep, longest_window_s: int) -> None:
+    def __init__(self, database: Database, counters: Counters, keep: Keep, longest_window_s: Mapping[str, int]) -> None:
         self._database = database
         self._counters = counters
         self._keep = keep
@@ -57,7 +57,7 @@ class Retention:
         slots, hours, days = rollups.levels(definition)
         tables = self._counters
         # Two slots more than the windows need: the last pass may have been one slot ago.
-        closed = now_s - self._longest_window_s - 2 * definition.slot_s
+        closed = now_s - self._longest_window_s[definition.name] - 2 * definition.slot_s
         tables.fold(slots, closed, _kept_keys(slots))
         # What was cut before it is added up costs little, and so does what comes of it.
         rollups.roll_up(self._database, slots, hours, tables.folded_until(slots))

@@ -12,7 +12,7 @@ from collectord import plan
 from collectord.baselines import Baselines
 from collectord.clock import ManualClock
 from collectord.detect.alerts import AlertStates
-from collectord.detect.rules import longest_window
+from collectord.detect.rules import longest_windows_s
 from collectord.errors import StoreError
 from collectord.evidence import Evidence
 from collectord.model import NS_PER_S, Alert, CounterDefinition, KeyValue, Mode, Window
@@ -52,7 +52,7 @@ class Daemon:
         self.engine = setup.engine()
         self.alerts = Alerts(self.database)
         tables = Counters(self.database, run)
-        longest_window_s = longest_window(setup.rules)
+        longest_window_s = longest_windows_s(setup.rules)
         self.tick = Tick(
             engine=self.engine,
             clock=clock,

@@ -120,7 +120,7 @@ async def test_everything_is_told(
                 "without_key": 0,
                 "exempted": 6 if definition.name == "port_volume" else 0,
             }
-            for definition in setup.definitions
+            for definition in plan.load(None).definitions
         ],
     }  # fmt: skip
     assert json.loads(json.dumps(answer)) == answer

@@ -13,6 +13,7 @@ import structlog
 
 from collectord import plan, tick
 from collectord.clock import ManualClock
+from collectord.detect import rules
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.engine import Engine
@@ -65,9 +66,14 @@ class Daemon:
             definitions=setup.definitions,
             listeners=["udp", "tcp"],
             receivers=lambda alert: self.receivers,
-            retention=Retention(self.database, self.tables, Keep(2 * DAY_S, 30 * DAY_S, 400 * DAY_S, 2**32), 300),
+            retention=Retention(
+                self.database,
+                self.tables,
+                Keep(2 * DAY_S, 30 * DAY_S, 400 * DAY_S, 2**32),
+                rules.longest_windows_s(setup.rules),
+            ),
             keep_alerts_s=400 * DAY_S,
-            longest_window_s=300,
+            longest_window_s=rules.longest_windows_s(setup.rules),
             evidence=Evidence(setup.rules),
         )
         self.tick.restore()

@@ -189,6 +189,18 @@ def test_counters_are_shared(make_rule: MakeRule) -> None:
     ] == rules.counter_definitions(some)
 
 
+def test_each_counter_is_looked_back_on_as_far_as_its_own_rules_do(make_rule: MakeRule) -> None:
+    """A rule over a day must not keep every other counter's slots whole for a day."""
+    some = [
+        make_rule(name="a"),
+        make_rule(name="b", timespan_s=600),
+        make_rule(name="c", timespan_s=86_400, counter="alone"),
+        make_rule(name="d", timespan_s=86_400, mode=Mode.OFF),
+    ]
+
+    assert {"failures_by_source": 600, "alone": 86_400} == rules.longest_windows_s(some)
+
+
 def test_plan(make_rule: MakeRule, make_port_rule: MakeRule, make_row: MakeRow) -> None:
     """Levels are where alerts may clear; of several rows of a port the lowest counts; Anomaly rows have none."""
     rows = [
@@ -320,8 +332,11 @@ def test_baseline_over_some_fields(tmp_path: Path) -> None:
     assert ("SrcIpAddr", "DvcAction") == read_one(tmp_path, two).key_fields
 
     assert [[], 3600] == [rules.plan([rule], Watchlist())[0][key] for key in ("rules", "slot_s")]
-    assert 0 == rules.longest_window([rule, dataclasses.replace(rule, type=rules.RuleType.MATCH, mode=Mode.OFF)])
-    assert 60 == rules.longest_window([rule, dataclasses.replace(rule, type=rules.RuleType.MATCH, timespan_s=60)])
+    counter = rule.counter
+    off = dataclasses.replace(rule, type=rules.RuleType.MATCH, mode=Mode.OFF)
+    assert {counter: 0} == rules.longest_windows_s([rule, off])
+    minute = dataclasses.replace(rule, type=rules.RuleType.MATCH, timespan_s=60)
+    assert {counter: 60} == rules.longest_windows_s([rule, minute])
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def history(database: Database) -> History:
     # Days 0 and 1 stand in all three tables, day 2 in part, day 3 in the counter's own alone.
     keep = Keep(slots_s=DAY_S, hours_s=30 * DAY_S, days_s=400 * DAY_S, max_bytes=2**40)
     for _ in range(3):
-        Retention(database, counters, keep, 0).age(PORTS, START_S + 3 * DAY_S - HOUR_S)
+        Retention(database, counters, keep, {PORTS.name: 0}).age(PORTS, START_S + 3 * DAY_S - HOUR_S)
     return History(database)
 
 

@@ -1,7 +1,7 @@
 """Roll-ups: whatever comes in whatever order, a day's sums are those of what was counted on it."""
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +33,10 @@ def counters(database: Database) -> Counters:
     return counters
 
 
+LOOK_BACK_S: defaultdict[str, int] = defaultdict(lambda: 300)
+"""Of every counter."""
+
+
 def put(counters: Counters, seq: int, *rows: tuple[Any, ...], definition: CounterDefinition = FAILURES) -> None:
     changes = Changes(
         seq=seq, now_ns=seq, rows={definition.name: list(rows)}, ledger=[], windows=(), evicted={}, without_key={},
@@ -44,7 +48,7 @@ def put(counters: Counters, seq: int, *rows: tuple[Any, ...], definition: Counte
 def aged(database: Database, counters: Counters, now_s: int, keep: Keep = KEEP, times: int = 4) -> None:
     for _ in range(times):
         for definition in (FAILURES, PORTS):
-            Retention(database, counters, keep, 300).age(definition, now_s)
+            Retention(database, counters, keep, LOOK_BACK_S).age(definition, now_s)
 
 
 def table(database: Database, name: str) -> list[tuple[Any, ...]]:
@@ -220,17 +224,17 @@ def test_size(database: Database, counters: Counters) -> None:
     now_s = START_S + 4 * DAY_S
     keep = Keep(slots_s=30 * DAY_S, hours_s=30 * DAY_S, days_s=30 * DAY_S, max_bytes=2**40)
     aged(database, counters, now_s, keep, times=20)
-    assert 0 == Retention(database, counters, keep, 300).shed([FAILURES, PORTS], now_s)
+    assert 0 == Retention(database, counters, keep, LOOK_BACK_S).shed([FAILURES, PORTS], now_s)
 
     small = dataclasses.replace(keep, max_bytes=database.used_bytes() - 1)
-    assert 1_001 == Retention(database, counters, small, 300).shed([FAILURES, PORTS], now_s)
+    assert 1_001 == Retention(database, counters, small, LOOK_BACK_S).shed([FAILURES, PORTS], now_s)
     first = [table(database, f"failures_by_source{level}")[0][0] for level in ("", "_hours", "_days")]
     assert [START_S + DAY_S, START_S, START_S] == first
 
     nothing = dataclasses.replace(keep, max_bytes=0)
     today = (now_s, "", "192.0.2.10", 1, 1, 0)
     put(counters, 9, today)
-    assert 11 * 1_001 == Retention(database, counters, nothing, 300).shed([FAILURES, PORTS], now_s)
+    assert 11 * 1_001 == Retention(database, counters, nothing, LOOK_BACK_S).shed([FAILURES, PORTS], now_s)
     assert [today] == table(database, "failures_by_source")
 
 
@@ -262,7 +266,7 @@ def test_whatever_the_order(steps: list[tuple[str, Any]], length: int, keep: int
         counters.ensure([definition])
         kept = Keep(slots_s=DAY_S, hours_s=2 * DAY_S, days_s=400 * DAY_S, max_bytes=2**40)
         for seq, (what, value) in enumerate(steps, start=1):
-            ages = Retention(database, counters, kept, 300)
+            ages = Retention(database, counters, kept, LOOK_BACK_S)
             if what == "rows":
                 rows = []
                 for ten_minutes, key, count in value:
@@ -284,7 +288,7 @@ def test_whatever_the_order(steps: list[tuple[str, Any]], length: int, keep: int
                 patch.setattr(retention, "SHED_ROWS_PER_CALL", 1)
                 tiny = dataclasses.replace(kept, max_bytes=0)
                 if counters.first_slot(definition, counters.rolled_until(definition)) is not None:
-                    Retention(database, counters, tiny, 300).shed([definition], START_S)
+                    Retention(database, counters, tiny, LOOK_BACK_S).shed([definition], START_S)
 
         found: Counter[tuple[int, str]] = Counter()
         for day, _, (source,), total in History(database).days(definition, START_S, START_S + 10 * DAY_S):
@@ -292,7 +296,7 @@ def test_whatever_the_order(steps: list[tuple[str, Any]], length: int, keep: int
         if not keep:
             assert want == found
         for _ in range(5):
-            Retention(database, counters, kept, 300).age(definition, START_S + 60 * DAY_S)
+            Retention(database, counters, kept, LOOK_BACK_S).age(definition, START_S + 60 * DAY_S)
         sums: Counter[int] = Counter()
         for (day, _), total in want.items():
             sums[day] += total
