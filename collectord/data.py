@@ -19,7 +19,7 @@ def profiles() -> tuple[Path, ...]:
 
 def rules() -> tuple[Path, ...]:
     """The shipped rules, one TOML file each, by name."""
-    return tuple(sorted(PACKAGE.joinpath("rules").glob("*.toml")))
+    return tuple(sorted(PACKAGE.joinpath("rules").glob("*.toml"), key=lambda path: path.stem))
 
 
 def mib(module: str = "COLLECTORD-MIB") -> Path:

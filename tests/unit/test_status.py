@@ -73,7 +73,8 @@ def status(
     clock: ManualClock, listeners: list[Any], worker: SimpleNamespace, tick: SimpleNamespace, tmp_path: Path
 ) -> DaemonStatus:
     """The status of a daemon whose parts are as the other fixtures say."""
-    setup = plan.check(Config(state_dir=tmp_path))
+    seed = [rule for rule in plan.load(None).rules if rule.name in ("excessive-failures", "port-misuse")]
+    setup = plan.check(Config(state_dir=tmp_path), seed)
     states = SimpleNamespace(active_count=2, refused={"too many": 1})
     outbox = SimpleNamespace(counts=lambda: {"noc": OutboxCounts(3, 1, 7, 0), "gone": OutboxCounts(1, 1, 1, 0)})
     parts: Any = (listeners, [worker], tick, states, FakeWriter(), outbox)

@@ -39,16 +39,15 @@ def problems(tmp_path: Path, text: str, name: str = "mine") -> list[str]:
     return [str(problem).removeprefix(f"{tmp_path}/") for problem in error.value.problems]
 
 
-def test_shipped_rules() -> None:
-    """Both seed rules, with the thresholds, windows and ids of their originals."""
-    shipped = {rule.name: rule for rule in rule_files.load(data.rules())}
-    failures, ports = shipped["excessive-failures"], shipped["port-misuse"]
+def shipped() -> dict[str, Rule]:
+    return {rule.name: rule for rule in rule_files.load(data.rules())}
 
-    assert ("excessive-failures", "failures_by_source", ("SrcIpAddr",)) == (
-        failures.name,
-        failures.counter,
-        failures.group_by,
-    )
+
+def test_the_seed_rules() -> None:
+    """Both, with the thresholds, windows and ids of their originals."""
+    failures, ports = (shipped()[name] for name in ("excessive-failures", "port-misuse"))
+
+    assert ("failures_by_source", ("SrcIpAddr",)) == (failures.counter, failures.group_by)
     assert {"EventResult": "Failure"} == failures.where
     assert (300, 60, 5000) == (failures.timespan_s, failures.step_s, failures.threshold)
     assert (Mode.NOTIFY, Severity.MEDIUM, ("Impact",), ("T1499",)) == (
@@ -57,10 +56,33 @@ def test_shipped_rules() -> None:
         failures.tactics,
         failures.techniques,
     )
-    assert ("port-misuse", "port_volume", rules.WATCHLIST_FIELDS) == (ports.name, ports.counter, ports.group_by)
+    assert ("port_volume", rules.WATCHLIST_FIELDS) == (ports.counter, ports.group_by)
     assert (1200, 60, None, True) == (ports.timespan_s, ports.step_s, ports.threshold, ports.uses_watchlist)
     assert ("CommandAndControl", "Execution", "InitialAccess") == ports.tactics
-    assert all(rule.description and (rule.source or rule.health) for rule in shipped.values())
+
+
+def test_what_the_shipped_rules_send() -> None:
+    """At install the seed rules, RDP brute force and the health rules; the others are for looking through."""
+    modes = {name: rule.mode for name, rule in shipped().items()}
+
+    sent = {name for name, mode in modes.items() if mode is Mode.NOTIFY}
+    assert {"excessive-failures", "port-misuse", "rdp-brute-force"} == {
+        name for name in sent if shipped()[name].type in rules.ENGINE_TYPES
+    }
+    assert {"device-silent", "device-clock-off", "messages-lost", "output-down"} <= sent
+    off = {"app-port-mismatch", "cleartext-authentication", "outbound-ldap", "outbound-rdp"}
+    assert off == {name for name, mode in modes.items() if mode is Mode.OFF}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in data.rules()])
+def test_each_shipped_rule_explains_itself(name: str) -> None:
+    """What it means and, where it stems from somebody's, whose idea it is."""
+    rule = shipped()[name]
+
+    assert rule.description
+    assert (rule.type in rules.ENGINE_TYPES) <= bool(rule.source)
+    assert (rule.type in rules.ENGINE_TYPES) <= bool(rule.tactics)
+    assert all(each.reason for each in rule.exempt)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -84,9 +106,12 @@ def test_own_rule_replaces_the_shipped_one(tmp_path: Path) -> None:
     path = tmp_path / "excessive-failures.toml"
     path.write_text(GOOD.replace('"mine"', '"excessive-failures"'))
 
-    shipped = {rule.name: rule.threshold for rule in rule_files.load(data.rules())}
-    found = {rule.name: rule.threshold for rule in rule_files.load([*data.rules(), path])}
-    assert shipped | {"excessive-failures": 10} == found
+    found = {rule.name: rule for rule in rule_files.load([*data.rules(), path])}
+    assert found.keys() == shipped().keys()
+    assert {"excessive-failures": found["excessive-failures"]} == {
+        name: rule for name, rule in found.items() if rule != shipped()[name]
+    }
+    assert 10 == found["excessive-failures"].threshold
 
 
 @pytest.mark.parametrize(
@@ -244,10 +269,9 @@ def test_plan(make_rule: MakeRule, make_port_rule: MakeRule, make_row: MakeRow) 
 
 def test_plan_of_the_shipped_rules() -> None:
     """Every port of the shipped list is in it."""
-    shipped = watchlist.load(data.conf("port-watchlist.csv"))
+    ports_of_interest = watchlist.load(data.conf("port-watchlist.csv"))
 
-    counters = rules.plan(rule_files.load(data.rules()), shipped)
-    (ports,) = (counter for counter in counters if counter["name"] == "port_volume")
+    [ports] = rules.plan([shipped()["port-misuse"]], ports_of_interest)
 
     values = ports["rules"][0]["levels"]["values"]
     assert {"9150": 800, "139": 0, "443": 0} == {port: values[port] for port in ("9150", "139", "443")}
