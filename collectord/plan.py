@@ -9,12 +9,13 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from collectord import config as configuration
-from collectord import data, toml
-from collectord.config import Bounds, Config
+from collectord import data, own_addresses, toml
+from collectord.config import Bounds, Config, SnmpOutput, SyslogOutput
 from collectord.detect import hosts as hosts_file
 from collectord.detect import rule_files
 from collectord.detect import rules as rule_values
@@ -202,10 +203,52 @@ def sample_engine(plan: Plan) -> Engine:
     )
 
 
+def own_traffic(config: Config, addresses: Sequence[str]) -> list[dict[str, Any]]:
+    """
+    Tests that the collector's own sessions pass: those to its listeners, and those from it to its outputs.
+
+    Outputs that are named by a host name, and listeners behind address translation, are not known by their addresses:
+    a site exempts those by itself.
+
+    Args:
+        config: Says the listeners and outputs.
+        addresses: Of this machine.
+    """
+    tests: list[dict[str, Any]] = []
+    for listener in config.listener:
+        host = ip_address(listener.host)
+        own = list(addresses) if host.is_unspecified else [str(host)]
+        if own and listener.port:
+            protocol = listener.type.upper()
+            tests.append({"DstIpAddr": own, "DstPortNumber": listener.port, "NetworkProtocol": protocol})
+    for output in config.output:
+        if not isinstance(output, SyslogOutput | SnmpOutput) or not addresses:
+            continue
+        try:
+            host = ip_address(output.host)
+        except ValueError:
+            continue
+        protocol = output.transport.upper() if isinstance(output, SyslogOutput) else "UDP"
+        tests.append(
+            {
+                "SrcIpAddr": list(addresses),
+                "DstIpAddr": str(host),
+                "DstPortNumber": output.port,
+                "NetworkProtocol": protocol,
+            }
+        )
+    return tests
+
+
 def _plan(config: Config, profiles: Sequence[Document], rules: Sequence[Rule], watchlist: Watchlist) -> Plan:
     counters = [
         {**counter, "capacity": config.bounds.keys_per_counter} for counter in rule_values.plan(rules, watchlist)
     ]
+    sharing = rule_values.by_counter(rules)
+    without_own = [counter for counter in counters if not sharing[counter["name"]][0].own_traffic]
+    own = own_traffic(config, own_addresses.of_this_machine()) if without_own else []
+    for counter in without_own if own else ():
+        counter["exempt"] = [*counter.get("exempt", ()), *own]
     return Plan(
         profiles=[document.values for document in profiles],
         counters=counters,

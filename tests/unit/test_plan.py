@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collectord import data, plan
-from collectord.config import Bounds, Config, Device
+from collectord.config import Bounds, Config, Device, SnmpOutput, SyslogOutput, TcpListener
 from collectord.config import UdpListener as UdpConfig
 from collectord.detect.watchlist import ThresholdType
 from collectord.errors import ConfigError, Problem
@@ -175,6 +175,48 @@ class TestSetup:
 
         assert levels["field"] == "DstPortNumber"
         assert set(levels["values"]) == {str(port) for port in setup.watchlist.ports(ThresholdType.STATIC)}
+
+
+class TestOwnTraffic:
+    """What the collector itself sends and receives."""
+
+    def test_listeners(self) -> None:
+        """One that is bound to an address is reached there; one that is not, at every address of the machine."""
+        listeners = (
+            UdpConfig(type="udp", name="a", host="192.0.2.7", port=514),
+            TcpListener(type="tcp", name="b", host="0.0.0.0", port=6514),
+            TcpListener(type="tcp", name="c", host="::", port=0),
+        )
+        config = Config(listener=listeners, output=())
+
+        assert plan.own_traffic(config, ["192.0.2.7", "2001:db8::7"]) == [
+            {"DstIpAddr": ["192.0.2.7"], "DstPortNumber": 514, "NetworkProtocol": "UDP"},
+            {"DstIpAddr": ["192.0.2.7", "2001:db8::7"], "DstPortNumber": 6514, "NetworkProtocol": "TCP"},
+        ]
+
+    def test_outputs(self) -> None:
+        """Those that are named by an address, from every address of the machine."""
+        outputs = (
+            SyslogOutput(type="syslog", name="a", host="198.51.100.1", transport="tcp", port=601),
+            SyslogOutput(type="syslog", name="b", host="noc.example"),
+            SnmpOutput(type="snmp", name="c", host="2001:db8::1", community="x"),
+        )
+        config = Config(listener=(UdpConfig(type="udp", name="a", port=0),), output=outputs)
+        common = {"SrcIpAddr": ["192.0.2.7"]}
+
+        assert plan.own_traffic(config, ["192.0.2.7"]) == [
+            common | {"DstIpAddr": "198.51.100.1", "DstPortNumber": 601, "NetworkProtocol": "TCP"},
+            common | {"DstIpAddr": "2001:db8::1", "DstPortNumber": 162, "NetworkProtocol": "UDP"},
+        ]
+        assert plan.own_traffic(config, []) == []
+
+    def test_the_watch_on_ports_leaves_it_out(self) -> None:
+        """And no other shipped rule."""
+        config = Config(listener=(UdpConfig(type="udp", name="a", host="192.0.2.7", port=514),))
+        own = {"DstIpAddr": ["192.0.2.7"], "DstPortNumber": 514, "NetworkProtocol": "UDP"}
+
+        counters = plan.check(config).plan.counters
+        assert [counter["name"] for counter in counters if own in counter.get("exempt", ())] == ["port_volume"]
 
 
 class TestReport:
