@@ -255,7 +255,7 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
             if rule.type in ENGINE_TYPES
         ],
     }
-    exempt = [each.where for each in rules[0].exempt if not decided_by_key(each, rules[0])]
+    exempt = [each.where for each in rules[0].exempt if not decided_by_key(each, rules[0]) or _spares(each, rules)]
     if exempt:
         counter["exempt"] = exempt
     if definition.every_record:
@@ -275,6 +275,16 @@ def decided_by_key(exempt: Exempt, rule: Rule) -> bool:
         return True
     known = {*rule.key_fields, "site"} | ({"role"} if "SrcIpAddr" in rule.key_fields else set())
     return known.issuperset(where.fields(exempt.where))
+
+
+def _spares(exempt: Exempt, sharing: Sequence[Rule]) -> bool:
+    """
+    True if what is exempt need not be counted either, although the key of an alert would say it.
+
+    A rule that a single session makes true mostly exempts what is ordinary: it would fill the counter.
+    """
+    alone = len(sharing) == 1 and sharing[0].type is RuleType.MATCH
+    return alone and exempt.until_ns is None and where.fields(exempt.where).isdisjoint(("site", "role"))
 
 
 def _levels(rule: Rule, watchlist: Watchlist) -> dict[str, Any]:

@@ -433,6 +433,21 @@ until = 2026-12-31T00:00:00Z
     assert [{"DstPortNumber": [443, "8000-8100"]}] == counter["exempt"]
 
 
+def test_a_match_does_not_count_what_it_exempts(make_rule: MakeRule) -> None:
+    """Unless another rule shares the counter, the exempt ends, or the engine can't tell."""
+    addresses: dict[str, Any] = {"SrcIpAddr": ["192.0.2.1"]}
+    exempt = (
+        rules.Exempt(addresses, "ours"),
+        rules.Exempt(addresses, "ours", until_ns=1),
+        rules.Exempt({"role": "scanner"}, "by order"),
+    )
+    match, count = make_rule(type=rules.RuleType.MATCH, threshold=0, exempt=exempt), make_rule(exempt=exempt)
+
+    assert [addresses] == rules.plan([match], Watchlist())[0]["exempt"]
+    for sharing in ([count], [match, count]):
+        assert "exempt" not in rules.plan(sharing, Watchlist())[0]
+
+
 @pytest.mark.parametrize(
     ("text", "want"),
     [
