@@ -1,0 +1,264 @@
+"""
+Playbooks: what devices send when, and which alerts follow.
+
+    story = play("excessive-failures")
+    story.at("0:00").send(5000, SrcIpAddr="192.0.2.1", EventResult="Failure").expect(nothing)
+    story.at("4:59.8").send(1, SrcIpAddr="192.0.2.1", EventResult="Failure")
+    story.expect(raised("excessive-failures", SrcIpAddr="192.0.2.1", count=5001))
+
+Messages go through the real engine, the real pass and SQLite, as in the daemon; only the clock is moved by hand. A
+message is a JSON object whose keys are ASIM field names, so a step says what it means.
+"""
+
+import functools
+import json
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from collectord import plan
+from collectord.clock import ManualClock
+from collectord.detect import rules as rule_values
+from collectord.detect import watchlist as watchlist_file
+from collectord.detect.alerts import AlertStates
+from collectord.detect.rules import Rule
+from collectord.detect.watchlist import COLUMNS, Watchlist
+from collectord.model import NS_PER_S, RULE_FIELDS, SUM_FIELDS, Alert, KeyValue
+from collectord.store.alerts import Alerts
+from collectord.store.counters import Counters
+from collectord.store.db import Database
+from collectord.store.outbox import Outbox
+from collectord.tick import Tick
+
+START_S = 20_834 * 86_400
+"""Midnight UTC: "0:00" of every story, a boundary of all windows."""
+
+WORDS = {
+    "DvcAction": ("Allow", "Deny", "Drop", "Drop ICMP", "Reset", "Reset Source", "Reset Destination"),
+    "EventResult": ("Success", "Failure", "Partial", "NA"),
+    "NetworkDirection": ("Inbound", "Outbound", "Local", "External", "NA"),
+}
+"""Fields with a closed list of values: only a map can set them, from a value of another name."""
+
+PROFILE: dict[str, Any] = {
+    "name": "playbook",
+    "title": "ASIM as JSON",
+    "EventVendor": "Playbook",
+    "EventProduct": "ASIM",
+    "detect": [{"starts": "{"}],
+    "reader": "json",
+    "set": {"EventType": "NetworkSession"},
+    "fields": {
+        name: name
+        for name in (*RULE_FIELDS, *SUM_FIELDS, "EventCount")
+        if name not in WORDS and name not in ("EventType", "EventSubType", "EventSeverity", "EventResultDetails")
+    },
+    "map": [
+        {"from": f"{name}Word", "to": {value: {name: value} for value in values}} for name, values in WORDS.items()
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Told:
+    """A state of an alert that a story expects; what is None may be anything."""
+
+    event: str
+    rule: str
+    key: dict[str, KeyValue]
+    count: int | None = None
+    reason: str | None = None
+
+    def fits(self, alert: Alert) -> bool:
+        """Whether an alert's state is this one."""
+        return (
+            alert.event.partition(":")[0] == self.event
+            and alert.rule == self.rule
+            and self.key.items() <= alert.key.items()
+            and self.count in (None, alert.count)
+            and self.reason in (None, alert.reason)
+        )
+
+
+def raised(rule: str, *, count: int | None = None, **key: KeyValue) -> Told:
+    """An alert came up."""
+    return Told("raised", rule, key, count)
+
+
+def updated(rule: str, *, count: int | None = None, **key: KeyValue) -> Told:
+    """An alert grew."""
+    return Told("updated", rule, key, count)
+
+
+def cleared(rule: str, *, reason: str | None = None, count: int | None = None, **key: KeyValue) -> Told:
+    """An alert is over."""
+    return Told("cleared", rule, key, count, reason)
+
+
+nothing: tuple[Told, ...] = ()
+"""No alert changed."""
+
+
+@functools.cache
+def shipped() -> plan.Setup:
+    """The shipped configuration, rules and watchlist."""
+    return plan.load(None)
+
+
+def rule(name: str, **changes: Any) -> Rule:
+    """A shipped rule; one that is off reports. Any field can be given."""
+    (found,) = [rule for rule in shipped().rules if rule.name == name]
+    if found.mode is rule_values.Mode.OFF:
+        found = replace(found, mode=rule_values.Mode.REPORT)
+    return replace(found, **changes)
+
+
+def watchlist(*lines: str) -> Watchlist:
+    """A port watchlist of these lines, in the columns of the shipped file."""
+    return watchlist_file.parse("\n".join((",".join(COLUMNS), *lines)) + "\n", "watchlist.csv")
+
+
+class Story:
+    """
+    A run of the daemon's parts that stand between messages and alerts.
+
+    Args:
+        path: The database.
+        rules: What is looked for.
+        ports: The port watchlist; the shipped one if None.
+        pass_s: Time from one pass to the next; the daemon's is 1 s, long stories take less time with more.
+        first_pass_s: When the first pass comes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rules: Sequence[Rule],
+        *,
+        ports: Watchlist | None = None,
+        pass_s: float = 1.0,
+        first_pass_s: float = 0.0,
+    ) -> None:
+        self.clock = ManualClock(START_S * NS_PER_S)
+        self._path = path
+        self._pass_s = pass_s
+        self._next_pass_s = first_pass_s
+        self._told: list[Alert] = []
+        self._runs = 0
+        self._begin(rules, shipped().watchlist if ports is None else ports)
+
+    def _begin(self, rules: Sequence[Rule], ports: Watchlist) -> None:
+        definitions = tuple(rule_values.counter_definitions(rules))
+        engine_plan = replace(shipped().plan, profiles=[PROFILE], counters=rule_values.plan(rules, ports))
+        self.engine = plan.Engine(engine_plan, definitions)
+        self._database = Database(self._path)
+        self._runs += 1
+        self._rules, self._ports = rules, ports
+        self.states = AlertStates(rules, ports)
+        self.tick = Tick(
+            engine=self.engine,
+            clock=self.clock,
+            database=self._database,
+            counters=Counters(self._database, f"run {self._runs}"),
+            alerts=Alerts(self._database),
+            outbox=Outbox(self._database),
+            states=self.states,
+            definitions=definitions,
+            listeners=["udp", "tcp"],
+            receivers=self._receivers,
+            keep_slots_s=2 * 86_400,
+            keep_alerts_s=400 * 86_400,
+            longest_window_s=rule_values.longest_windows_s(rules),
+        )
+        self.tick.restore()
+
+    def _receivers(self, alert: Alert) -> list[str]:
+        self._told.append(alert)
+        return ["noc"]
+
+    def close(self) -> None:
+        """The end of the run."""
+        self._database.close()
+
+    def restart(self, *, rules: Sequence[Rule] | None = None, ports: Watchlist | None = None) -> "Story":
+        """The daemon is started again, on the same database, with other rules or another watchlist if given."""
+        self.tick.run()
+        self.close()
+        self._begin(self._rules if rules is None else rules, self._ports if ports is None else ports)
+        self.tick.reconcile(self.states.reconcile(self._rules, self._ports, self.clock.now_ns()))
+        return self
+
+    def at(self, time: str) -> "Story":
+        """Lets time pass until ``m:ss`` or ``h:mm:ss``, with the passes that come on the way."""
+        until_s = _seconds(time)
+        if until_s < self._now_s:
+            raise ValueError(f"the story is at {self._now_s} s already, which is after {time}")
+        while self._next_pass_s < until_s:
+            self.clock.set(_ns(self._next_pass_s))
+            self.tick.run()
+            self._next_pass_s += self._pass_s
+        self.clock.set(_ns(until_s))
+        return self
+
+    @property
+    def _now_s(self) -> float:
+        return self.clock.now_ns() / NS_PER_S - START_S
+
+    def send(self, count: int = 1, *, device_time: str = "", **session: KeyValue) -> "Story":
+        """So many equal messages come in, each of one session; ``device_time`` is what the device's clock says."""
+        return self._send([_message(session, device_time)] * count)
+
+    def send_each(self, name: str, values: Iterable[KeyValue], **session: KeyValue) -> "Story":
+        """A message for each value of a field."""
+        return self._send([_message({**session, name: value}, "") for value in values])
+
+    def _send(self, messages: Sequence[bytes]) -> "Story":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
+            woken = [(message, "192.0.2.254") for message in messages]
+            taken, _ = self.engine.receive(0, empty.fileno(), self.clock.now_ns(), len(woken) + 1, woken)
+        assert taken == len(messages)
+        return self
+
+    def expect(self, *expected: Told | tuple[Told, ...]) -> "Story":
+        """A pass now; since the last time, exactly these states were told, in any order."""
+        self.tick.run()
+        outcomes = {outcome for of_listener in self.tick.outcomes.values() for outcome in of_listener}
+        assert outcomes <= {"session"}, outcomes
+        wanted = [each for one in expected for each in (one if isinstance(one, tuple) else (one,))]
+        unexpected = [
+            f"{alert.event} {alert.rule} {alert.key} count={alert.count} reason={alert.reason!r}"
+            for alert in self._told
+            if not any(each.fits(alert) for each in wanted)
+        ]
+        missing = [each for each in wanted if not any(each.fits(alert) for alert in self._told)]
+        told, self._told = self._told, []
+        assert not unexpected, unexpected
+        assert not missing, missing
+        assert len(told) == len(wanted), told
+        return self
+
+    @property
+    def active(self) -> list[Alert]:
+        """The alerts that have not cleared."""
+        return self.states.active
+
+
+Play = Callable[..., Story]
+
+
+def _seconds(time: str) -> float:
+    total = 0.0
+    for part in time.split(":"):
+        total = 60 * total + float(part)
+    return total
+
+
+def _ns(seconds: float) -> int:
+    return START_S * NS_PER_S + round(seconds * NS_PER_S)
+
+
+def _message(session: dict[str, KeyValue], device_time: str) -> bytes:
+    header = f"<134>1 {device_time} fw - - - - " if device_time else "<134>"
+    return (header + json.dumps({f"{n}Word" if n in WORDS else n: value for n, value in session.items()})).encode()
