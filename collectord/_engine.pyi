@@ -52,6 +52,34 @@ class Engine:
             OSError: the socket can't be read.
         """
 
+    def lines(self, listener: int, peer: str, block: bytes, now_ns: int) -> int:
+        """
+        Read and count the lines of a block of a log file; a blank line is no message.
+
+        Args:
+            peer: Whom they come from; no address: nobody.
+
+        Returns:
+            How many there were.
+        """
+
+    def stretches(
+        self, peer: str, block: bytes, near_ns: int, zone_offset_s: int | None
+    ) -> list[tuple[int, int | None, int, int]]:
+        """
+        When the lines of a block were written, by their header, else by a date in their text.
+
+        Args:
+            peer: Whom they come from; the header of a relay's lines names their device, whose zone may be known.
+            near_ns: Chooses the year of stamps that have none.
+            zone_offset_s: Zone (s east of UTC) where neither the stamp nor the table of devices tells it.
+
+        Returns:
+            Of lines one after the other with the same second: offset in the block of what follows, the second (since
+            1970 UTC; None: no line so far says it), how many lines are not blank, how many of them say the time. A line
+            that does not say it belongs to the one before.
+        """
+
     def connect(self, listener: int, peer: str) -> int:
         """A stream starts; returns its number."""
 

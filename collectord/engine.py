@@ -99,6 +99,16 @@ class Engine:
         """Drain a datagram socket; returns datagrams taken (``woken`` included) and whether it was emptied."""
         return self._engine.receive(listener, fd, now_ns, budget, woken)
 
+    def lines(self, listener: int, peer: str, block: bytes, now_ns: int) -> int:
+        """Read and count the lines of a block, blank ones left out; returns how many there were."""
+        return self._engine.lines(listener, peer, block, now_ns)
+
+    def stretches(
+        self, peer: str, block: bytes, near_ns: int, zone_offset_s: int | None
+    ) -> list[tuple[int, int | None, int, int]]:
+        """When the lines of a block were written: (end in the block, second, lines, those that say the time)."""
+        return self._engine.stretches(peer, block, near_ns, zone_offset_s)
+
     def connect(self, listener: int, peer: str) -> int:
         """A stream starts; returns its number."""
         return self._engine.connect(listener, peer)

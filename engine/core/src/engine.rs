@@ -279,6 +279,16 @@ impl Engine {
         }
     }
 
+    /// What a message and the table of devices say of when its sender wrote it.
+    pub(crate) fn sender<'m>(&self, message: &'m [u8], peer: Option<Ip>) -> Sender<'m> {
+        let sent = self.surroundings.open(message, peer);
+        Sender {
+            timestamp: sent.header.timestamp,
+            relay_timestamp: sent.relay.map_or(&[], |relay| relay.timestamp),
+            zone_offset_s: self.surroundings.known.find(peer, sent.host()).and_then(|known| known.utc_offset_s),
+        }
+    }
+
     /// A stream starts; returns its number.
     pub fn connect(&mut self, origin: Origin) -> u64 {
         let number = self.next_stream;
@@ -435,6 +445,16 @@ impl Engine {
         });
         answer(outcome_of(reading), Some(profile), page.scratch.form() == Form::Recovered, &sessions)
     }
+}
+
+/// When the sender of a message wrote it, as far as that is said.
+pub(crate) struct Sender<'m> {
+    /// The device's stamp.
+    pub(crate) timestamp: &'m [u8],
+    /// The stamp of the relay in front of it.
+    pub(crate) relay_timestamp: &'m [u8],
+    /// The device's configured zone.
+    pub(crate) zone_offset_s: Option<i32>,
 }
 
 /// A message with its header read as far as its peer is believed.

@@ -28,6 +28,7 @@ pub mod engine;
 pub mod frame;
 pub mod header;
 pub mod key;
+pub mod lines;
 pub mod plan;
 pub mod profile;
 pub mod quarantine;

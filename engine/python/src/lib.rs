@@ -104,6 +104,23 @@ impl Engine {
         py.detach(|| self.lock().core.connect(origin))
     }
 
+    fn lines(&self, py: Python<'_>, listener: usize, peer: &str, block: &[u8], now_ns: u64) -> u64 {
+        py.detach(|| self.lock().core.lines(listener, peer_of(peer), block, now_ns))
+    }
+
+    #[pyo3(signature = (peer, block, near_ns, zone_offset_s))]
+    fn stretches(
+        &self,
+        py: Python<'_>,
+        peer: &str,
+        block: &[u8],
+        near_ns: u64,
+        zone_offset_s: Option<i32>,
+    ) -> Vec<(usize, Option<u64>, u64, u64)> {
+        let found = py.detach(|| self.lock().core.stretches(peer_of(peer), block, near_ns, zone_offset_s));
+        found.into_iter().map(|s| (s.end, s.second, s.lines, s.timed)).collect()
+    }
+
     fn feed(&self, py: Python<'_>, stream: u64, buffer: PyBuffer<u8>, n: usize, now_ns: u64) -> PyResult<u64> {
         let wrong = || PyValueError::new_err("buffer must be contiguous and hold n bytes");
         let whole = buffer.as_slice_ptr().ok_or_else(wrong)?;
