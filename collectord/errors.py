@@ -6,6 +6,7 @@ Every exception of the product.
     +-- EnvironmentProblem   the machine does not give what we need; fatal only at start
     |   +-- ListenError      an address is in use or not ours; exit 71 (77 without permission)
     |   +-- StoreError       the database can't be opened, read or written; exit 74
+    |   +-- InputError       a log file can't be read; exit 66 if it can't be opened, else 74
     |   +-- DeliveryError    an output could not hand over an alert; retried, never fatal
     +-- UnavailableError     the daemon does not run or does not answer; exit 69
     +-- RequestError         the control socket was asked for something that can't be; told to who asked
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 # Exit statuses, sysexits.h.
 EX_OK = 0
 EX_USAGE = 64
+EX_NOINPUT = 66
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
 EX_OSERR = 71
@@ -80,6 +82,14 @@ class StoreError(EnvironmentProblem):
     """The database can't be opened, read or written; the message says what to do."""
 
     exit_status = EX_IOERR
+
+
+class InputError(EnvironmentProblem):
+    """A log file can't be read."""
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.exit_status = EX_NOINPUT if missing else EX_IOERR
 
 
 class DeliveryError(EnvironmentProblem):
