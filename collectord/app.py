@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 
 from collectord.actions import Action, Actions
-from collectord.baselines import Baselines
 from collectord.clock import Clock, SystemClock
 from collectord.config import LogOutput as LogOutputConfig
 from collectord.config import SyslogOutput as SyslogOutputConfig
@@ -24,10 +23,8 @@ from collectord.config import UdpListener as UdpListenerConfig
 from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
-from collectord.detect.rules import longest_windows_s
 from collectord.detect.silence import Silences
 from collectord.errors import RequestError, StoreError
-from collectord.evidence import Evidence
 from collectord.health import Health
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
@@ -41,12 +38,8 @@ from collectord.plan import Setup
 from collectord.sdnotify import Notifier
 from collectord.status import DaemonStatus
 from collectord.store import quarantine
-from collectord.store.alerts import Alerts
-from collectord.store.counters import Counters
 from collectord.store.db import Database
-from collectord.store.history import History
 from collectord.store.outbox import Outbox
-from collectord.store.retention import Keep, Retention
 from collectord.store.writer import Writer
 from collectord.tick import Tick
 
@@ -99,7 +92,7 @@ class App:
             _make_folder(config.state_dir)
             database = cleanup.enter_context(contextlib.closing(Database(config.database)))
             writer = Writer()
-            alerts, outbox = Alerts(database), Outbox(database)
+            outbox = Outbox(database)
             engine = self._setup.engine()
             holds = Holds(
                 learn_until_ns=config.learn_until_ns,
@@ -112,39 +105,20 @@ class App:
                 DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
                 for output, _ in outputs
             ]
-            # Batch numbers count within a run; a name that no other run had keeps them apart.
-            counters = Counters(database, os.urandom(8).hex())
-            store = config.store
-            keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
-            longest_window_s = longest_windows_s(self._setup.rules)
             tick = Tick(
+                self._setup,
                 engine=engine,
                 clock=self._clock,
                 database=database,
-                counters=counters,
-                alerts=alerts,
-                outbox=outbox,
+                run=os.urandom(8).hex(),
                 states=states,
-                definitions=self._setup.definitions,
-                listeners=[listener.name for listener in config.listener],
                 receivers=lambda alert: receivers(alert, outputs),
-                retention=Retention(database, counters, keep, longest_window_s),
-                keep_alerts_s=store.keep_alerts_s,
-                longest_window_s=longest_window_s,
-                evidence=Evidence(self._setup.rules),
                 health=Health(
                     self._setup.rules,
-                    Silences(
-                        [(device.site, device.name) for device in config.device],
-                        config.relays,
-                        self._clock.now_ns(),
-                    ),
+                    Silences([(each.site, each.name) for each in config.device], config.relays, self._clock.now_ns()),
                     [listener.name for listener in config.listener],
                     self._kernel_drops,
                     lambda: {worker.output.name: worker.up for worker in workers},
-                ),
-                baselines=Baselines(
-                    History(database), self._setup.rules, self._setup.definitions, self._setup.watchlist
                 ),
             )
             await writer.run(tick.restore)

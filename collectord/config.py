@@ -97,7 +97,7 @@ def _oid(text: str) -> str:
     return text
 
 
-def _offset_s(text: object) -> int:
+def offset_s(text: object) -> int:
     """``+01:00`` or ``-05:30`` in seconds; UTC offsets reach from -12 to +14 hours (ISO 8601)."""
     refused = Refused('expected an offset from UTC such as "+01:00"')
     if not isinstance(text, str) or len(text) != 6 or text[0] not in "+-" or text[3] != ":":
@@ -139,7 +139,7 @@ class Device(Strict):
     """In place of the listener's."""
     profile: Text | None = None
     """The profile that reads all its messages."""
-    utc_offset_s: Annotated[int, BeforeValidator(_offset_s)] | None = Field(default=None, alias="utc_offset")
+    utc_offset_s: Annotated[int, BeforeValidator(offset_s)] | None = Field(default=None, alias="utc_offset")
     """What its clock is ahead of UTC, where its messages do not say it."""
 
 

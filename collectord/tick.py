@@ -6,7 +6,7 @@ first, in a small transaction of their own that survives a power cut; then the c
 batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,18 +14,21 @@ import structlog
 from collectord.baselines import Baselines
 from collectord.clock import Clock
 from collectord.detect.alerts import AlertStates
+from collectord.detect.rules import longest_windows_s
 from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
-from collectord.model import NS_PER_S, Alert, Changes, CounterDefinition, Window
+from collectord.model import NS_PER_S, Alert, Changes, Window
+from collectord.plan import Setup
 from collectord.store import audit, devices, exceptions, quarantine
 from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
+from collectord.store.history import History
 from collectord.store.outbox import Outbox
-from collectord.store.retention import Retention
+from collectord.store.retention import Keep, Retention
 
 log = structlog.get_logger()
 
@@ -66,59 +69,47 @@ class Tick:
     The pass and what it needs.
 
     Args:
-        engine: Where the changes come from.
+        setup: Rules, counters and how long what is kept.
+        engine: Where the changes come from; of this setup.
         clock: The time of the pass.
         database: The writing side.
-        counters: Its counter tables.
-        alerts: Its alert tables.
-        outbox: Its outbox.
+        run: A name that no other run on this database had: batches are numbered within a run.
         states: The rules' state machine.
-        definitions: The counters' definitions.
-        listeners: Their names, in the order of the engine's plan.
         receivers: Names of the outputs that an alert goes to.
-        retention: What becomes of old counters.
-        keep_alerts_s: How long cleared alerts are kept.
-        longest_window_s: How far the rules look back on each counter, by its name.
-        baselines: The rules that hold a day against the days before; None: there are none.
+        health: What the daemon notices about itself; None: nothing is asked.
     """
 
     def __init__(
         self,
+        setup: Setup,
         *,
         engine: Engine,
         clock: Clock,
         database: Database,
-        counters: Counters,
-        alerts: Alerts,
-        outbox: Outbox,
+        run: str,
         states: AlertStates,
-        definitions: Sequence[CounterDefinition],
-        listeners: Sequence[str],
         receivers: Callable[[Alert], Sequence[str]],
-        retention: Retention,
-        keep_alerts_s: int,
-        longest_window_s: Mapping[str, int],
-        evidence: Evidence,
-        baselines: Baselines | None = None,
         health: Health | None = None,
     ) -> None:
+        store = setup.config.store
         self.counters = TickCounters()
         self._engine = engine
         self._clock = clock
         self._database = database
-        self._tables = counters
-        self._alerts = alerts
-        self._outbox = outbox
+        self.tables = Counters(database, run)
+        self.alerts = Alerts(database)
+        self.outbox = Outbox(database)
         self._states = states
-        self._definitions = definitions
-        self._tables_to_age = [definition for definition in definitions if definition.has_table]
-        self._listeners = listeners
+        self._definitions = setup.definitions
+        self._tables_to_age = [definition for definition in setup.definitions if definition.has_table]
+        self._listeners = [listener.name for listener in setup.config.listener]
         self._receivers = receivers
-        self._retention = retention
-        self._keep_alerts_s = keep_alerts_s
-        self._longest_window_s = longest_window_s
-        self._evidence = evidence
-        self._baselines = baselines
+        self._longest_window_s = longest_windows_s(setup.rules)
+        keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
+        self._retention = Retention(database, self.tables, keep, self._longest_window_s)
+        self._keep_alerts_s = store.keep_alerts_s
+        self._evidence = Evidence(setup.rules)
+        self._baselines = Baselines(History(database), setup.rules, setup.definitions, setup.watchlist)
         self._health = health
         self.outcomes: dict[str, dict[str, int]] = {}
         """Messages since the start, by listener and outcome."""
@@ -130,24 +121,23 @@ class Tick:
     def restore(self) -> None:
         """Go on where the last run ended: open slots into the engine, active alerts into the state machine."""
         now_ns = self._clock.now_ns()
-        for name, aside in self._tables.ensure(self._definitions):
+        for name, aside in self.tables.ensure(self._definitions):
             log.warning("counter has a new definition; its old table is kept", path=aside, rule=name)
         for definition in self._definitions:
             from_s = now_ns // NS_PER_S - self._longest_window_s[definition.name] - definition.slot_s
-            self._engine.restore(definition.name, self._tables.open_rows(definition, from_s))
+            self._engine.restore(definition.name, self.tables.open_rows(definition, from_s))
             states = key_states.open_states(self._database, definition.name, from_s)
             self._engine.restore_states(states)
             self._evidence.note(states)
-        last_tick_ns = self._tables.last_tick_ns()
-        if self._baselines is not None:
-            self._baselines.resume(last_tick_ns)
+        last_tick_ns = self.tables.last_tick_ns()
+        self._baselines.resume(last_tick_ns)
         if self._health is not None:
             self._health.restore(devices.watched(self._database))
-        episodes, forgotten = self._alerts.episodes()
-        for rule, raised_ns in self._alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
+        episodes, forgotten = self.alerts.episodes()
+        for rule, raised_ns in self.alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
             self._states.holds.sent(rule, raised_ns)
         self._states.restore(
-            self._alerts.active(),
+            self.alerts.active(),
             judged_ns=last_tick_ns,
             episodes=episodes,
             forgotten_episode=forgotten,
@@ -179,10 +169,10 @@ class Tick:
         self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
         queued = self._store_alerts()
         try:
-            self._tables.write(changes, self._definitions, self._listeners)
+            self.tables.write(changes, self._definitions, self._listeners)
             # These read what has just been written; nothing of the batch depends on them.
             queued = self._judge_days(now_ns) or queued
-            self._alerts.seen(self._states.seen())
+            self.alerts.seen(self._states.seen())
             if self._health is not None:
                 devices.keep_pauses(self._database, self._health.pauses())
             self._engine.ack(changes.seq)
@@ -208,8 +198,6 @@ class Tick:
         return self._health.windows(changes.now_ns)
 
     def _judge_days(self, now_ns: int) -> bool:
-        if self._baselines is None:
-            return False
         self._queue(self._states.judge(self._baselines.windows(now_ns), now_ns))
         return self._store_alerts()
 
@@ -225,7 +213,7 @@ class Tick:
         if not self._unstored:
             return False
         try:
-            self._alerts.record([alert for alert, _ in self._unstored], [names for _, names in self._unstored])
+            self.alerts.record([alert for alert, _ in self._unstored], [names for _, names in self._unstored])
         except StoreError as error:
             self._store_failed(error)
             return False
@@ -259,8 +247,8 @@ class Tick:
         devices.trim(self._database)
         quarantine.trim(self._database)
         forget_ns = now_ns - self._keep_alerts_s * NS_PER_S
-        self._outbox.expire(forget_ns)
-        self._alerts.expire(forget_ns)
+        self.outbox.expire(forget_ns)
+        self.alerts.expire(forget_ns)
         exceptions.expire(self._database, forget_ns)
         audit.expire(self._database, forget_ns)
         self._database.checkpoint()

@@ -20,6 +20,7 @@ from collectord.cli.maintenance import maintenance
 from collectord.cli.parse import parse
 from collectord.cli.profile import profile
 from collectord.cli.quarantine import quarantine
+from collectord.cli.replay import replay
 from collectord.cli.run import run
 from collectord.cli.snmp import snmp
 from collectord.cli.status import status
@@ -56,12 +57,13 @@ def cli() -> None:
     Is all well?          collectord status
     What was found?       collectord alerts
     Can it read my logs?  collectord parse < log.txt
+    And what if ...?      collectord replay log.txt
     """
 
 
 for _command in (
-    run, demo, check, parse, explain, status, alerts, learn, tune, exempt, maintenance, audit, devices, quarantine,
-    profile, snmp,
+    run, demo, check, parse, explain, replay, status, alerts, learn, tune, exempt, maintenance, audit, devices,
+    quarantine, profile, snmp,
 ):  # fmt: skip
     cli.add_command(_command)
 for _command in (ack, shelve, unshelve):

@@ -26,10 +26,7 @@ from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import Rule
 from collectord.detect.watchlist import COLUMNS, Watchlist
 from collectord.model import NS_PER_S, RULE_FIELDS, SUM_FIELDS, Alert, KeyValue
-from collectord.store.alerts import Alerts
-from collectord.store.counters import Counters
 from collectord.store.db import Database
-from collectord.store.outbox import Outbox
 from collectord.tick import Tick
 
 START_S = 20_834 * 86_400
@@ -150,27 +147,26 @@ class Story:
         self._begin(rules, shipped().watchlist if ports is None else ports)
 
     def _begin(self, rules: Sequence[Rule], ports: Watchlist) -> None:
-        definitions = tuple(rule_values.counter_definitions(rules))
-        engine_plan = replace(shipped().plan, profiles=[PROFILE], counters=rule_values.plan(rules, ports))
-        self.engine = plan.Engine(engine_plan, definitions)
+        setup = replace(
+            shipped(),
+            rules=tuple(rules),
+            watchlist=ports,
+            definitions=tuple(rule_values.counter_definitions(rules)),
+            plan=replace(shipped().plan, profiles=[PROFILE], counters=rule_values.plan(rules, ports)),
+        )
+        self.engine = setup.engine()
         self._database = Database(self._path)
         self._runs += 1
         self._rules, self._ports = rules, ports
         self.states = AlertStates(rules, ports)
         self.tick = Tick(
+            setup,
             engine=self.engine,
             clock=self.clock,
             database=self._database,
-            counters=Counters(self._database, f"run {self._runs}"),
-            alerts=Alerts(self._database),
-            outbox=Outbox(self._database),
+            run=f"run {self._runs}",
             states=self.states,
-            definitions=definitions,
-            listeners=["udp", "tcp"],
             receivers=self._receivers,
-            keep_slots_s=2 * 86_400,
-            keep_alerts_s=400 * 86_400,
-            longest_window_s=rule_values.longest_windows_s(rules),
         )
         self.tick.restore()
 

@@ -12,16 +12,10 @@ from collectord import plan
 from collectord.baselines import Baselines
 from collectord.clock import ManualClock
 from collectord.detect.alerts import AlertStates
-from collectord.detect.rules import longest_windows_s
 from collectord.errors import StoreError
-from collectord.evidence import Evidence
 from collectord.model import NS_PER_S, Alert, CounterDefinition, KeyValue, Mode, Window
 from collectord.store.alerts import Alerts
-from collectord.store.counters import Counters
 from collectord.store.db import Database
-from collectord.store.history import History
-from collectord.store.outbox import Outbox
-from collectord.store.retention import Keep, Retention
 from collectord.tick import Tick
 
 DAY_S = 86_400
@@ -51,26 +45,14 @@ class Daemon:
         self.database.checkpoint = lambda: None  # type: ignore[method-assign]
         self.engine = setup.engine()
         self.alerts = Alerts(self.database)
-        tables = Counters(self.database, run)
-        longest_window_s = longest_windows_s(setup.rules)
         self.tick = Tick(
+            setup,
             engine=self.engine,
             clock=clock,
             database=self.database,
-            counters=tables,
-            alerts=self.alerts,
-            outbox=Outbox(self.database),
+            run=run,
             states=AlertStates(setup.rules, setup.watchlist),
-            definitions=setup.definitions,
-            listeners=["udp", "tcp"],
             receivers=lambda alert: [],
-            retention=Retention(
-                self.database, tables, Keep(2 * DAY_S, 30 * DAY_S, 400 * DAY_S, 2**32), longest_window_s
-            ),
-            keep_alerts_s=400 * DAY_S,
-            longest_window_s=longest_window_s,
-            evidence=Evidence(setup.rules),
-            baselines=Baselines(History(self.database), setup.rules, setup.definitions, setup.watchlist),
         )
         self.tick.restore()
 

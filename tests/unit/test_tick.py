@@ -13,19 +13,13 @@ import structlog
 
 from collectord import plan, tick
 from collectord.clock import ManualClock
-from collectord.detect import rules
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.engine import Engine
 from collectord.errors import StoreError
-from collectord.evidence import Evidence
 from collectord.model import NS_PER_S, OTHER_SITE, Alert, AlertState
 from collectord.store import ledger, retention
-from collectord.store.alerts import Alerts
-from collectord.store.counters import Counters
 from collectord.store.db import Database
-from collectord.store.outbox import Outbox
-from collectord.store.retention import Keep, Retention
 from collectord.tick import Tick
 
 START_S = 1_800_000_000
@@ -50,32 +44,18 @@ class Daemon:
         self.database = Database(path, busy_timeout_ms=10)
         self.engine: Engine = setup.engine()
         self.states = AlertStates(setup.rules, setup.watchlist, holds=Holds(storm_cap=STORM_CAP))
-        self.tables = Counters(self.database, run)
-        self.alerts = Alerts(self.database)
-        self.outbox = Outbox(self.database)
         (self.definition,) = setup.definitions
         self.receivers: list[str] = ["noc"]
         self.tick = Tick(
+            setup,
             engine=self.engine,
             clock=clock,
             database=self.database,
-            counters=self.tables,
-            alerts=self.alerts,
-            outbox=self.outbox,
+            run=run,
             states=self.states,
-            definitions=setup.definitions,
-            listeners=["udp", "tcp"],
             receivers=lambda alert: self.receivers,
-            retention=Retention(
-                self.database,
-                self.tables,
-                Keep(2 * DAY_S, 30 * DAY_S, 400 * DAY_S, 2**32),
-                rules.longest_windows_s(setup.rules),
-            ),
-            keep_alerts_s=400 * DAY_S,
-            longest_window_s=rules.longest_windows_s(setup.rules),
-            evidence=Evidence(setup.rules),
         )
+        self.tables, self.alerts, self.outbox = self.tick.tables, self.tick.alerts, self.tick.outbox
         self.tick.restore()
 
     def deny(self, count: int, source: str = "203.0.113.1") -> None:
