@@ -13,7 +13,7 @@ message is a JSON object whose keys are ASIM field names, so a step says what it
 import functools
 import json
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from collectord.detect import watchlist as watchlist_file
 from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import Rule
 from collectord.detect.watchlist import COLUMNS, Watchlist
+from collectord.engine import Engine
 from collectord.model import NS_PER_S, RULE_FIELDS, SUM_FIELDS, Alert, KeyValue
 from collectord.store.db import Database
 from collectord.tick import Tick
@@ -39,6 +40,7 @@ WORDS = {
 }
 """Fields with a closed list of values: only a map can set them, from a value of another name."""
 
+# ``counts = "never"`` in a message: its record tells of a session that another one tells of as well.
 PROFILE: dict[str, Any] = {
     "name": "playbook",
     "title": "ASIM as JSON",
@@ -53,7 +55,8 @@ PROFILE: dict[str, Any] = {
         if name not in WORDS and name not in ("EventType", "EventSubType", "EventSeverity", "EventResultDetails")
     },
     "map": [
-        {"from": f"{name}Word", "to": {value: {name: value} for value in values}} for name, values in WORDS.items()
+        *({"from": f"{name}Word", "to": {value: {name: value} for value in values}} for name, values in WORDS.items()),
+        {"from": "counts", "to": {"never": {"counts": "never"}}},
     ],
 }  # fmt: skip
 
@@ -117,6 +120,30 @@ def watchlist(*lines: str) -> Watchlist:
     return watchlist_file.parse("\n".join((",".join(COLUMNS), *lines)) + "\n", "watchlist.csv")
 
 
+def setup_with(rules: Sequence[Rule], ports: Watchlist) -> plan.Setup:
+    """The shipped setup with these rules, for an engine that reads the messages of stories."""
+    return replace(
+        shipped(),
+        rules=tuple(rules),
+        watchlist=ports,
+        definitions=tuple(rule_values.counter_definitions(rules)),
+        plan=replace(shipped().plan, profiles=[PROFILE], counters=rule_values.plan(rules, ports)),
+    )
+
+
+def engine(rules: Sequence[Rule], ports: Watchlist) -> Engine:
+    """An engine that counts what these rules need, and reads the messages of stories."""
+    return setup_with(rules, ports).engine()
+
+
+def send(engine: Engine, messages: Sequence[bytes], now_ns: int) -> None:
+    """Datagrams come in."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
+        woken = [(message, "192.0.2.254") for message in messages]
+        taken, _ = engine.receive(0, empty.fileno(), now_ns, len(woken) + 1, woken)
+    assert taken == len(messages)
+
+
 class Story:
     """
     A run of the daemon's parts that stand between messages and alerts.
@@ -147,13 +174,7 @@ class Story:
         self._begin(rules, shipped().watchlist if ports is None else ports)
 
     def _begin(self, rules: Sequence[Rule], ports: Watchlist) -> None:
-        setup = replace(
-            shipped(),
-            rules=tuple(rules),
-            watchlist=ports,
-            definitions=tuple(rule_values.counter_definitions(rules)),
-            plan=replace(shipped().plan, profiles=[PROFILE], counters=rule_values.plan(rules, ports)),
-        )
+        setup = setup_with(rules, ports)
         self.engine = setup.engine()
         self._database = Database(self._path)
         self._runs += 1
@@ -204,17 +225,14 @@ class Story:
 
     def send(self, count: int = 1, *, device_time: str = "", **session: KeyValue) -> "Story":
         """So many equal messages come in, each of one session; ``device_time`` is what the device's clock says."""
-        return self._send([_message(session, device_time)] * count)
+        return self._send([message(session, device_time)] * count)
 
     def send_each(self, name: str, values: Iterable[KeyValue], **session: KeyValue) -> "Story":
         """A message for each value of a field."""
-        return self._send([_message({**session, name: value}, "") for value in values])
+        return self._send([message({**session, name: value}) for value in values])
 
     def _send(self, messages: Sequence[bytes]) -> "Story":
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-            woken = [(message, "192.0.2.254") for message in messages]
-            taken, _ = self.engine.receive(0, empty.fileno(), self.clock.now_ns(), len(woken) + 1, woken)
-        assert taken == len(messages)
+        send(self.engine, messages, self.clock.now_ns())
         return self
 
     def expect(self, *expected: Told | tuple[Told, ...]) -> "Story":
@@ -255,6 +273,7 @@ def _ns(seconds: float) -> int:
     return START_S * NS_PER_S + round(seconds * NS_PER_S)
 
 
-def _message(session: dict[str, KeyValue], device_time: str) -> bytes:
+def message(session: Mapping[str, KeyValue], device_time: str = "") -> bytes:
+    """The bytes of a message that tells of one session."""
     header = f"<134>1 {device_time} fw - - - - " if device_time else "<134>"
     return (header + json.dumps({f"{n}Word" if n in WORDS else n: value for n, value in session.items()})).encode()
