@@ -7,7 +7,7 @@ each of its samples gives exactly what it says.
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,7 +25,7 @@ from collectord.detect.rules import Rule
 from collectord.detect.watchlist import Watchlist
 from collectord.engine import Engine, Plan, PlanError
 from collectord.errors import ConfigError, Problem
-from collectord.model import CounterDefinition
+from collectord.model import CounterDefinition, Mode
 from collectord.toml import Document, KeyPath
 
 SAME_FOR_ALL = ("EventSchema", "EventSchemaVersion", "EventVendor", "EventProduct")
@@ -349,3 +349,41 @@ def check_profiles(setup: Setup, files: Sequence[Path]) -> list[Problem]:
     profiles = tuple(sorted((*own, *others), key=lambda document: Path(document.file).stem))
     plan = replace(setup.plan, profiles=[document.values for document in profiles], counters=(), devices=())
     return problems + _wrong_in_plan(plan, (), profiles)
+
+
+def check_rules(setup: Setup, files: Sequence[Path]) -> list[Problem]:
+    """
+    What is wrong in rule files that may not be in use yet, read beside all others of ``setup``.
+
+    Args:
+        setup: The others; one of the same name is replaced.
+        files: TOML files. Rules that are off are looked at as if they were not.
+    """
+    config = setup.config
+    try:
+        loaded = rule_files.load([*data.rules(), *_files(config.rules_dir), *files])
+    except ConfigError as error:
+        return error.problems
+    names = {path.stem for path in files}
+    rules = [
+        rule_values.resolved(replace(rule, mode=Mode.REPORT) if rule.name in names else rule, config.internal_networks)
+        for rule in loaded
+    ]
+    try:
+        Engine(_plan(config, (), rules, setup.watchlist), rule_values.counter_definitions(rules))
+    except PlanError as error:
+        counters = [definition.name for definition in rule_values.counter_definitions(rules)]
+        documents = {str(document.values.get("counter")): document for document in map(toml.load, files)}
+        return [_in_rule(path, reason, counters, documents) for path, reason in error.problems]
+    return []
+
+
+def _in_rule(path: str, reason: str, counters: Sequence[str], documents: Mapping[str, Document]) -> Problem:
+    """A problem of the plan at the place in the rule's file that it came from."""
+    match toml.parse_key(path):
+        case ("counters", int(number), *rest) if counters[number] in documents:
+            # Exempts that the key of an alert decides are not in the plan, so their numbers differ.
+            place = ("exempt",) if rest[:1] == ["exempt"] else tuple(rest)
+            return documents[counters[number]].problem(place, reason)
+        case _:
+            return Problem("configuration", None, path, reason)

@@ -21,6 +21,7 @@ from collectord.cli.parse import parse
 from collectord.cli.profile import profile
 from collectord.cli.quarantine import quarantine
 from collectord.cli.replay import replay
+from collectord.cli.rules import rules
 from collectord.cli.run import run
 from collectord.cli.snmp import snmp
 from collectord.cli.status import status
@@ -63,7 +64,7 @@ def cli() -> None:
 
 for _command in (
     run, demo, check, parse, explain, replay, status, alerts, learn, tune, exempt, maintenance, audit, devices,
-    quarantine, profile, snmp,
+    quarantine, profile, rules, snmp,
 ):  # fmt: skip
     cli.add_command(_command)
 for _command in (ack, shelve, unshelve):

@@ -85,7 +85,7 @@ def test_workload_over_udp(tmp_path: Path, workload: tuple[list[bytes], dict[str
         (shown,) = daemon.objects("status")
         assert shown["running"]
         assert daemon.listener("udp", shown) == listener
-        assert [counter["evicted"] for counter in shown["counters"]] == [0, 0]
+        assert {counter["evicted"] for counter in shown["counters"]} == {0}
         daemon.stop()
         # What was counted is the same after the last tick.
         check(daemon, lines, expected)
