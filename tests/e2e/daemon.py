@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ def collectord(*arguments: str, input: bytes = b"", **environment: str) -> subpr
 
 
 def denied(source: str, number: int = 0) -> bytes:
-    """An ASA's message that a connection of ``source`` was denied; ``number`` tells them apart."""
+    """An ASA's message that a connection of ``source`` was denied just now; ``number`` tells them apart."""
     ports = f"{1024 + number % 60_000} dst inside:10.0.0.5/8443"
     text = f'%ASA-4-106023: Deny tcp src outside:{source}/{ports} by access-group "outside_in" [0x0, 0x0]'
-    return f"<164>Nov 22 2026 08:15:13 asa-edge-01 : {text}".encode()
+    return f"<164>{datetime.now(UTC):%b %d %Y %H:%M:%S} asa-edge-01 : {text}".encode()
 
 
 def counted(messages: Sequence[bytes]) -> bytes:

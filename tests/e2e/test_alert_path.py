@@ -137,7 +137,9 @@ def test_one_above_the_threshold_raises_once(tmp_path: Path, noc: Noc) -> None:
         }
         assert newer["key"] == {"SrcIpAddr": later}
         assert older["window_s"] == 300
-        assert shown.pop("history") == [older]
+        (state,) = shown.pop("history")
+        assert state == {name: older[name] for name in state}
+        assert {each["output"] for each in shown.pop("deliveries")} == {"traps", "syslog-tcp", "syslog-udp"}
         assert shown == older
         assert all(piece in text for piece in (older["id"], source, "5,001", "limit 5,000", "Impact", "T1499"))
 

@@ -114,7 +114,7 @@ def test_exempt(daemon: Daemon) -> None:
     daemon.wait_ticks(1)
     wait_event(daemon, "cleared")
     wait_event(daemon, "raised", B)
-    (listed,) = daemon.objects("exempt", "list")
+    (listed,) = daemon.objects("exempt", "list", "--rule", "many")
     assert listed == added
     daemon.command("exempt", "remove", str(added["number"]))
     wait_event(daemon, "raised")
