@@ -220,6 +220,7 @@ class App:
                     port=listener.port,
                     connections=config.bounds.tcp_connections,
                     idle_s=config.bounds.tcp_idle_s,
+                    allow=listener.allow,
                     engine=engine,
                     now_ns=self._clock.now_ns,
                 )

@@ -128,6 +128,7 @@ def _socket_path(path: Path) -> Path:
 
 Site = Annotated[Text, AfterValidator(_site)]
 Host = Annotated[Text, AfterValidator(_host)]
+Networks = Annotated[tuple[Network, ...], Field(strict=False)]
 
 
 class Device(Strict):
@@ -157,6 +158,8 @@ class UdpListener(Strict):
     host: Address = "127.0.0.1"
     port: Port = 5514
     site: Site = ""
+    allow: Networks = ()
+    """Whom it takes messages from; empty: everybody."""
     receive_buffer_bytes: Annotated[int, size("64KiB", "1GiB")] = Field(default=16 * MIB, alias="receive_buffer")
     """What we ask the kernel for; it may give less (``net.core.rmem_max``)."""
 
@@ -169,6 +172,7 @@ class TcpListener(Strict):
     host: Address = "127.0.0.1"
     port: Port = 5514
     site: Site = ""
+    allow: Networks = ()
 
 
 Listener = UdpListener | TcpListener
@@ -298,7 +302,7 @@ class Config(Strict):
     control_socket: Annotated[FilePath, AfterValidator(_socket_path)] = Field(
         default_factory=_default_control_socket, validate_default=True
     )
-    internal_networks: Annotated[tuple[Network, ...], Field(strict=False)] = (
+    internal_networks: Networks = (
         "10.0.0.0/8",
         "172.16.0.0/12",
         "192.168.0.0/16",
@@ -311,7 +315,7 @@ class Config(Strict):
     """Names and roles of addresses."""
     profiles_dir: Annotated[FilePath, AfterValidator(_existing_folder)] | None = None
     rules_dir: Annotated[FilePath, AfterValidator(_existing_folder)] | None = None
-    relays: Annotated[tuple[Network, ...], Field(strict=False)] = ()
+    relays: Networks = ()
     """Log servers that send for others: the header of their messages names the device."""
     device: Annotated[tuple[Device, ...], Field(strict=False)] = ()
     learn_until: Annotated[datetime, BeforeValidator(_moment)] | None = None

@@ -43,8 +43,8 @@ class Plan:
     counters: Sequence[dict[str, Any]]
     """As ``detect.rules.plan`` makes them."""
     internal_networks: Sequence[str]
-    listeners: Sequence[tuple[str, str]]
-    """(name, site); the engine numbers them in this order."""
+    listeners: Sequence[tuple[str, str, Sequence[str]]]
+    """(name, site, networks whose datagrams are read: none for all); the engine numbers them in this order."""
     message_bytes: int
     unfinished_bytes: int
     rows_per_batch: int
@@ -63,7 +63,9 @@ class Plan:
                 "internal_networks": list(self.internal_networks),
                 "relays": list(self.relays),
                 "devices": list(self.devices),
-                "listeners": [{"name": name, "site": site} for name, site in self.listeners],
+                "listeners": [
+                    {"name": name, "site": site, "allow": list(allow)} for name, site, allow in self.listeners
+                ],
                 "bounds": {
                     "message_bytes": self.message_bytes,
                     "unfinished_bytes": self.unfinished_bytes,

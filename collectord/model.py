@@ -21,6 +21,7 @@ OUTCOMES = (
     "unfinished",
     "no_memory",
     "panic",
+    "not_allowed",
 )
 
 # The ASIM fields that a rule may filter and group by: those that name something. Sums, sizes, durations, times and free

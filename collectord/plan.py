@@ -255,7 +255,7 @@ def _plan(config: Config, profiles: Sequence[Document], rules: Sequence[Rule], w
         internal_networks=config.internal_networks,
         relays=config.relays,
         devices=[device.model_dump(exclude_none=True) for device in config.device],
-        listeners=[(listener.name, listener.site) for listener in config.listener],
+        listeners=[(listener.name, listener.site, listener.allow) for listener in config.listener],
         message_bytes=config.bounds.message_bytes,
         unfinished_bytes=config.bounds.unfinished_bytes,
         rows_per_batch=config.bounds.rows_per_tick,

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Protocol, cast
 
 import structlog
@@ -49,6 +50,7 @@ class TcpListener:
         port: Port; 0 takes a free one (``address`` tells which).
         connections: Most at once; one more is closed at once, and counted.
         idle_s: A connection that sends nothing for this long is closed.
+        allow: Networks whose connections are taken; none: everybody's.
         engine: Reads what comes.
         now_ns: Wall clock.
     """
@@ -62,12 +64,13 @@ class TcpListener:
         port: int,
         connections: int,
         idle_s: float,
+        allow: Sequence[str],
         engine: Reader,
         now_ns: Callable[[], int],
     ) -> None:
         self.name = name
         self.refused = 0
-        """Connections closed at once because there were too many."""
+        """Connections closed at once because there were too many, or their peer is not allowed."""
         self.received = 0
         """Messages that the engine took, broken frames included."""
         self._number = number
@@ -75,6 +78,7 @@ class TcpListener:
         self._port = port
         self._most = connections
         self._idle_s = idle_s
+        self._allow = [ip_network(network) for network in allow]
         self._engine = engine
         self._now_ns = now_ns
         self._socket: socket.socket | None = None
@@ -129,7 +133,11 @@ class TcpListener:
             self._socket.close()
 
     def admit(self, connection: "_Connection") -> int | None:
-        """A new connection's number in the engine; None: there are too many."""
+        """A new connection's number in the engine; None: there are too many, or its peer is not allowed."""
+        if not self._is_allowed(connection.peer):
+            self.refused += 1
+            log.warning("connection refused: its peer is not allowed", listener=self.name, peer=connection.peer)
+            return None
         if len(self._open) >= self._most:
             self.refused += 1
             log.warning(
@@ -138,6 +146,17 @@ class TcpListener:
             return None
         self._open.add(connection)
         return self._engine.connect(self._number, connection.peer)
+
+    def _is_allowed(self, peer: str) -> bool:
+        if not self._allow:
+            return True
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        # A socket of both kinds tells IPv4 peers as IPv6 (RFC 4291 section 2.5.5.2).
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._allow)
 
     def read(self, stream: int, n: int) -> None:
         """The first ``n`` bytes of the buffer came on a connection."""

@@ -183,3 +183,42 @@ def test_flood_is_accounted_for(tmp_path: Path) -> None:
         daemon.wait_stored("udp", received + 50)
         daemon.stop()
         assert sum(daemon.sums("failures_by_source", "SrcIpAddr").values()) == received + 50
+
+
+@pytest.mark.e2e
+def test_only_allowed_peers_are_read(tmp_path: Path) -> None:
+    """Good, odd, broken, oversized and disallowed input together: each message has one outcome, none is lost."""
+    random_ = random.Random(SEED)
+    only = LISTENERS.replace("port = 0", 'port = 0\nallow = ["127.0.0.1/32", "192.0.2.0/24"]')
+    with running(tmp_path, only) as daemon:
+        port = daemon.listener("udp")["port"]
+        good = [denied("192.0.2.201", number) for number in range(GOOD)]
+        datagrams = [*good, *garbage(random_)]
+        random_.shuffle(datagrams)
+        for start in range(0, len(datagrams), 100):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                stranger.bind(("127.0.0.2", 0))
+                stranger.connect(("127.0.0.1", port))
+                for message in good[:10]:
+                    stranger.send(message)
+            daemon.wait_received("udp", start + (start // 100 + 1) * 10)
+            daemon.send_udp(datagrams[start : start + 100])
+        strange = (len(datagrams) + 99) // 100 * 10
+        daemon.wait_stored("udp", len(datagrams) + strange)
+        outcomes = conserved(daemon, "udp")
+        assert outcomes["not_allowed"] == strange
+        assert outcomes["session"] >= GOOD
+
+        with socket.create_connection(
+            ("127.0.0.1", daemon.listener("tcp")["port"]), PATIENCE_S, ("127.0.0.2", 0)
+        ) as tcp:
+            assert tcp.recv(1) == b""
+        send_stream(daemon, [counted([*good, b"x" * 70_000]), b"70000000 <13>far over"], reset=False)
+        gone(daemon)
+        told = conserved(daemon, "tcp")
+        assert (told["session"], daemon.listener("tcp")["refused"]) == (GOOD, 1)
+        assert told["too_long"] >= 1
+        daemon.stop()
+        assert daemon.sums("failures_by_source", "SrcIpAddr")["192.0.2.201",] == 2 * GOOD
+        ledger = dict(daemon.rows("SELECT listener, sum(messages) FROM ledger GROUP BY 1"))
+        assert ledger == {"udp": sum(outcomes.values()), "tcp": sum(told.values())}

@@ -55,7 +55,7 @@ def engine_for(reader: str, names: tuple[str, ...], detect: dict[str, Any], **he
         profiles=[profile],
         counters=[],
         internal_networks=["10.0.0.0/8"],
-        listeners=[("udp", "")],
+        listeners=[("udp", "", ())],
         message_bytes=65_536,
         unfinished_bytes=65_536,
         rows_per_batch=1_000,

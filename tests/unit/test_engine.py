@@ -367,7 +367,7 @@ class TestChanges:
         assert seen.total() == 25 == len(seen)
 
     def test_a_site_keeps_sources_apart(self, setup: plan.Setup) -> None:
-        listeners = [("udp", "north"), ("tcp", "south")]
+        listeners = [("udp", "north", ()), ("tcp", "south", ())]
         engine = Engine(replace(setup.plan, listeners=listeners), setup.definitions)
         send(engine, [denied()], listener=0)
         send(engine, [denied()], listener=1)

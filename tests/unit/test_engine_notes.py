@@ -256,7 +256,7 @@ class TestTable:
 
     def test_site(self, make: Make) -> None:
         table = [{"name": PEER, "site": "branch"}]
-        engine = make(devices=table, listeners=[("udp", "north"), ("tcp", "south")])
+        engine = make(devices=table, listeners=[("udp", "north", ()), ("tcp", "south", ())])
         send(engine, acme())
         send(engine, acme(), peer="192.0.2.2")
         changes = taken(engine)

@@ -89,11 +89,11 @@ class TestSetup:
         assert [document.values["name"] for document in setup.profiles] == [path.stem for path in data.profiles()]
         assert [rule.name for rule in setup.rules] == [path.stem for path in data.rules()]
         assert {"failures_by_source", "port_volume"} <= {definition.name for definition in setup.definitions}
-        assert setup.plan.listeners == [("udp", ""), ("tcp", "")]
+        assert setup.plan.listeners == [("udp", "", ()), ("tcp", "", ())]
 
     def test_bounds_and_networks_reach_the_engine(self) -> None:
         bounds = Bounds(keys_per_counter=17, rows_per_tick=1234, event_count=5)
-        listeners = (UdpConfig(type="udp", name="branch", site="north"),)
+        listeners = (UdpConfig(type="udp", name="branch", site="north", allow=("192.0.2.0/25",)),)
         setup = plan.check(Config(bounds=bounds, listener=listeners, internal_networks=("192.0.2.0/24",)))
         raw = json.loads(setup.plan.as_json())
 
@@ -104,7 +104,7 @@ class TestSetup:
             "event_count": 5,
         }
         assert raw["internal_networks"] == ["192.0.2.0/24"]
-        assert raw["listeners"] == [{"name": "branch", "site": "north"}]
+        assert raw["listeners"] == [{"name": "branch", "site": "north", "allow": ["192.0.2.0/25"]}]
         assert {counter["capacity"] for counter in raw["counters"]} == {17}
         assert {definition.capacity for definition in setup.definitions} == {17}
         assert not any("sample" in profile for profile in raw["profiles"])

@@ -220,7 +220,7 @@ def test_site_and_sender(setup: plan.Setup) -> None:
     """A file counts as a relay; somebody else only if the configuration says so."""
     assert f"{FILE_PEER}/32" in setup.plan.relays
     other = setup_for(setup.config.model_copy(update={"relays": ()}), [], site="berlin", peer="192.0.2.1")
-    assert (list(other.plan.relays), list(other.plan.listeners)) == ([], [("replay", "berlin")])
+    assert (list(other.plan.relays), list(other.plan.listeners)) == ([], [("replay", "berlin", ())])
 
 
 def test_a_wrong_configuration_is_told(setup: plan.Setup, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ outcomes! {
     NoMemory = "no_memory",
     /// Reading it panicked: a bug of ours, survived.
     Panic = "panic",
+    /// Its peer is none of those that the listener takes messages from; not read at all.
+    NotAllowed = "not_allowed",
 }
 
 impl Outcome {
@@ -271,11 +273,15 @@ impl Engine {
         now_ns: u64,
     ) {
         let Self { lean, surroundings, listeners, found, .. } = self;
-        let Some(Listener { site }) = listeners.get(listener) else { return };
+        let Some(Listener { site, allow }) = listeners.get(listener) else { return };
         let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut page = Page::default();
         for (peer, datagram) in datagrams {
-            desk.message(Origin { listener, peer }, datagram, &mut page);
+            if allow.is_empty() || peer.is_some_and(|peer| allow.contains(peer)) {
+                desk.message(Origin { listener, peer }, datagram, &mut page);
+            } else {
+                desk.note(listener, Outcome::NotAllowed, datagram.len() as u64);
+            }
         }
     }
 
@@ -302,7 +308,7 @@ impl Engine {
     pub fn feed(&mut self, stream: u64, bytes: &[u8], now_ns: u64) -> u64 {
         let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
         let Some(Stream { origin, framer }) = streams.get_mut(&stream) else { return 0 };
-        let Some(Listener { site }) = listeners.get(origin.listener) else { return 0 };
+        let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
         let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut page = Page::default();
         framer.feed(bytes, room, |frame| desk.ended(*origin, frame, &mut page));
@@ -313,7 +319,7 @@ impl Engine {
     pub fn disconnect(&mut self, stream: u64, now_ns: u64) -> u64 {
         let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
         let Some(Stream { origin, mut framer }) = streams.remove(&stream) else { return 0 };
-        let Some(Listener { site }) = listeners.get(origin.listener) else { return 0 };
+        let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
         let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut page = Page::default();
         framer.finish(room, |frame| desk.ended(origin, frame, &mut page));

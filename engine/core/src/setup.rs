@@ -13,6 +13,8 @@ use std::collections::HashMap;
 /// Where messages come in.
 pub(crate) struct Listener {
     pub(crate) site: u16,
+    /// Datagrams of other peers are not read; empty: everybody's are. Streams are refused where they are accepted.
+    pub(crate) allow: Networks,
 }
 
 /// What the operator says of a device; it wins over what messages say.
@@ -205,8 +207,9 @@ impl Plan {
             let Some(mut listener) = Table::of(value, path, &mut problems) else { continue };
             listener.required_text("name", &mut problems);
             let site = listener.text("site", &mut problems).unwrap_or("");
+            let allow = networks(&mut listener, "allow", &mut problems);
             if let Some(site) = site_number(&mut sites, site) {
-                listeners.push(Listener { site });
+                listeners.push(Listener { site, allow });
             } else {
                 problems.add(listener.own_path(), "more than 65,536 sites");
             }

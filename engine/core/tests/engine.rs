@@ -423,6 +423,23 @@ fn items_share_no_long_values() {
     }
 }
 
+#[test]
+fn peers_that_are_not_allowed_are_counted_and_not_read() {
+    let mut plan = plan();
+    plan["listeners"][0]["allow"] = json!(["192.0.2.0/24", "2001:db8::/32"]);
+    let mut engine = Engine::new(&plan).unwrap();
+    let message = deny("203.0.113.1", "");
+    let peer = |text: &str| collectord_core::value::ip::parse(text.as_bytes());
+
+    let datagrams = [peer("192.0.2.7"), peer("2001:db8::7"), peer("198.51.100.7"), peer("2001:db9::7"), None];
+    engine.datagrams(0, datagrams.map(|peer| (peer, &message[..])), NOW);
+
+    let notes = engine.changes(NOW).notes;
+    let told: Vec<(&str, u64)> = notes.ledger.iter().map(|(_, outcome, n, _)| (outcome.name(), *n)).collect();
+    assert_eq!(vec![("session", 2), ("not_allowed", 3)], told);
+    assert_eq!(2, notes.devices.len());
+}
+
 /// The device that a message is of, and what its clock is off, in s; an engine looks at a clock once in a while.
 fn seen(plan: &Value, peer: &str, message: &str) -> (String, Option<i64>) {
     let mut engine = Engine::new(plan).unwrap();

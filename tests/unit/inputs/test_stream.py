@@ -57,6 +57,7 @@ def make(engine: FakeEngine) -> Iterator[Callable[..., TcpListener]]:
             "port": 0,
             "connections": 10,
             "idle_s": 600.0,
+            "allow": (),
             "engine": engine,
             "now_ns": lambda: 42,
         }
@@ -272,6 +273,21 @@ def test_a_restart_gets_its_port_again(make: Make) -> None:
     assert make(port=port).address[1] == port
 
 
+async def test_a_peer_that_is_not_allowed(make: Make, engine: FakeEngine) -> None:
+    """Its connection is closed at once, and counted; what it sends is not read."""
+    listener = make(allow=("127.0.0.8/29", "2001:db8::/32"))
+    async with serving(listener):
+        for source, answers in (("127.0.0.1", b""), ("127.0.0.9", None)):
+            peer = socket.create_connection(listener.address, 5, source_address=(source, 0))
+            with peer:
+                peer.setblocking(False)
+                if answers is not None:
+                    assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(peer, 1), 5) == answers
+                else:
+                    await until(lambda: listener.connections == 1)
+    assert listener.refused == 1
+
+
 def test_a_port_in_use(make: Make) -> None:
     first = make()
     with pytest.raises(ListenError, match=rf"tcp port {first.address[1]} on 127.0.0.1 is in use by .+ \(pid \d+\)"):
@@ -280,7 +296,7 @@ def test_a_port_in_use(make: Make) -> None:
 
 async def test_bind_comes_first(engine: FakeEngine) -> None:
     listener = TcpListener(
-        number=0, name="t", host="127.0.0.1", port=7, connections=1, idle_s=1, engine=engine, now_ns=lambda: 0
+        number=0, name="t", host="127.0.0.1", port=7, connections=1, idle_s=1, allow=(), engine=engine, now_ns=lambda: 0
     )
     assert listener.address == ("127.0.0.1", 7)
     listener.close()
