@@ -30,6 +30,9 @@ from collectord.detect.rules import Rule
 from collectord.detect.watchlist import Watchlist
 from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Severity, Window
 
+MAX_ACTIVE_OF_RULE = 2_500
+"""A flood that makes one rule true for thousands of keys leaves places for the others."""
+
 MAX_ACTIVE = 10_000
 """Active alerts; far more than people can look at. Further ones are counted, and raised when there is room again."""
 
@@ -61,7 +64,8 @@ class AlertStates:
         watchlist: For the rules that use it.
         holds: What keeps alerts from being sent; None: nothing.
         hosts: What is known of addresses, for summaries and exempts by role.
-        max_active: Bound of active alerts.
+        max_active: Bound of active alerts; the rules about the collector's health pass it.
+        max_active_of_rule: Bound of each rule's active alerts.
         max_remembered: Bound of cleared alerts whose episodes are counted on.
     """
 
@@ -73,6 +77,7 @@ class AlertStates:
         holds: Holds | None = None,
         hosts: Hosts | None = None,
         max_active: int = MAX_ACTIVE,
+        max_active_of_rule: int = MAX_ACTIVE_OF_RULE,
         max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._rules = {rule.name: rule for rule in rules}
@@ -82,6 +87,7 @@ class AlertStates:
         self.exempts.set_rules(self._rules.values())
         self._watchlist = watchlist
         self._max_active = max_active
+        self._max_active_of_rule = max_active_of_rule
         self._max_remembered = max_remembered
         self._active: dict[str, dict[str, _Active]] = {}
         self._active_count = 0
@@ -281,14 +287,22 @@ class AlertStates:
         )
         self._tell(active, alert, told)
 
+    def _no_room(self, rule: Rule) -> str:
+        """Why there is no place for one more alert of this rule; empty if there is."""
+        if len(self._active.get(rule.name, ())) >= self._max_active_of_rule:
+            return f"{self._max_active_of_rule:,} alerts of {rule.name} are active"
+        if self._active_count >= self._max_active and not rule.health:
+            return f"{self._max_active:,} alerts are active"
+        return ""
+
     def _raise(
         self, rule: Rule, alert_id: str, finding: Finding, window: Window, judged_ns: int, told: list[Alert]
     ) -> None:
         over = finding.over
         if over is None:
             return
-        if self._active_count >= self._max_active:
-            reason = f"{self._max_active:,} alerts are active"
+        reason = self._no_room(rule)
+        if reason:
             self.refused[reason] = self.refused.get(reason, 0) + 1
             return
         mode, held = over.mode, ""

@@ -7,6 +7,7 @@ A step is (second, sums by key, what comes out). A window that is still open is 
 import dataclasses
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -282,6 +283,25 @@ def test_bound_of_active_alerts(make_rule: MakeRule) -> None:
     states.reconcile([make_rule(mode=Mode.OFF)], Watchlist(), at(1))
     states.reconcile([make_rule()], Watchlist(), at(1))
     assert [f"{B} raised 5001"] == told(states.judge([window(2, {B: 5001})], at(2)))
+
+
+def test_a_flood_of_one_rule_leaves_room_for_others(make_rule: MakeRule) -> None:
+    """Each rule has a bound of its own, and what is said of the collector's health passes the common one."""
+    rules = [make_rule(), make_rule(name="other", counter="other"), make_rule(name="own", counter="own", health=True)]
+    states = AlertStates(rules, Watchlist(), max_active=3, max_active_of_rule=2)
+    many = {f"192.0.2.{n}": 5001 for n in range(5)}
+    flood = window(0, many)
+    others = [replace(flood, rule=name) for name in ("other", "own")]
+
+    found = states.judge([flood, *others], at(0))
+
+    raised = [alert.rule for alert in found]
+    assert {"excessive-failures": 2, "other": 1, "own": 2} == {name: raised.count(name) for name in raised}
+    assert {
+        "2 alerts of excessive-failures are active": 3,
+        "3 alerts are active": 4,
+        "2 alerts of own are active": 3,
+    } == states.refused
 
 
 def test_bound_of_remembered_episodes(make_rule: MakeRule) -> None:
