@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use collectord_core::count::{Beacon, BeaconWatch, Judgement, Spacing};
+use collectord_core::count::{Beacon, BeaconWatch, Counters, Definition, Judgement, Spacing};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -162,5 +162,99 @@ proptest! {
         for (key, state, at) in after.take(usize::MAX) {
             prop_assert_eq!(&(state, at), &want[&key]);
         }
+    }
+
+    /// New plans of the same definition at any moments change nothing.
+    #[test]
+    fn new_plans_keep_everything(sessions in sessions(), replan_at in vec(any::<prop::sample::Index>(), 0..8)) {
+        let (mut whole, mut replanned) = (beacon(), beacon());
+        let replan_at: Vec<usize> = replan_at.iter().map(|place| place.index(sessions.len())).collect();
+        for (place, (key, now_ns)) in sessions.iter().enumerate() {
+            if place % 7 == 6 {
+                whole.take(1);
+                replanned.take(1);
+            }
+            whole.advance(*now_ns);
+            replanned.advance(*now_ns);
+            if replan_at.contains(&place) {
+                let mut now = beacon();
+                now.adopt(replanned);
+                replanned = now;
+            }
+            prop_assert_eq!(whole.add(&[*key], [1, 2]), replanned.add(&[*key], [1, 2]));
+            prop_assert_eq!((whole.pending(), whole.len()), (replanned.pending(), replanned.len()));
+        }
+        let (mut want, mut got) = (Vec::new(), Vec::new());
+        whole.judgements(0, &mut want);
+        replanned.judgements(0, &mut got);
+        prop_assert_eq!(told(&got), told(&want));
+    }
+
+    /// Whatever happens, the store holds just the states of the keys that are kept, once all is handed over: a smaller
+    /// plan, a stepped clock.
+    #[test]
+    fn the_store_forgets_who_lost_its_place(
+        steps in vec((0..12_u8, 0..40_u64, 0..20_u8), 1..200),
+        capacity in 1_usize..8,
+    ) {
+        let sized = |capacity| {
+            let watch = BeaconWatch { rule: String::from("rule"), level: 60, min_events: 3 };
+            (Definition {
+                name: String::from("pairs"),
+                fingerprint: String::new(),
+                slot_s: SLOT_S,
+                capacity,
+                pinned: None,
+                distinct: false,
+                beacon: Some((Spacing { capacity, ..SPACING }, vec![watch])),
+                evidence: None,
+            }, Vec::new())
+        };
+        // One slot: what is too old the store finds out by itself.
+        let mut now_ns = START_S * S;
+        let mut counters = Counters::new(vec![sized(capacity)], 3, 1);
+        counters.advance(now_ns);
+        let mut stored = BTreeMap::new();
+        let mut tick = |counters: &mut Counters, now_ns: u64| {
+            let changes = counters.changes(now_ns);
+            for row in changes.states.iter().flat_map(|states| &states.rows) {
+                match &row.state {
+                    Some(state) => stored.insert(row.key.to_vec(), state.clone()),
+                    None => stored.remove(row.key.as_bytes()),
+                };
+            }
+            counters.ack(changes.seq);
+            (changes.carried, stored.len())
+        };
+        for (key, after_ms, what) in steps {
+            match what {
+                0 => counters.replan(vec![sized(capacity)]),
+                1 => {
+                    // As many as the capacity wait to be told of, and no more: none but these do.
+                    while tick(&mut counters, now_ns).0 > 0 {}
+                    counters.replan(vec![sized(capacity / 2 + 1)]);
+                    while tick(&mut counters, now_ns).0 > 0 {}
+                }
+                2 => {
+                    while tick(&mut counters, now_ns).0 > 0 {}
+                    now_ns = START_S * S;
+                    counters.restart(now_ns);
+                    while tick(&mut counters, now_ns).0 > 0 {}
+                }
+                3..8 => {
+                    tick(&mut counters, now_ns);
+                }
+                _ => {
+                    now_ns += after_ms * 50_000_000;
+                    counters.advance(now_ns);
+                    counters.add_session(0, &[key], [1, 2]);
+                }
+            }
+        }
+        let mut held = tick(&mut counters, now_ns);
+        while held.0 > 0 {
+            held = tick(&mut counters, now_ns);
+        }
+        prop_assert_eq!(held.1, counters.held(0));
     }
 }

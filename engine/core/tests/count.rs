@@ -52,7 +52,8 @@ fn definition(name: &str, slot_s: u64, capacity: usize) -> Definition {
 
 fn spec(slot_s: u64, capacity: usize, watches: &[(usize, u64)]) -> Spec {
     let watches = watches.iter().enumerate().map(|(number, &(window_slots, at))| Watch {
-        rule: format!("rule {number}"),
+        // Two rules may have one name and window.
+        rule: format!("rule {}", number % 2),
         window_slots,
         level: level(at),
     });

@@ -182,4 +182,40 @@ proptest! {
             prop_assert_eq!(&state, &want[&key]);
         }
     }
+
+    /// New plans at any moments change nothing, with the same fields in whatever order.
+    #[test]
+    fn new_plans_keep_everything(
+        messages in vec(message(40), 2..120),
+        replan_at in vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let mut whole = Evidence::new(FIELDS.to_vec(), 60, 3);
+        let mut replanned = Evidence::new(FIELDS.to_vec(), 60, 3);
+        let replan_at: Vec<usize> = replan_at.iter().map(|place| place.index(messages.len())).collect();
+        let mut fields = FIELDS;
+        let mut now_ns = START_NS;
+        for (number, message) in messages.iter().enumerate() {
+            if number % 7 == 6 {
+                let states = |evidence: &mut Evidence| {
+                    let states = evidence.take(1).into_iter();
+                    let states = states.map(|(key, state, at)| (key, serde_json::from_str::<Json>(&state).unwrap(), at));
+                    states.collect::<Vec<_>>()
+                };
+                prop_assert_eq!(states(&mut whole), states(&mut replanned));
+            }
+            now_ns += message.after_ns;
+            for evidence in [&mut whole, &mut replanned] {
+                evidence.advance(now_ns);
+                note(evidence, message);
+            }
+            if replan_at.contains(&number) {
+                fields.rotate_left(1);
+                let mut now = Evidence::new(fields.to_vec(), 60, 3);
+                now.adopt(replanned);
+                replanned = now;
+            }
+            prop_assert_eq!((whole.pending(), whole.len()), (replanned.pending(), replanned.len()));
+        }
+        prop_assert_eq!(states(&mut whole), states(&mut replanned));
+    }
 }

@@ -20,6 +20,7 @@
 //!   and a busy client many. Each counted gap gives a key one more turn of the hand, three at most. So neither a flood of
 //!   forged keys (which come once) nor busy ones (which leave no gaps) push out who comes back again and again.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::mem;
@@ -108,6 +109,8 @@ struct Entry {
     handed: bool,
     /// The place is in `changed`.
     changed: bool,
+    /// Its turn there, where places are about to be numbered anew.
+    turn: usize,
     /// The place is in `regular`.
     listed: bool,
 }
@@ -192,6 +195,7 @@ impl Entry {
             lives: u8::try_from(counted).unwrap_or(u8::MAX).min(MAX_LIVES),
             handed: true,
             changed: false,
+            turn: 0,
             listed: false,
         })
     }
@@ -297,7 +301,8 @@ impl Beacon {
 
     /// The wall clock was stepped: gaps across the step mean nothing, so all is forgotten.
     pub fn restart(&mut self, now_ns: u64) {
-        self.entries.clear();
+        let lost = mem::take(&mut self.entries);
+        self.forget(lost);
         self.started = true;
         self.now_ns = now_ns;
         self.go_to(self.slot_of(now_ns));
@@ -331,8 +336,18 @@ impl Beacon {
     /// Goes to a slot. Keys stay whose last session was in it or in the one before: their next gap begins there.
     fn go_to(&mut self, slot: u64) {
         self.slot = slot;
+        self.take_turns();
         self.entries.retain(|entry| entry.slot <= slot && entry.slot.saturating_add(1) >= slot);
         self.settle();
+    }
+
+    /// Notes in which order keys wait to be handed over, before their places change.
+    fn take_turns(&mut self) {
+        for (turn, place) in mem::take(&mut self.changed).into_iter().enumerate() {
+            if let Some(entry) = self.entries.get_mut(place as usize) {
+                entry.turn = turn;
+            }
+        }
     }
 
     /// Numbers the places anew, after keys were taken out.
@@ -343,10 +358,14 @@ impl Beacon {
         let hash_of = |place: &u32| entries.get(*place as usize).map_or(0, |entry| entry.hash);
         for (place, entry) in (0_u32..).zip(entries) {
             self.table.insert_unique(entry.hash, place, hash_of);
-            if entry.changed {
-                self.changed.push_back(place);
-            }
         }
+        let mut waiting: Vec<(usize, u32)> = (0_u32..)
+            .zip(entries)
+            .filter(|(_, entry)| entry.changed)
+            .map(|(place, entry)| (entry.turn, place))
+            .collect();
+        waiting.sort_unstable();
+        self.changed.extend(waiting.into_iter().map(|(_, place)| place));
         for place in 0..self.entries.len() {
             if let Some(entry) = self.entries.get_mut(place) {
                 entry.listed = false;
@@ -427,6 +446,7 @@ impl Beacon {
             lives: 0,
             handed: false,
             changed: true,
+            turn: 0,
             listed: false,
         };
         let place = if self.entries.len() < self.spacing.capacity { self.push(entry) } else { self.displace(entry) };
@@ -565,15 +585,31 @@ impl Beacon {
     /// Takes over what an equal counter of an earlier plan holds; whom a rule wants to hear of is asked anew.
     pub fn adopt(&mut self, earlier: Self) {
         (self.started, self.now_ns, self.slot) = (earlier.started, earlier.now_ns, earlier.slot);
-        (self.hasher, self.entries) = (earlier.hasher, earlier.entries);
+        (self.hasher, self.entries, self.changed) = (earlier.hasher, earlier.entries, earlier.changed);
+        self.take_turns();
         (self.gone, self.evicted) = (earlier.gone, earlier.evicted);
-        self.entries.truncate(self.spacing.capacity);
-        for before in earlier.watched {
-            if let Some(now) = self.watched.iter_mut().find(|now| now.rule == before.rule) {
-                now.backlog.adopt(before.backlog);
+        // A smaller bound: those without a turn left go first, as with the hand.
+        let over = self.entries.len().saturating_sub(self.spacing.capacity);
+        if over > 0 {
+            self.entries.sort_by_key(|entry| Reverse(entry.lives));
+            let lost = self.entries.split_off(self.spacing.capacity);
+            self.forget(lost);
+            self.evicted = self.evicted.saturating_add(u64::try_from(over).unwrap_or(u64::MAX));
+        }
+        let mut before = earlier.watched;
+        for now in &mut self.watched {
+            // Each takes from one watch only: two of the same name keep their order.
+            if let Some(place) = before.iter().position(|before| before.rule == now.rule) {
+                now.backlog.adopt(before.remove(place).backlog);
             }
         }
         self.settle();
+    }
+
+    /// Notes keys that lost their place although the store may know them.
+    fn forget(&mut self, lost: Vec<Entry>) {
+        let room = self.spacing.capacity.saturating_sub(self.gone.len());
+        self.gone.extend(lost.into_iter().filter(|entry| entry.handed).map(|entry| entry.key).take(room));
     }
 }
 
@@ -764,5 +800,38 @@ mod tests {
         now.restart(START_S * S);
         assert!(now.is_empty());
         assert_eq!((open(&mut now), now.pending()), (vec![], 0));
+    }
+
+    #[test]
+    fn rules_of_one_name_keep_their_own_closed_slots_in_a_new_plan() {
+        let plan = || Beacon::new(SPACING, vec![watch(80, 5), watch(80, 15)]);
+        let mut before = plan();
+        sessions(&mut before, b"a", (0..10).map(|n| n * 60));
+        before.advance((START_S + 3600) * S);
+        let mut now = plan();
+        now.adopt(before);
+        let mut judgements = Vec::new();
+        now.judgements(0, &mut judgements);
+        let told = judgements.iter().map(|judgement| (judgement.watch, judgement.closed, judgement.keys.len()));
+        assert_eq!(told.collect::<Vec<_>>(), [(0, true, 1), (0, false, 0), (1, true, 0), (1, false, 0)]);
+    }
+
+    #[test]
+    fn the_store_is_told_of_keys_that_a_smaller_plan_or_a_stepped_clock_takes() {
+        let mut before = beacon(SPACING);
+        sessions(&mut before, b"once", [0]);
+        sessions(&mut before, b"again", [0, 60]);
+        before.take(1);
+        let mut now = beacon(Spacing { capacity: 1, ..SPACING });
+        now.adopt(before);
+        let told = |now: &mut Beacon| {
+            let mut rows = Vec::new();
+            now.collect(usize::MAX, &mut rows);
+            rows.iter().map(|row| (row.key.to_vec(), row.state.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!((now.len(), now.take_evicted()), (1, 1));
+        assert_eq!(told(&mut now), [(b"once".to_vec(), false), (b"again".to_vec(), true)]);
+        now.restart(START_S * S);
+        assert_eq!(told(&mut now), [(b"again".to_vec(), false)]);
     }
 }

@@ -476,10 +476,12 @@ impl Counter {
         self.past = earlier.past;
         self.evicted = earlier.evicted;
         self.departed.absorb(earlier.departed);
-        for before in earlier.watched {
-            let same = |now: &&mut Watched| now.rule == before.rule && now.window_slots == before.window_slots;
-            if let Some(now) = self.watched.iter_mut().find(same) {
-                now.backlog.adopt(before.backlog);
+        let mut before = earlier.watched;
+        for now in &mut self.watched {
+            // Each takes from one watch only: those that are told apart by their levels alone keep their order.
+            let same = |before: &Watched| now.rule == before.rule && now.window_slots == before.window_slots;
+            if let Some(place) = before.iter().position(same) {
+                now.backlog.adopt(before.remove(place).backlog);
             }
         }
         let (definition, watched) = (&self.definition, &self.watched);

@@ -369,6 +369,27 @@ fn closed_windows_outlive_a_new_plan_with_the_same_rule() {
 }
 
 #[test]
+fn watches_that_only_their_levels_tell_apart_keep_their_own_closed_windows() {
+    for distinct in [false, true] {
+        let plan = || {
+            let definition = Definition { distinct, ..definition("one", 1000) };
+            vec![(definition, vec![watch("rule", 1, 1), watch("rule", 1, 8)])]
+        };
+        let mut counters = started(plan());
+        for value in 0..2_u8 {
+            counters.add(0, b"a", 1);
+            counters.add_value(0, b"a", &[value]);
+        }
+        counters.advance(START_NS + MINUTE_NS);
+        counters.replan(plan());
+        let changes = counters.changes(START_NS + MINUTE_NS);
+        let told = changes.judgements.iter().map(|judgement| (judgement.watch, judgement.closed, judgement.keys.len()));
+        let told: Vec<_> = told.collect();
+        assert_eq!(told, [(0, true, 1), (1, true, 0), (0, false, 0), (1, false, 0)], "distinct: {distinct}");
+    }
+}
+
+#[test]
 fn a_counter_that_is_gone_hands_over_its_rows() {
     let mut counters = started(one(3, 10));
     add(&mut counters, b"a", 1);
