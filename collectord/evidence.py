@@ -14,6 +14,12 @@ from collectord.model import KeyState, KeyValue, Window, WindowKey, rfc3339
 
 KIND = "evidence"
 
+_DENIED = ("Deny", "Drop", "Drop ICMP")
+_RESET = ("Reset", "Reset Source", "Reset Destination")
+"""Values of ``DvcAction`` (ASIM schema, NetworkSession)."""
+
+_SPLIT_BY = ("DvcAction", "EventResultDetails")
+
 MAX_KEPT = 2_048
 """Keys of one counter: twice what the engine keeps at a time, so that what it just let go is still told."""
 
@@ -30,7 +36,15 @@ class Evidence:
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._counters = {rule.name: rule.counter for rule in rules if rule.type in ENGINE_TYPES}
+        self._counters: dict[str, str] = {}
+        self._group_by: dict[str, tuple[str, ...]] = {}
+        self._known: dict[str, set[str]] = {}
+        """By counter: the fields whose values are known of a key, by its evidence or by itself."""
+        for rule in rules:
+            if rule.type in ENGINE_TYPES:
+                self._counters[rule.name] = rule.counter
+                self._group_by[rule.counter] = rule.group_by
+                self._known.setdefault(rule.counter, set()).update(rule.evidence, rule.group_by)
         self._kept: dict[str, dict[Place, str]] = {}
 
     def note(self, states: Sequence[KeyState]) -> None:
@@ -50,16 +64,54 @@ class Evidence:
         return [self._attached(window) for window in windows]
 
     def _attached(self, window: Window) -> Window:
-        kept = self._kept.get(self._counters.get(window.rule, ""))
+        counter = self._counters.get(window.rule, "")
+        kept = self._kept.get(counter)
         if not kept or not window.keys:
             return window
-        return replace(window, keys=tuple(_with(key, kept.get((key.site, key.key))) for key in window.keys))
+        return replace(
+            window, keys=tuple(self._with(counter, key, kept.get((key.site, key.key))) for key in window.keys)
+        )
+
+    def _with(self, counter: str, key: WindowKey, evidence: str | None) -> WindowKey:
+        if evidence is None:
+            return key
+        told = _told(json.loads(evidence))
+        if self._known[counter].issuperset(_SPLIT_BY):
+            # What the key says itself is the same in each of its messages.
+            of_key = dict(zip(self._group_by[counter], key.key, strict=True))
+            told["split"] = split(told, of_key)
+        return replace(key, details={**key.details, KIND: told})
 
 
-def _with(key: WindowKey, evidence: str | None) -> WindowKey:
-    if evidence is None:
-        return key
-    return replace(key, details={**key.details, KIND: _told(json.loads(evidence))})
+def split(evidence: Mapping[str, Any], key: Mapping[str, KeyValue]) -> dict[str, int]:
+    """
+    How the messages of an evidence ended: ``denied``, ``reset``, ``timed_out``, ``other``; together all of them.
+
+    The device's action and the result's reason are counted each by itself, so where one message has several of these
+    it is denied before it is reset, and reset before it timed out. Whether a reset that is told as an action and one
+    that is told as a reason are the same message is not known: the larger number of both is told, the rest is other.
+
+    Args:
+        evidence: As an alert tells it; its messages are those that were seen while the key was hot.
+        key: Fields of the key, which evidence does not repeat.
+    """
+    messages = int(evidence["messages"])
+
+    def seen(field: str, *values: str) -> int:
+        if field in key:
+            return messages if key[field] in values else 0
+        return sum(int(count) for value, count in evidence["top"].get(field, ()) if value in values)
+
+    left = messages
+    parts = {}
+    for name, count in (
+        ("denied", seen("DvcAction", *_DENIED)),
+        ("reset", max(seen("DvcAction", *_RESET), seen("EventResultDetails", "Reset"))),
+        ("timed_out", seen("EventResultDetails", "Timeout")),
+    ):
+        parts[name] = min(count, left)
+        left -= parts[name]
+    return {**parts, "other": left}
 
 
 def _told(evidence: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.text import Text
 from collectord import config as configuration
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
 from collectord.clock import SystemClock
+from collectord.detect import telling
 from collectord.errors import EX_USAGE
 from collectord.model import Alert, AlertMark, AlertState, MarkKind, rfc3339
 from collectord.store import marks as stored_marks
@@ -240,6 +241,8 @@ def _facts(alert: Alert, marks: Marks) -> Iterator[tuple[str, Any]]:
 
 def _evidence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the messages behind an alert have in common."""
+    if ends := telling.split_words(evidence):
+        yield "ended", f"{ends} (of the messages seen while it was near its limit)"
     top = evidence.get("top", {})
     for name in (*_TOP, *(other for other in top if other not in _TOP)):
         if values := top.get(name):

@@ -53,6 +53,8 @@ class _Active:
     peak: int
     saved_over_ns: int
     saved_peak: int
+    evidence: Any = None
+    """The newest that was seen; None if there was none since the start."""
 
 
 class AlertStates:
@@ -237,6 +239,7 @@ class AlertStates:
             return False
         active.last_over_ns = judged_ns
         active.peak = max(active.peak, warm.count)
+        active.evidence = finding.details.get("evidence", active.evidence)
         held = self.holds.ground(rule, alert_id, finding.site, judged_ns)
         if not was_sent and over is not None and over.mode is Mode.NOTIFY:
             held = held or self.holds.storm(rule, over.severity, judged_ns)
@@ -376,6 +379,8 @@ class AlertStates:
 
     def _clear(self, active: _Active, reason: str, what: str, judged_ns: int, told: list[Alert]) -> None:
         before = active.told
+        # The last word of an episode: all that was seen of it.
+        details = before.details if active.evidence is None else {**before.details, "evidence": active.evidence}
         alert = replace(
             before,
             event=AlertState.CLEARED.value,
@@ -386,7 +391,7 @@ class AlertStates:
             summary=telling.clear_summary(before, what, self._hosts),
             reason=reason,
             # What was sent clears for whoever knows of it, whatever holds its updates back.
-            details=before.details if before.mode is Mode.REPORT else _with(before.details, ""),
+            details=details if before.mode is Mode.REPORT else _with(details, ""),
             last_over_ns=active.last_over_ns,
             peak=active.peak,
         )

@@ -14,10 +14,14 @@ MAX_DEVICE_CHARACTERS = 40
 MAX_DEVICES = 2
 """Reporting devices that the line names; the others are a number."""
 
+_ENDS = {"denied": "denied", "reset": "reset", "timed_out": "timed out"}
+"""What an evidence's split says, and the words for it."""
+
 
 def summary(rule: Rule, alert_id: str, finding: Finding, judgement: Judgement, hosts: Hosts) -> str:
     """
-    Who, what, how much against which limit in which time, top port and destination, reporting device, what shows more.
+    Who, what, how much against which limit in which time, top port and destination, reporting device, how its sessions
+    ended, what shows more.
 
     What does not fit any more is left out from the end; who and how much is always there, and so is the command.
     """
@@ -79,4 +83,15 @@ def _evidence(key: Mapping[str, KeyValue], evidence: Any) -> list[str]:
     if devices:
         others = f" and {len(devices) - MAX_DEVICES} more" if len(devices) > MAX_DEVICES else ""
         found.append(f"reported by {', '.join(devices[:MAX_DEVICES])}{others}")
+    if ends := split_words(evidence):
+        found.append(f"of those seen {ends}")
     return found
+
+
+def split_words(evidence: Any) -> str:
+    """How the sessions of an evidence ended, such as ``4,100 denied, 901 reset``; empty where no more is known."""
+    split = evidence.get("split") if isinstance(evidence, Mapping) else None
+    if not isinstance(split, Mapping) or not any(split.get(name) for name in _ENDS):
+        return ""
+    words = _ENDS | {"other": "other"}
+    return ", ".join(f"{split[name]:,} {word}" for name, word in words.items() if split.get(name))

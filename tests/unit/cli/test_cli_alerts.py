@@ -144,6 +144,16 @@ def test_evidence(run: Any, store: Callable[..., None]) -> None:
     assert "evidence:" not in text
 
 
+def test_how_its_sessions_ended(run: Any, store: Callable[..., None]) -> None:
+    """Said to be of what was seen; for programs all four numbers."""
+    split = {"denied": 4100, "reset": 901, "timed_out": 0, "other": 0}
+    store(alert(1, details={"evidence": EVIDENCE | {"split": split}}))
+
+    text = run("alerts", "show", f"{1:016x}").stdout
+    assert "\nended:         4,100 denied, 901 reset (of the messages seen while it was near its limit)\n" in text
+    assert split == json.loads(run("alerts", "show", "--json", f"{1:016x}").stdout)["details"]["evidence"]["split"]
+
+
 @pytest.mark.parametrize("evidence", [None, 5, {}, {"top": {}}])
 def test_no_evidence(run: Any, store: Callable[..., None], evidence: Any) -> None:
     store(alert(1, details={"evidence": evidence}))

@@ -454,6 +454,21 @@ def test_evidence_reaches_the_summary(states: AlertStates) -> None:
     assert details == alert.details
 
 
+def test_the_last_state_has_the_newest_evidence(states: AlertStates) -> None:
+    """What came after the raise, though it was not worth an update; after a restart at least what was told."""
+
+    def seen(seconds: int, count: int, messages: int) -> list[Alert]:
+        details = {"evidence": {"messages": messages}}
+        keys = (WindowKey("", (A,), count, 0, details=details),) if count else ()
+        return states.judge([Window("excessive-failures", at(seconds - 300), at(seconds), True, keys)], at(seconds))
+
+    (raised,) = seen(0, 5001, 10)
+    assert [] == seen(60, 6000, 500)
+    cleared = [alert for minute in range(2, 18) for alert in seen(60 * minute, 0, 0)]
+
+    assert [{"messages": 10}, {"messages": 500}] == [each.details["evidence"] for each in (raised, *cleared)]
+
+
 def test_titles_hold_what_the_wire_sent_escaped(make_rule: MakeRule) -> None:
     """A user name with control characters, in title and summary; the key is as it came."""
     rule = make_rule(group_by=("SrcUsername",), title="Failures of {SrcUsername}")

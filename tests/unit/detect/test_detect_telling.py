@@ -89,6 +89,23 @@ def test_no_evidence(make_rule: MakeRule, evidence: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("split", "want"),
+    [
+        ({"denied": 4100, "reset": 901, "timed_out": 0, "other": 2}, "4,100 denied, 901 reset, 2 other"),
+        ({"denied": 0, "reset": 0, "timed_out": 7, "other": 0}, "7 timed out"),
+        ({"denied": 0, "reset": 0, "timed_out": 0, "other": 9}, ""),
+        (None, ""),
+    ],
+)
+def test_how_its_sessions_ended(make_rule: MakeRule, split: Any, want: str) -> None:
+    """Last, as the first to be left out; nothing where nothing is known of it."""
+    assert want == telling.split_words({"split": split})
+    text = line(make_rule(), {"SrcIpAddr": "192.0.2.10"}, evidence={"top": {"Dvc": [["fw1", 3]]}, "split": split})
+    told = f", of those seen {want}" if want else ""
+    assert f", reported by fw1{told}; collectord alerts show" in text
+
+
 @given(st.text(), st.text(), st.text(), st.lists(st.text(), max_size=4), st.lists(st.tuples(st.text(), st.integers(1))))
 def test_always_one_bounded_line(
     value: str, site: str, name: str, roles: list[str], seen: list[tuple[str, int]]
