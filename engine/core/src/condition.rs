@@ -11,7 +11,7 @@
 use crate::device;
 use crate::plan::{Problems, Table, kind_of};
 use crate::profile::Wanted;
-use crate::session::{Field, Kind, Session};
+use crate::session::{Field, Kind, Session, Value};
 use crate::value::ip::Networks;
 use serde_json::Value as Json;
 use std::ops::RangeInclusive;
@@ -58,6 +58,8 @@ impl Condition {
             };
             tests.extend(test(subject, value, &path, problems).map(|test| (subject, test)));
         }
+        // A session mostly fails some test: the cheap ones come first.
+        tests.sort_by_key(|(subject, test)| cost(*subject, test));
         Self { tests }
     }
 
@@ -83,6 +85,18 @@ impl Condition {
     }
 }
 
+/// How much a test costs, in no unit.
+fn cost(subject: Subject, test: &Test) -> u8 {
+    match (subject, test) {
+        (_, Test::Not(inner)) => cost(subject, inner),
+        (_, Test::Flag(_) | Test::Numbers(_)) => 0,
+        (Subject::Field(field), Test::Texts(_)) if matches!(field.kind(), Kind::Word(_)) => 1,
+        (_, Test::Differs(_)) => 2,
+        (_, Test::Within(_)) => 3,
+        (_, Test::Texts(_)) => 4,
+    }
+}
+
 fn fits(subject: Subject, test: &Test, session: &Session<'_>, device: &[u8]) -> bool {
     let field = match (subject, test) {
         (_, Test::Not(inner)) => return !fits(subject, inner, session, device),
@@ -102,6 +116,8 @@ fn fits(subject: Subject, test: &Test, session: &Session<'_>, device: &[u8]) -> 
         Test::Numbers(ranges) => session.number(field).is_some_and(|n| ranges.iter().any(|range| range.contains(&n))),
         Test::Within(networks) => session.address(field).is_some_and(|ip| networks.contains(ip)),
         Test::Differs(other) => match (session.get(field), session.get(*other)) {
+            (Some(Value::Address(one)), Some(Value::Address(two))) => one != two,
+            (Some(Value::Number(one)), Some(Value::Number(two))) => one != two,
             (Some(one), Some(two)) => one.bytes() != two.bytes(),
             (one, two) => one.is_some() != two.is_some(),
         },
