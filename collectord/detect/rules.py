@@ -255,6 +255,8 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
             if rule.type in ENGINE_TYPES
         ],
     }
+    if (most := record_max(definition, rules)) is not None:
+        counter["record_max"] = most
     exempt = [each.where for each in rules[0].exempt if not decided_by_key(each, rules[0]) or _spares(each, rules)]
     if exempt:
         counter["exempt"] = exempt
@@ -267,6 +269,27 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
     if definition.evidence:
         counter["evidence"] = list(definition.evidence)
     return counter
+
+
+def record_max(definition: CounterDefinition, rules: Sequence[Rule]) -> int | None:
+    """
+    Most that the ``EventCount`` of one record counts for; None: what the configuration says.
+
+    Hit counts of thousands are real: a firewall sums up a flow's denied packets for minutes. But a single record is
+    easily forged, for any source, so none raises an alert by what it claims. It counts for where an alert may clear at
+    most, which keeps every rule of the counter quiet, and in any case for itself. So it is for rules that count events
+    by a fixed threshold; where others share the counter (rows of the watchlist, a look back over days), sums stay as
+    told.
+    """
+    if definition.weight != "EventCount" or not definition.has_table:
+        return None
+    most = []
+    for rule in rules:
+        if rule.type is not RuleType.EVENT_COUNT or rule.threshold is None:
+            return None
+        # A rule that clears only far below its threshold must not take every record for one event.
+        most.append(max(rule.clear_level(rule.threshold), rule.threshold // 2))
+    return max(1, min(most))
 
 
 def decided_by_key(exempt: Exempt, rule: Rule) -> bool:

@@ -74,10 +74,14 @@ def test_a_record_may_stand_for_many(play: Play) -> None:
     story.send(1, EventCount=1, **FAILURE).expect(raised(RULE, SrcIpAddr=SOURCE, count=5001))
 
 
-def test_a_forged_count_is_clamped_and_told(play: Play) -> None:
+@pytest.mark.parametrize("claimed", [4001, 1_000_000, 1_000_000_000])
+def test_one_record_is_never_enough(play: Play, claimed: int) -> None:
+    """Anybody can forge one: it counts for 4,000 at most, where an alert may clear."""
     story = play(RULE)
-    story.send(1, EventCount=1_000_000_000, **FAILURE).expect(raised(RULE, SrcIpAddr=SOURCE, count=1_000_000))
+    story.send(1, EventCount=claimed, **FAILURE).expect(nothing)
     assert story.tick.counters.clamped == 1
+    story.send(1, EventCount=1000, **FAILURE).expect(nothing)
+    story.send(1, **FAILURE).expect(raised(RULE, SrcIpAddr=SOURCE, count=5001))
 
 
 def test_one_address_in_all_its_spellings(play: Play) -> None:

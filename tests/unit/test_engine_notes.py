@@ -431,6 +431,20 @@ class TestClamped:
         assert (changes.clamped, sources(changes)) == (2, {"203.0.113.1": 300})
         assert taken(engine).clamped == 0
 
+    def test_a_counter_may_take_less_of_a_record(self, make: Make, setup: plan.Setup) -> None:
+        """Whatever it is too much for, the record is told once."""
+        [failures] = [counter for counter in setup.plan.counters if counter["name"] == "failures_by_source"]
+        engine = make(counters=[failures | {"record_max": 7}], event_count=100)
+        send(engine, acme("verdict=no count=7"), acme("verdict=no count=8"), acme("verdict=no count=101"))
+        changes = taken(engine)
+
+        assert (changes.clamped, sources(changes)) == (2, {"203.0.113.1": 21})
+
+    @pytest.mark.parametrize("wrong", [{"record_max": 0}, {"record_max": 5, "weight": "records"}])
+    def test_a_bound_that_makes_no_sense_is_refused(self, make: Make, setup: plan.Setup, wrong: dict[str, Any]) -> None:
+        with pytest.raises(PlanError, match="record_max"):
+            make(counters=[setup.plan.counters[0] | wrong])
+
 
 def built(number: int, direction: str = "outbound", ends: Sequence[str] = ("10.0.0.1", "10.0.0.2")) -> str:
     """An outbound connection stands with its destination first."""

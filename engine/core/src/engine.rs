@@ -670,21 +670,24 @@ impl<'e> Desk<'e> {
                 self.found.connections.remember(&self.device, number, session.is_swapped());
             }
         }
-        let clamped = complete(session, self.lean.wanted(), self.surroundings, earlier);
-        self.found.clamped = self.found.clamped.saturating_add(u64::from(clamped));
+        let mut clamped = complete(session, self.lean.wanted(), self.surroundings, earlier);
         if let Some(unmapped) = session.unmapped {
             self.found.unmapped.note(&profile.name, unmapped.from, unmapped.word.bytes);
         }
         let counted = session.is_counted();
         if counted || self.found.every_record {
-            self.count(site, session, counted, message);
+            clamped |= self.count(site, session, counted, message);
         }
+        self.found.clamped = self.found.clamped.saturating_add(u64::from(clamped));
     }
 
     /// Counts a session wherever it belongs; one whose record does not count, only where every record does. Of a hot
     /// key, what the `message` tells may be kept as well.
-    fn count(&mut self, site: u16, session: &Session<'_>, counted: bool, message: &[u8]) {
-        let Found { measures, counters, clamped, .. } = &mut *self.found;
+    ///
+    /// Returns whether it claimed more than one record counts for somewhere.
+    fn count(&mut self, site: u16, session: &Session<'_>, counted: bool, message: &[u8]) -> bool {
+        let Found { measures, counters, .. } = &mut *self.found;
+        let mut clamped = false;
         for (number, measure) in measures.iter_mut().enumerate() {
             if !(counted || measure.every_record) || !measure.condition.fits(session, &self.device) {
                 continue;
@@ -698,11 +701,21 @@ impl<'e> Desk<'e> {
                 continue;
             }
             let weight = match measure.counted {
-                Counted::EventCount => session.number(Field::EventCount).unwrap_or(1),
+                Counted::EventCount => {
+                    let claimed = session.number(Field::EventCount).unwrap_or(1);
+                    if let Some(most) = measure.record_max {
+                        clamped |= claimed > most;
+                        if counters.add_claim(number, &self.key, claimed.min(most)) {
+                            counters.note(number, &self.key, session, &self.device, message);
+                        }
+                        continue;
+                    }
+                    claimed
+                }
                 Counted::Records => 1,
                 Counted::Sum(field) => {
                     let Some(weight) = sum_of(session, field) else { continue };
-                    *clamped = clamped.saturating_add(u64::from(weight > LARGEST_NUMBER));
+                    clamped |= weight > LARGEST_NUMBER;
                     weight.min(LARGEST_NUMBER)
                 }
                 Counted::Distinct(field) => {
@@ -724,6 +737,7 @@ impl<'e> Desk<'e> {
                 counters.note(number, &self.key, session, &self.device, message);
             }
         }
+        clamped
     }
 
     fn note(&mut self, listener: usize, outcome: Outcome, bytes: u64) {

@@ -85,6 +85,8 @@ pub(crate) struct Measure {
     pub(crate) every_record: bool,
     pub(crate) group_by: Vec<Field>,
     pub(crate) counted: Counted,
+    /// Most that one record's `EventCount` counts for. None: what the plan's bounds say.
+    pub(crate) record_max: Option<u64>,
     /// Sessions since the last batch that lack an address or port of the key, or the value to tell apart.
     pub(crate) without_key: u64,
     /// Sessions since the last batch that were exempt.
@@ -322,6 +324,10 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
     if beacon_json.is_some() && distinct.is_some() {
         problems.add(table.own_path(), "distinct and beacon can't be together");
     }
+    let record_max = table.number("record_max", problems);
+    if record_max == Some(0) || (record_max.is_some() && counted != Counted::EventCount) {
+        problems.add(table.path("record_max"), "a whole number from 1 is needed, with the weight EventCount");
+    }
     let evidence = table.get("evidence").is_some().then(|| fields(&mut table, "evidence", problems));
     let highest = if distinct.is_some() { HIGHEST_DISTINCT_LEVEL } else { u64::MAX };
     let rules = table.list("rules", problems);
@@ -348,6 +354,7 @@ fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<C
             every_record,
             group_by,
             counted,
+            record_max,
             without_key: 0,
             exempted: 0,
         },

@@ -9,7 +9,7 @@ import pytest
 
 from collectord import data
 from collectord.detect import rule_files, rules, watchlist
-from collectord.detect.rules import Rule
+from collectord.detect.rules import Rule, RuleType
 from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
 from collectord.errors import ConfigError
 from collectord.model import RULE_FIELDS, CounterDefinition, Mode, Severity
@@ -244,6 +244,7 @@ def test_plan(make_rule: MakeRule, make_port_rule: MakeRule, make_row: MakeRow) 
             "slot_s": 30,
             "capacity": 65_536,
             "weight": "EventCount",
+            "record_max": 4000,
             "rules": [
                 {"name": "excessive-failures", "window_slots": 10, "level": 4000},
                 {"name": "strict", "window_slots": 10, "level": 5000},
@@ -265,6 +266,32 @@ def test_plan(make_rule: MakeRule, make_port_rule: MakeRule, make_row: MakeRow) 
             ],
         },
     ] == rules.plan(some, Watchlist(rows))
+
+
+@pytest.mark.parametrize(
+    ("others", "most"),
+    [
+        ([], 4000),
+        ([{"threshold": 24}], 19),
+        ([{"threshold": 24, "mode": Mode.OFF}], 4000),
+        ([{"threshold": 1}], 1),
+        ([{"threshold": 0}], 1),
+        ([{"clear_below": 0.0}], 2500),
+        ([{"type": RuleType.MATCH, "threshold": 0}], None),
+        ([{"type": RuleType.BASELINE, "threshold": None, "baseline": rules.Baseline()}], None),
+    ],
+)
+def test_what_one_record_may_count_for(make_rule: MakeRule, others: list[dict[str, Any]], most: int | None) -> None:
+    """Too little for an alert of any rule that shares the counter, but that one event is enough for."""
+    some = [make_rule(), *(make_rule(name=f"other-{number}", **other) for number, other in enumerate(others))]
+    [counter] = rules.plan(some, Watchlist())
+    assert most == counter.get("record_max")
+
+
+def test_sums_and_watchlists_stay_as_told(make_rule: MakeRule, make_port_rule: MakeRule) -> None:
+    """One large transfer is enough, and a row of the watchlist may want the first session."""
+    for rule in (make_rule(weight="SrcBytes"), make_rule(weight="records"), make_port_rule()):
+        assert all("record_max" not in counter for counter in rules.plan([rule], Watchlist()))
 
 
 def test_plan_of_the_shipped_rules() -> None:

@@ -285,6 +285,16 @@ impl Counter {
         }
     }
 
+    /// Counts a message that claims its weight; whether the key is hot now, and not by this message alone.
+    #[inline]
+    pub(super) fn add_claim(&mut self, hash: u64, key: &[u8], weight: u64) -> bool {
+        if let Some(hot) = self.current.count(hash, key, weight) {
+            return hot;
+        }
+        let hot = self.enter(hash, key, weight);
+        hot && (weight <= 1 || self.past.iter().any(|slot| slot.held(hash, key).is_some()))
+    }
+
     #[inline(never)]
     fn enter(&mut self, hash: u64, key: &[u8], weight: u64) -> bool {
         if key.is_empty() {

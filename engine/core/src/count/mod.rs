@@ -180,6 +180,16 @@ impl Counters {
         self.plan.get_mut(counter).is_some_and(|counter| counter.add(hash, key, weight))
     }
 
+    /// As [`Counters::add`], for a message that stands for `weight` others by its own account.
+    ///
+    /// Anybody can forge one such message for any key. So that a flood of them does not fill the places for evidence,
+    /// a key is not hot by its first message in the ring, unless that counts for no more than itself.
+    #[inline]
+    pub fn add_claim(&mut self, counter: usize, key: &[u8], weight: u64) -> bool {
+        let hash = self.hash(key);
+        self.plan.get_mut(counter).is_some_and(|counter| counter.add_claim(hash, key, weight))
+    }
+
     /// Counts a message with a value, for a counter of distinct values; other counters ignore it, as well as the empty
     /// key. Returns whether the key is hot, as [`Counters::add`].
     #[inline(never)]

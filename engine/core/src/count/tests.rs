@@ -93,6 +93,22 @@ fn a_sum_at_the_level_is_quiet_and_one_more_is_told() {
 }
 
 #[test]
+fn a_key_is_not_hot_by_one_message_that_claims_much() {
+    let mut counters = started(one(5, 10));
+    assert!(!counters.add_claim(0, b"a", 10));
+    assert!(counters.add_claim(0, b"a", 1));
+    assert!(!counters.add_claim(0, b"b", 10));
+    counters.advance(START_NS + MINUTE_NS);
+    assert!(counters.add_claim(0, b"b", 10));
+    let changes = commit(&mut counters, START_NS + MINUTE_NS);
+    assert_eq!(judged(&changes)[1].2, [("a".to_owned(), 11), ("b".to_owned(), 20)]);
+    // One that speaks for itself alone is enough where one is.
+    let mut counters = started(one(1, 0));
+    assert!(counters.add_claim(0, b"a", 1));
+    assert!(!counters.add_claim(7, b"a", 1));
+}
+
+#[test]
 fn a_window_forgets_its_oldest_slot() {
     let mut counters = started(one(2, 10));
     counters.add(0, b"a", 6);
