@@ -9,14 +9,16 @@ come then. A database of its own, in a folder that is thrown away, takes what th
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from collectord import plan
 from collectord.clock import ManualClock
 from collectord.config import Config, UdpListener
-from collectord.detect.alerts import AlertStates
+from collectord.detect.alerts import AlertStates, identity
+from collectord.detect.findings import judge_window
 from collectord.detect.rules import Rule, RuleType, longest_windows_s
 from collectord.engine import Engine
-from collectord.model import NS_PER_S, OUTCOMES, Alert, Mode
+from collectord.model import NS_PER_S, OUTCOMES, Alert, AlertState, KeyValue, Mode, Window
 from collectord.plan import Setup
 from collectord.store.db import Database
 from collectord.tick import Tick
@@ -28,6 +30,13 @@ FILE_PEER = "0.0.0.0"  # noqa: S104  (no address at all; nothing listens on it)
 
 GAP_S = 3_600
 """Time without any line that is worth telling of."""
+
+MAX_TRIED_KEYS = 100_000
+"""Keys that a trial tells of; some hundred bytes each."""
+
+TRIAL_PART = 100
+"""A trial tells of keys that reach this part of their clear level: with all of the smaller ones, each second of a log
+would cost as much as there are addresses in it."""
 
 _OF_THE_DAEMON = (RuleType.SILENCE, RuleType.GAUGE)
 """Rules on the collector itself, which files tell nothing of."""
@@ -76,6 +85,120 @@ def on_trial(rule: Rule) -> Rule:
     return replace(rule, mode=Mode.REPORT) if rule.mode is Mode.OFF else rule
 
 
+class Trial:
+    """
+    What one rule makes of log files: of each key its largest window and when alerts were raised and cleared.
+
+    Args:
+        setup: Of that rule alone; the engine is that of its :func:`trial_setup`.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        (rule,) = setup.rules
+        self.rule = rule
+        # Nothing is below a clear level that is below zero, so each key is judged.
+        self._rule = replace(rule, clear_below=-1.0)
+        self._watchlist = setup.watchlist
+        self.hosts = setup.hosts
+        self._keys: dict[str, TriedKey] = {}
+        self.left_out = 0
+        """Windows of keys that had no place any more."""
+
+    @property
+    def keys(self) -> list["TriedKey"]:
+        """The keys, the one that came nearest to its limit, or went furthest over it, first."""
+        return sorted(self._keys.values(), key=lambda each: (-each.largest / max(each.limit, 1), each.largest_ns))
+
+    @property
+    def raised(self) -> int:
+        """Alerts that were raised."""
+        return sum(len(each.episodes) for each in self._keys.values())
+
+    @property
+    def active(self) -> int:
+        """Alerts that had not cleared at the end."""
+        return sum(cleared_ns is None for each in self._keys.values() for _, cleared_ns in each.episodes)
+
+    def look(self, window: Window, now_ns: int) -> None:
+        """Takes in a window that is judged at ``now_ns``."""
+        for finding in judge_window(self._rule, self._watchlist, window):
+            judgement = finding.over or finding.warm
+            alert_id = identity(self.rule.name, finding.site, finding.key)
+            known = self._keys.get(alert_id)
+            if known is None:
+                if finding.over is None and len(self._keys) >= MAX_TRIED_KEYS:
+                    self.left_out += 1
+                    continue
+                known = self._keys[alert_id] = TriedKey(alert_id, finding.site, finding.key, 0, 0, now_ns)
+            if judgement.count > known.largest:
+                known.largest, known.limit, known.largest_ns = judgement.count, judgement.threshold, now_ns
+
+    def take(self, alert: Alert) -> None:
+        """Takes in a state of an alert; its window came before."""
+        known = self._keys.get(alert.id)
+        if known is None:
+            return
+        if alert.state is AlertState.RAISED:
+            known.episodes.append((alert.last_time_ns, None))
+        elif alert.state is AlertState.CLEARED:
+            raised_ns, _ = known.episodes[-1]
+            known.episodes[-1] = (raised_ns, alert.last_time_ns)
+
+
+@dataclass(slots=True)
+class TriedKey:
+    """A key on trial; times are wall time, ns."""
+
+    alert_id: str
+    site: str
+    key: dict[str, KeyValue]
+    largest: int
+    """The largest sum that a window of it had."""
+    limit: int
+    """The largest sum that is still quiet."""
+    largest_ns: int
+    """When the window first stood so."""
+    episodes: list[tuple[int, int | None]] = field(default_factory=list)
+    """When its alert was raised and cleared; None: it had not, at the end."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it was over its limit."""
+        return self.largest > self.limit
+
+
+def trial_setup(setup: Setup) -> Setup:
+    """The setup with lower levels, so that the engine also tells of keys that are far from raising anything."""
+    counters = [
+        {**counter, "rules": [_told_early(rule) for rule in counter["rules"]]} for counter in setup.plan.counters
+    ]
+    return replace(setup, plan=replace(setup.plan, counters=counters))
+
+
+def _told_early(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule of the engine's plan with the levels of a trial."""
+    found = dict(rule)
+    if "level" in rule:
+        found["level"] = rule["level"] // TRIAL_PART
+    if "levels" in rule:
+        values = {port: level // TRIAL_PART for port, level in rule["levels"]["values"].items()}
+        found["levels"] = {**rule["levels"], "values": values}
+    return found
+
+
+class _Looked(AlertStates):
+    """The state machine, with somebody who looks at the windows first."""
+
+    looked: Callable[[Window, int], None] | None = None
+
+    def judge(self, windows: Iterable[Window], now_ns: int) -> list[Alert]:
+        windows = list(windows)
+        if self.looked is not None:
+            for window in windows:
+                self.looked(window, window.end_ns if window.closed else min(window.end_ns, now_ns))
+        return super().judge(windows, now_ns)
+
+
 class Replay:
     """
     One replay.
@@ -86,6 +209,7 @@ class Replay:
         database: Empty, and nobody else's.
         peer: Whom the lines come from.
         told: Called with each state of an alert, in the order in which they come about.
+        looked: Called with each window and the instant at which it is judged, before what follows from it is told.
     """
 
     def __init__(
@@ -96,13 +220,15 @@ class Replay:
         *,
         told: Callable[[Alert], None],
         peer: str = FILE_PEER,
+        looked: Callable[[Window, int], None] | None = None,
     ) -> None:
         self.progress = Progress()
         self._engine = engine
         self._peer = peer
         self._told = told
         self._clock = ManualClock()
-        self._states = AlertStates(setup.rules, setup.watchlist)
+        self._states = _Looked(setup.rules, setup.watchlist)
+        self._states.looked = looked
         self._longest_window_s = max(longest_windows_s(setup.rules).values(), default=0)
         # Windows move at these boundaries, and nothing clears between them.
         marks = [rule.clear_after_s for rule in setup.rules] + [each.slot_s for each in setup.definitions]

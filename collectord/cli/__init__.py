@@ -21,6 +21,7 @@ from collectord.cli.parse import parse
 from collectord.cli.profile import profile
 from collectord.cli.quarantine import quarantine
 from collectord.cli.replay import replay
+from collectord.cli.rule_trial import try_rule
 from collectord.cli.rules import rules
 from collectord.cli.run import run
 from collectord.cli.snmp import snmp
@@ -69,6 +70,7 @@ for _command in (
     cli.add_command(_command)
 for _command in (ack, shelve, unshelve):
     alerts.add_command(_command)
+rules.add_command(try_rule)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,8 @@ from collectord.detect.rules import Rule
 from collectord.engine import Engine
 from collectord.errors import EX_IOERR, EX_USAGE, InputError
 from collectord.inputs.replay import AGREEING, LogFile, merged, open_file
-from collectord.model import NS_PER_S, Alert, AlertState, Mode
+from collectord.model import NS_PER_S, Alert, AlertState, Mode, Window
+from collectord.plan import Setup
 from collectord.store.db import Database
 
 STDIN = Path("-")
@@ -126,7 +127,63 @@ def replay(
         raise click.UsageError("standard input (-) can be read only once")
     config = configuration.load(config_path)
     source = replaying.FILE_PEER if peer is None else peer
-    setup = replaying.setup_for(config, _rules(config, names, rules_dir), site=site, peer=source)
+    own = [] if rules_dir is None else sorted(rules_dir.glob("*.toml"))
+    setup = replaying.setup_for(config, chosen(config, names, own), site=site, peer=source)
+    found = _Found(as_json)
+    hints = Hints(year, utc_offset_s, source)
+    progress, logs = read(files, setup, hints, told=found.take, from_s=from_s or 0, until_s=until_s)
+    found.show()
+    for line in counts(progress, found.raised, found.active, logs):
+        click.echo(line, err=as_json)
+    end_where_unread(logs)
+
+
+def chosen(config: Config, names: Sequence[str], own: Sequence[Path]) -> list[Rule]:
+    """
+    The rules to try.
+
+    Args:
+        config: Names the folder of those that are installed.
+        names: Only these, also those that are off; empty: all.
+        own: Files to try beside those that are installed.
+
+    Raises:
+        ConfigError: everything that is wrong in them.
+    """
+    installed = [] if config.rules_dir is None else sorted(config.rules_dir.glob("*.toml"))
+    rules = rule_files.load([*data.rules(), *installed, *own])
+    if not names:
+        return list(rules)
+    unknown = sorted(set(names) - {rule.name for rule in rules})
+    if unknown:
+        known = ", ".join(rule.name for rule in rules)
+        click.echo(f"collectord: there is no rule {shown(', '.join(unknown))}; known: {known}", err=True)
+        raise SystemExit(EX_USAGE)
+    return [replaying.on_trial(rule) for rule in rules if rule.name in names]
+
+
+def read(
+    files: Sequence[Path],
+    setup: Setup,
+    hints: "Hints",
+    *,
+    told: Callable[[Alert], None],
+    looked: Callable[[Window, int], None] | None = None,
+    from_s: int = 0,
+    until_s: int | None = None,
+) -> tuple[replaying.Progress, list[LogFile]]:
+    """
+    Replays files with a progress bar; a file that can't be opened ends the command.
+
+    Args:
+        files: Their paths; :data:`STDIN` among them at most once.
+        setup: As :func:`collectord.replay.setup_for` makes it.
+        hints: What nobody but the one who asks knows of the lines.
+        told: Called with each state of an alert.
+        looked: Called with each window, as :class:`collectord.replay.Replay` says.
+        from_s: Lines of earlier seconds are left out.
+        until_s: The first second that is not wanted any more.
+    """
     engine = setup.engine()
     with contextlib.ExitStack() as cleanup:
         # Where nobody sees it, a bar is not worth a thread.
@@ -140,16 +197,17 @@ def replay(
             disable=not sys.stderr.isatty(),
             transient=True,
         )
-        logs = list(_opened(files, engine, bar, _Hints(year, utc_offset_s, source), cleanup))
+        logs = list(_opened(files, engine, bar, hints, cleanup))
         folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="collectord-replay-"))
         database = cleanup.enter_context(contextlib.closing(Database(Path(folder) / "replay.db")))
-        found = _Found(as_json)
-        job = replaying.Replay(setup, engine, database, told=found.take, peer=source)
+        job = replaying.Replay(setup, engine, database, told=told, peer=hints.peer, looked=looked)
         with bar:
-            job.run(merged(logs), from_s=from_s or 0, until_s=until_s)
-    found.show()
-    for line in _counts(job.progress, found, logs):
-        click.echo(line, err=as_json)
+            job.run(merged(logs), from_s=from_s, until_s=until_s)
+    return job.progress, logs
+
+
+def end_where_unread(logs: Sequence[LogFile]) -> None:
+    """Says which files could not be read to their end; the command ends with that."""
     for log in logs:
         if log.err:
             click.echo(f"collectord: {shown(log.err)}", err=True)
@@ -157,23 +215,8 @@ def replay(
         raise SystemExit(EX_IOERR)
 
 
-def _rules(config: Config, names: Sequence[str], rules_dir: Path | None) -> list[Rule]:
-    """The rules to try."""
-    folders = [folder for folder in (config.rules_dir, rules_dir) if folder is not None]
-    own = [path for folder in folders for path in sorted(folder.glob("*.toml"))]
-    rules = rule_files.load([*data.rules(), *own])
-    if not names:
-        return list(rules)
-    unknown = sorted(set(names) - {rule.name for rule in rules})
-    if unknown:
-        known = ", ".join(rule.name for rule in rules)
-        click.echo(f"collectord: there is no rule {shown(', '.join(unknown))}; known: {known}", err=True)
-        raise SystemExit(EX_USAGE)
-    return [replaying.on_trial(rule) for rule in rules if rule.name in names]
-
-
 @dataclass(frozen=True, slots=True)
-class _Hints:
+class Hints:
     """What nobody but the one who asks knows of the lines."""
 
     year: int | None
@@ -190,7 +233,7 @@ class _Hints:
 
 
 def _opened(
-    files: Sequence[Path], engine: Engine, bar: Bar, hints: _Hints, cleanup: contextlib.ExitStack
+    files: Sequence[Path], engine: Engine, bar: Bar, hints: Hints, cleanup: contextlib.ExitStack
 ) -> Iterator[LogFile]:
     total = sum(path.stat().st_size for path in files if path.is_file())
     task = bar.add_task("", total=None if STDIN in files else total)
@@ -265,8 +308,9 @@ class _Found:
             click.echo(f"{self.raised - len(self._rows):,} more are not shown; --json has them all")
 
 
-def _counts(progress: replaying.Progress, found: _Found, logs: Sequence[LogFile]) -> Iterator[str]:
-    yield f"alerts    {found.raised:,} raised, {found.active:,} still active at the end"
+def counts(progress: replaying.Progress, raised: int, active: int, logs: Sequence[LogFile]) -> Iterator[str]:
+    """What was read, and what became of it, in lines for people."""
+    yield f"alerts    {raised:,} raised, {active:,} still active at the end"
     became = ", ".join(f"{count:,} {outcome}" for outcome, count in progress.outcomes.items() if count)
     yield f"messages  {progress.messages:,}{': ' if became else ''}{became}"
     unread = progress.outcomes["unparsed"]

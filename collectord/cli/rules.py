@@ -22,6 +22,7 @@ def rules() -> None:
     Examples:
       collectord rules list
       collectord rules check my-rule.toml
+      collectord rules test my-rule.toml firewall.log
     """
 
 
