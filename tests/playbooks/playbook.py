@@ -7,11 +7,13 @@ Playbooks: what devices send when, and which alerts follow.
     story.expect(raised("excessive-failures", SrcIpAddr="192.0.2.1", count=5001))
 
 Messages go through the real engine, the real pass and SQLite, as in the daemon; only the clock is moved by hand. A
-message is a JSON object whose keys are ASIM field names, so a step says what it means.
+message is a JSON object whose keys are ASIM field names, so a step says what it means. What the daemon notices about
+itself (the kernel drops messages, an output is down) and what operators do are steps as well.
 """
 
 import functools
 import json
+import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from collectord import plan
+from collectord.actions import Actions
 from collectord.clock import ManualClock
+from collectord.detect import hosts as hosts_file
 from collectord.detect import rules as rule_values
 from collectord.detect import watchlist as watchlist_file
 from collectord.detect.alerts import AlertStates
+from collectord.detect.holds import Holds
+from collectord.detect.hosts import Hosts
 from collectord.detect.rules import Rule
+from collectord.detect.silence import Silences
 from collectord.detect.watchlist import COLUMNS, Watchlist
 from collectord.engine import Engine
+from collectord.health import Health
 from collectord.model import NS_PER_S, RULE_FIELDS, SUM_FIELDS, Alert, KeyValue
 from collectord.store.db import Database
 from collectord.tick import Tick
@@ -70,6 +78,8 @@ class Told:
     key: dict[str, KeyValue]
     count: int | None = None
     reason: str | None = None
+    held: str | None = None
+    """What keeps it from being sent; empty: nothing does."""
 
     def fits(self, alert: Alert) -> bool:
         """Whether an alert's state is this one."""
@@ -79,22 +89,25 @@ class Told:
             and self.key.items() <= alert.key.items()
             and self.count in (None, alert.count)
             and self.reason in (None, alert.reason)
+            and self.held in (None, alert.held)
         )
 
 
-def raised(rule: str, *, count: int | None = None, **key: KeyValue) -> Told:
+def raised(rule: str, /, *, count: int | None = None, held: str | None = None, **key: KeyValue) -> Told:
     """An alert came up."""
-    return Told("raised", rule, key, count)
+    return Told("raised", rule, key, count, held=held)
 
 
-def updated(rule: str, *, count: int | None = None, **key: KeyValue) -> Told:
-    """An alert grew."""
-    return Told("updated", rule, key, count)
+def updated(rule: str, /, *, count: int | None = None, held: str | None = None, **key: KeyValue) -> Told:
+    """An alert grew, is held back, or is no longer."""
+    return Told("updated", rule, key, count, held=held)
 
 
-def cleared(rule: str, *, reason: str | None = None, count: int | None = None, **key: KeyValue) -> Told:
+def cleared(
+    rule: str, /, *, reason: str | None = None, count: int | None = None, held: str | None = None, **key: KeyValue
+) -> Told:
     """An alert is over."""
-    return Told("cleared", rule, key, count, reason)
+    return Told("cleared", rule, key, count, reason, held)
 
 
 nothing: tuple[Told, ...] = ()
@@ -120,6 +133,11 @@ def watchlist(*lines: str) -> Watchlist:
     return watchlist_file.parse("\n".join((",".join(COLUMNS), *lines)) + "\n", "watchlist.csv")
 
 
+def hosts(*lines: str) -> Hosts:
+    """A list of hosts of these lines, in the columns of the shipped file."""
+    return hosts_file.parse("\n".join((",".join(hosts_file.COLUMNS), *lines)) + "\n", "hosts.csv")
+
+
 def setup_with(rules: Sequence[Rule], ports: Watchlist) -> plan.Setup:
     """The shipped setup with these rules, for an engine that reads the messages of stories."""
     return replace(
@@ -136,10 +154,14 @@ def engine(rules: Sequence[Rule], ports: Watchlist) -> Engine:
     return setup_with(rules, ports).engine()
 
 
-def send(engine: Engine, messages: Sequence[bytes], now_ns: int) -> None:
+DEVICE = "192.0.2.254"
+"""Where messages come from unless a step says something else."""
+
+
+def send(engine: Engine, messages: Sequence[bytes], now_ns: int, device: str = DEVICE) -> None:
     """Datagrams come in."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty:
-        woken = [(message, "192.0.2.254") for message in messages]
+        woken = [(message, device) for message in messages]
         taken, _ = engine.receive(0, empty.fileno(), now_ns, len(woken) + 1, woken)
     assert taken == len(messages)
 
@@ -152,6 +174,10 @@ class Story:
         path: The database.
         rules: What is looked for.
         ports: The port watchlist; the shipped one if None.
+        hosts: What is known of addresses; nothing if None.
+        devices: Names or addresses of the devices that the configuration lists.
+        learn_s: For how long nothing is sent because the daemon learns.
+        storm_cap: As in the configuration.
         pass_s: Time from one pass to the next; the daemon's is 1 s, long stories take less time with more.
         first_pass_s: When the first pass comes.
     """
@@ -162,11 +188,19 @@ class Story:
         rules: Sequence[Rule],
         *,
         ports: Watchlist | None = None,
+        hosts: Hosts | None = None,
+        devices: Sequence[str] = (),
+        learn_s: int = 0,
+        storm_cap: int | None = None,
         pass_s: float = 1.0,
         first_pass_s: float = 0.0,
     ) -> None:
         self.clock = ManualClock(START_S * NS_PER_S)
         self._path = path
+        self._hosts, self._devices = hosts, devices
+        self._learn_until_ns, self._storm_cap = _ns(learn_s) if learn_s else 0, storm_cap
+        self._dropped: dict[str, int] = {}
+        self._outputs: dict[str, bool | None] = {}
         self._pass_s = pass_s
         self._next_pass_s = first_pass_s
         self._told: list[Alert] = []
@@ -177,9 +211,15 @@ class Story:
         setup = setup_with(rules, ports)
         self.engine = setup.engine()
         self._database = Database(self._path)
+        # No power fails in a story.
+        self._database.connection.execute("PRAGMA synchronous = OFF")
+        self._database.checkpoint = lambda: None  # type: ignore[method-assign]
         self._runs += 1
         self._rules, self._ports = rules, ports
-        self.states = AlertStates(rules, ports)
+        holds = Holds(learn_until_ns=self._learn_until_ns, storm_cap=self._storm_cap)
+        self.states = AlertStates(rules, ports, holds=holds, hosts=self._hosts)
+        # What the kernel dropped is counted from the start of a run.
+        self._dropped.clear()
         self.tick = Tick(
             setup,
             engine=self.engine,
@@ -188,8 +228,24 @@ class Story:
             run=f"run {self._runs}",
             states=self.states,
             receivers=self._receivers,
+            health=Health(
+                rules,
+                Silences([(None, name) for name in self._devices], (), self.clock.now_ns()),
+                [listener.name for listener in setup.config.listener],
+                lambda: self._dropped,
+                lambda: self._outputs,
+            ),
         )
         self.tick.restore()
+        self._actions = Actions(
+            config=setup.config,
+            rules=rules,
+            database=self._database,
+            states=self.states,
+            tick=self.tick,
+            now_ns=self.clock.now_ns,
+        )
+        self._actions.restore()
 
     def _receivers(self, alert: Alert) -> list[str]:
         self._told.append(alert)
@@ -223,17 +279,46 @@ class Story:
     def _now_s(self) -> float:
         return self.clock.now_ns() / NS_PER_S - START_S
 
-    def send(self, count: int = 1, *, device_time: str = "", **session: KeyValue) -> "Story":
-        """So many equal messages come in, each of one session; ``device_time`` is what the device's clock says."""
-        return self._send([message(session, device_time)] * count)
+    def every(self, seconds: float, until: str, do: Callable[["Story"], object]) -> "Story":
+        """Something happens now, and again and again until a time."""
+        at_s = self._now_s
+        while at_s <= _seconds(until):
+            do(self.at(f"0:{at_s}"))
+            at_s += seconds
+        return self
+
+    def send(self, count: int = 1, *, device: str = DEVICE, device_time: str = "", **session: KeyValue) -> "Story":
+        """
+        So many equal messages come in, each of one session.
+
+        ``device`` is the address of the device that sends them, ``device_time`` what its clock says.
+        """
+        return self._send([message(session, device_time)] * count, device)
 
     def send_each(self, name: str, values: Iterable[KeyValue], **session: KeyValue) -> "Story":
         """A message for each value of a field."""
         return self._send([message({**session, name: value}) for value in values])
 
-    def _send(self, messages: Sequence[bytes]) -> "Story":
-        send(self.engine, messages, self.clock.now_ns())
+    def _send(self, messages: Sequence[bytes], device: str = DEVICE) -> "Story":
+        send(self.engine, messages, self.clock.now_ns(), device)
         return self
+
+    def dropped(self, count: int, listener: str = "udp") -> "Story":
+        """The kernel drops so many messages."""
+        self._dropped[listener] = self._dropped.get(listener, 0) + count
+        return self
+
+    def output(self, name: str, *, up: bool) -> "Story":
+        """The last try of an output went well, or did not."""
+        self._outputs[name] = up
+        return self
+
+    def do(self, action: str, *, until: str | None = None, **arguments: Any) -> Any:
+        """An operator's command, by the name of its request; returns its answer."""
+        if until is not None:
+            arguments["until_ns"] = _ns(_seconds(until))
+        answer, _ = self._actions.by_name[action](arguments, os.getuid())
+        return answer
 
     def expect(self, *expected: Told | tuple[Told, ...]) -> "Story":
         """A pass now; since the last time, exactly these states were told, in any order."""
