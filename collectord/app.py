@@ -24,6 +24,7 @@ from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.detect.silence import Silences
+from collectord.detect.telling import nameless
 from collectord.errors import RequestError, StoreError
 from collectord.health import Health
 from collectord.inputs.stream import TcpListener
@@ -35,6 +36,7 @@ from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import NotificationEngine
 from collectord.outputs.syslog import SyslogOutput
 from collectord.plan import Setup
+from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
 from collectord.status import DaemonStatus
 from collectord.store import quarantine
@@ -58,6 +60,7 @@ class App:
         setup: All that it is told, checked.
         clock: The time; tests bring their own.
         outputs: In place of the configured ones, with the lowest severity that each takes.
+        resolve: Asks for the name of an address, where the configuration wants names; tests bring their own.
     """
 
     def __init__(
@@ -66,10 +69,12 @@ class App:
         *,
         clock: Clock | None = None,
         outputs: Sequence[tuple[Output, Severity]] | None = None,
+        resolve: Resolve = system_name,
     ) -> None:
         self._setup = setup
         self._clock = SystemClock() if clock is None else clock
         self._given_outputs = outputs
+        self._resolve = resolve
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         """Set once every socket is open."""
@@ -105,6 +110,8 @@ class App:
                 DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
                 for output, _ in outputs
             ]
+            names = ReverseDns(self._resolve, mono_ns=self._clock.mono_ns)
+            namer = Namer(names, lambda wanted, found: writer.run(tick.name, wanted.alert_id, wanted.episode, found))
             tick = Tick(
                 self._setup,
                 engine=engine,
@@ -120,6 +127,7 @@ class App:
                     self._kernel_drops,
                     lambda: {worker.output.name: worker.up for worker in workers},
                 ),
+                raised=self._asking(namer) if config.alerts.reverse_dns else None,
             )
             await writer.run(tick.restore)
             actions = Actions(
@@ -152,13 +160,24 @@ class App:
             for number in (signal.SIGTERM, signal.SIGINT):
                 _on_signal(number, self.stop, cleanup)
             try:
-                await self._serve(writer, tick, workers, status, notifier)
+                await self._serve(writer, tick, workers, status, notifier, namer)
             finally:
                 await control.stop()
                 await writer.stop()
 
+    def _asking(self, namer: Namer) -> Callable[[Alert], None]:
+        """Hands a raised alert on, with the addresses that the site has no names for."""
+        hosts = self._setup.hosts
+        return lambda alert: namer.ask(Wanted(alert.id, alert.episode, nameless(alert.key, alert.site, hosts)))
+
     async def _serve(
-        self, writer: Writer, tick: Tick, workers: list[DeliveryWorker], status: DaemonStatus, notifier: Notifier
+        self,
+        writer: Writer,
+        tick: Tick,
+        workers: list[DeliveryWorker],
+        status: DaemonStatus,
+        notifier: Notifier,
+        namer: Namer,
     ) -> None:
         async with asyncio.TaskGroup() as everything:
             for worker in workers:
@@ -166,6 +185,8 @@ class App:
             async with asyncio.TaskGroup() as inputs:
                 tasks = [inputs.create_task(listener.serve()) for listener in self.listeners]
                 tasks.append(inputs.create_task(self._ticks(writer, tick, workers, status, notifier)))
+                if self._setup.config.alerts.reverse_dns:
+                    tasks.append(inputs.create_task(namer.run()))
                 # Only now the sockets are really read: what connects before waits in the kernel.
                 self._announce(notifier)
                 await self._stop.wait()

@@ -236,6 +236,8 @@ class Alerts(Strict):
     storm_cap: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Raises of a rule that are sent within ``storm_window_s``; health rules and high severity pass."""
     storm_window_s: Annotated[int, duration("1m", "1d")] = Field(default=600, alias="storm_window")
+    reverse_dns: bool = False
+    """Whether the names of raised alerts' addresses are asked for."""
 
 
 class Snmp(Strict):

@@ -85,6 +85,7 @@ SUM_FIELDS = (
 FIXED_TABLES = (
     "alert_history",
     "alert_marks",
+    "alert_names",
     "alerts",
     "audit",
     "counter_states",

@@ -6,7 +6,7 @@ first, in a small transaction of their own that survives a power cut; then the c
 batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,9 +19,10 @@ from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
-from collectord.model import NS_PER_S, Alert, Changes, Window
+from collectord.model import NS_PER_S, Alert, AlertState, Changes, Window
 from collectord.plan import Setup
 from collectord.store import audit, devices, exceptions, quarantine
+from collectord.store import names as alert_names
 from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
@@ -77,6 +78,7 @@ class Tick:
         states: The rules' state machine.
         receivers: Names of the outputs that an alert goes to.
         health: What the daemon notices about itself; None: nothing is asked.
+        raised: Called with each raise once it is stored and queued; must return at once.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Tick:
         states: AlertStates,
         receivers: Callable[[Alert], Sequence[str]],
         health: Health | None = None,
+        raised: Callable[[Alert], None] | None = None,
     ) -> None:
         store = setup.config.store
         self.counters = TickCounters()
@@ -104,6 +107,7 @@ class Tick:
         self._tables_to_age = [definition for definition in setup.definitions if definition.has_table]
         self._listeners = [listener.name for listener in setup.config.listener]
         self._receivers = receivers
+        self._raised = raised
         self._longest_window_s = longest_windows_s(setup.rules)
         keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
         self._retention = Retention(database, self.tables, keep, self._longest_window_s)
@@ -136,12 +140,26 @@ class Tick:
         episodes, forgotten = self.alerts.episodes()
         for rule, raised_ns in self.alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
             self._states.holds.sent(rule, raised_ns)
+        active = self.alerts.active()
         self._states.restore(
-            self.alerts.active(),
+            active,
             judged_ns=last_tick_ns,
             episodes=episodes,
             forgotten_episode=forgotten,
         )
+        known = alert_names.of(self._database, active)
+        for alert in active:
+            self._states.name(alert.id, alert.episode, known.get(alert.id, {}))
+
+    def name(self, alert_id: str, episode: int, names: Mapping[str, str]) -> None:
+        """
+        Take in what an alert's addresses are called.
+
+        Raises:
+            StoreError: the names are not stored; what is told of the alert has them all the same.
+        """
+        self._states.name(alert_id, episode, names)
+        alert_names.keep(self._database, alert_id, episode, names)
 
     def reconcile(self, states: Sequence[Alert]) -> bool:
         """
@@ -217,6 +235,10 @@ class Tick:
         except StoreError as error:
             self._store_failed(error)
             return False
+        if self._raised is not None:
+            for alert, _ in self._unstored:
+                if alert.state is AlertState.RAISED:
+                    self._raised(alert)
         self._unstored.clear()
         return True
 

@@ -16,10 +16,13 @@ from collectord.detect import telling
 from collectord.errors import EX_USAGE
 from collectord.model import Alert, AlertMark, AlertState, MarkKind, rfc3339
 from collectord.store import marks as stored_marks
+from collectord.store import names as stored_names
 from collectord.store.alerts import Alerts
 from collectord.store.outbox import Delivery, Outbox
 
 Marks = Mapping[MarkKind, AlertMark]
+Names = Mapping[str, str]
+"""Of addresses."""
 
 _COLOURS = {"high": "bold red", "medium": "yellow", "low": "cyan", "informational": ""}
 
@@ -85,9 +88,10 @@ def list_alerts(
     with database_reader(configuration.load(config_path)) as database:
         found = Alerts(database).find(active=None if everything else True, rule=rule, site=site, limit=limit)
         marks = stored_marks.of(database, [alert.id for alert in found])
+        names = stored_names.of(database, found)
     if as_json:
         for alert in found:
-            echo_json(_as_json(alert, marks.get(alert.id, {})))
+            echo_json(_as_json(alert, marks.get(alert.id, {}), names.get(alert.id, {})))
         return
     if not found:
         click.echo("No alerts." if everything else "No active alerts. (--all shows the cleared ones)")
@@ -96,7 +100,7 @@ def list_alerts(
     table = Table(Column("id", min_width=16, overflow="fold"), "state", "severity", "since", "last")
     table.add_column("what", overflow="fold")
     for alert in found:
-        remarks = [shown(text) for text in _remarks(alert, marks.get(alert.id, {}))]
+        remarks = [shown(text) for text in _remarks(alert, marks.get(alert.id, {}), names.get(alert.id, {}))]
         table.add_row(
             alert.id,
             alert.state.value,
@@ -126,19 +130,20 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
         alert, history = stored.show(alert_id), stored.history(alert_id)
         deliveries = Outbox(database).deliveries(alert_id)
         marks = stored_marks.of(database, [alert_id]).get(alert_id, {})
+        names = {} if alert is None else stored_names.of(database, [alert]).get(alert_id, {})
     if alert is None:
         click.echo(f"collectord: there is no alert {shown(alert_id)}", err=True)
         raise SystemExit(EX_USAGE)
     if as_json:
         echo_json(
             {
-                **_as_json(alert, marks),
+                **_as_json(alert, marks, names),
                 "history": [{**state.as_json(), "held": state.held or None} for state in history],
                 "deliveries": [_delivery_as_json(delivery) for delivery in deliveries],
             }
         )
         return
-    for name, value in _facts(alert, marks):
+    for name, value in _facts(alert, marks, names):
         click.echo(f"{name + ':':14} {shown(value)}")
     evidence = alert.details.get("evidence")
     for line in evidence.get("lines", ()) if isinstance(evidence, Mapping) else ():
@@ -193,8 +198,8 @@ def _shelved(marks: Marks) -> AlertMark | None:
     return mark if mark and (mark.until_ns or 0) > SystemClock().now_ns() else None
 
 
-def _as_json(alert: Alert, marks: Marks) -> dict[str, Any]:
-    found: dict[str, Any] = {**alert.as_json(), "held": alert.held or None}
+def _as_json(alert: Alert, marks: Marks, names: Names) -> dict[str, Any]:
+    found: dict[str, Any] = {**alert.as_json(), "held": alert.held or None, "names": names}
     for name, mark in (("ack", _acknowledged(alert, marks)), ("shelved", _shelved(marks))):
         found[name] = mark and {
             "who": mark.who,
@@ -205,8 +210,10 @@ def _as_json(alert: Alert, marks: Marks) -> dict[str, Any]:
     return found
 
 
-def _remarks(alert: Alert, marks: Marks) -> Iterator[str]:
-    """What operators and holds have to do with it."""
+def _remarks(alert: Alert, marks: Marks, names: Names) -> Iterator[str]:
+    """What operators and holds have to do with it, and what DNS calls its addresses."""
+    for address, name in names.items():
+        yield f"{address} is {name} (reverse DNS)"
     if alert.held and alert.state is not AlertState.CLEARED:
         yield f"not sent: {alert.held}"
     if acknowledged := _acknowledged(alert, marks):
@@ -216,12 +223,12 @@ def _remarks(alert: Alert, marks: Marks) -> Iterator[str]:
         yield f"shelved by {shelved.who} until {local_time(shelved.until_ns or 0)}: {shelved.reason}"
 
 
-def _facts(alert: Alert, marks: Marks) -> Iterator[tuple[str, Any]]:
+def _facts(alert: Alert, marks: Marks, names: Names) -> Iterator[tuple[str, Any]]:
     yield "alert", f"{alert.id} (episode {alert.episode})"
     yield "title", alert.title
     yield "summary", alert.summary
     yield "state", f"{alert.state.value}{f': {alert.reason}' if alert.reason else ''}"
-    for remark in _remarks(alert, marks):
+    for remark in _remarks(alert, marks, names):
         yield "", remark
     yield "severity", alert.severity.value
     yield "rule", f"{alert.rule} ({alert.mode.value})"

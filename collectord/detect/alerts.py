@@ -18,7 +18,7 @@ outputs see a raise. A sent alert that is held from then on is updated without b
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collectord.detect import telling, wording
@@ -55,6 +55,8 @@ class _Active:
     saved_peak: int
     evidence: Any = None
     """The newest that was seen; None if there was none since the start."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of the key's addresses, by reverse DNS."""
 
 
 class AlertStates:
@@ -205,6 +207,13 @@ class AlertStates:
                     self._clear_exempt(active, exempt, now_ns, told)
         return told
 
+    def name(self, alert_id: str, episode: int, names: Mapping[str, str]) -> None:
+        """What its key's addresses are called, for what is told of an active alert from now on."""
+        for by_id in self._active.values():
+            active = by_id.get(alert_id)
+            if active is not None and active.told.episode == episode:
+                active.names = {**active.names, **names}
+
     def seen(self) -> list[tuple[str, int, int]]:
         """
         What changed about active alerts without being told, to be stored for a restart.
@@ -285,7 +294,7 @@ class AlertStates:
             count=judgement.count,
             threshold=judgement.threshold,
             window_s=rule.timespan_s,
-            summary=telling.summary(rule, active.told.id, finding, judgement, self._hosts),
+            summary=telling.summary(rule, active.told.id, finding, judgement, self._hosts, active.names),
             details=_with(finding.details, held),
         )
         self._tell(active, alert, told)
@@ -388,7 +397,7 @@ class AlertStates:
             # What is left to tell of an alert that is over is how large it was.
             count=active.peak,
             last_time_ns=max(judged_ns, before.last_time_ns),
-            summary=telling.clear_summary(before, what, self._hosts),
+            summary=telling.clear_summary(before, what, self._hosts, active.names),
             reason=reason,
             # What was sent clears for whoever knows of it, whatever holds its updates back.
             details=details if before.mode is Mode.REPORT else _with(details, ""),

@@ -11,6 +11,7 @@ from collectord.model import Alert, KeyValue
 
 MAX_WHO_CHARACTERS = 110
 MAX_DEVICE_CHARACTERS = 40
+MAX_NAME_CHARACTERS = 60
 MAX_DEVICES = 2
 """Reporting devices that the line names; the others are a number."""
 
@@ -18,21 +19,29 @@ _ENDS = {"denied": "denied", "reset": "reset", "timed_out": "timed out"}
 """What an evidence's split says, and the words for it."""
 
 
-def summary(rule: Rule, alert_id: str, finding: Finding, judgement: Judgement, hosts: Hosts) -> str:
+def summary(
+    rule: Rule,
+    alert_id: str,
+    finding: Finding,
+    judgement: Judgement,
+    hosts: Hosts,
+    names: Mapping[str, str] | None = None,
+) -> str:
     """
     Who, what, how much against which limit in which time, top port and destination, reporting device, how its sessions
     ended, what shows more.
 
     What does not fit any more is left out from the end; who and how much is always there, and so is the command.
+    ``names`` are those that addresses have by reverse DNS, as far as they are known.
     """
     what = f"{_much(rule, judgement.count)} (limit {judgement.threshold:,})"
     more = _evidence(finding.key, finding.details.get("evidence"))
-    return wording.summary(who(finding.key, finding.site, hosts), what, alert_id, more)
+    return wording.summary(who(finding.key, finding.site, hosts, names), what, alert_id, more)
 
 
-def clear_summary(alert: Alert, what: str, hosts: Hosts) -> str:
+def clear_summary(alert: Alert, what: str, hosts: Hosts, names: Mapping[str, str] | None = None) -> str:
     """The same of an alert that is over."""
-    return wording.summary(who(alert.key, alert.site, hosts), what, alert.id)
+    return wording.summary(who(alert.key, alert.site, hosts, names), what, alert.id)
 
 
 def quiet(rule: Rule, threshold: int, peak: int) -> tuple[str, str]:
@@ -54,7 +63,18 @@ def _much(rule: Rule, count: int, *, unit: bool = True) -> str:
     return f"{most} in {wording.span(rule.timespan_s)}" if rule.counter else most
 
 
-def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:
+def nameless(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> tuple[str, ...]:
+    """The addresses of a key that the site's own list has no name for."""
+    found = []
+    for field, value in key.items():
+        if field.endswith("IpAddr") and (text := str(value)) and text not in found:
+            host = hosts.find(text, site)
+            if host is None or not host.name:
+                found.append(text)
+    return tuple(found)
+
+
+def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts, names: Mapping[str, str] | None = None) -> str:
     """The key in a few words, an address alone or a port with its name, and what is known of it."""
     others = [wording.printable(v) for n, v in key.items() if n not in ("DstPortNumber", "NetworkProtocol")]
     if "DstPortNumber" in key and "NetworkProtocol" in key:
@@ -64,6 +84,9 @@ def who(key: Mapping[str, KeyValue], site: str, hosts: Hosts) -> str:
     address = next((str(key[name]) for name in ("SrcIpAddr", "DstIpAddr", "DvcIpAddr") if name in key), "")
     host = hosts.find(address, site)
     known = [wording.printable(text, 40) for text in (host.name, *host.roles) if text] if host else []
+    if names and address in names and not (host and host.name):
+        # Whoever owns the address chose it: it must not pass for a name of the site's own list.
+        known.insert(0, f"DNS {wording.printable(names[address], MAX_NAME_CHARACTERS)}")
     if site:
         known.append(f"site {wording.printable(site)}")
     text = ", ".join(others) + (f" ({', '.join(known)})" if known else "")

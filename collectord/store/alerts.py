@@ -80,6 +80,7 @@ _EXPIRED = """
 _FORGET = (
     "DELETE FROM outbox WHERE alert_id = ?",
     "DELETE FROM alert_marks WHERE alert_id = ?",
+    "DELETE FROM alert_names WHERE alert_id = ?",
     "DELETE FROM alert_history WHERE id = ?",
     "DELETE FROM alerts WHERE id = ?",
 )

@@ -222,6 +222,22 @@ def m0005_pauses_of_devices(db: sqlite_utils.Database) -> None:
     db.execute("ALTER TABLE devices ADD COLUMN pauses TEXT NOT NULL DEFAULT '{}'")
 
 
+@MIGRATIONS()
+def m0006_names_of_addresses(db: sqlite_utils.Database) -> None:
+    """Names that alerts' addresses have by reverse DNS."""
+    db.execute(
+        """
+        CREATE TABLE alert_names (
+            alert_id TEXT NOT NULL,
+            address TEXT NOT NULL,
+            episode INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            PRIMARY KEY (alert_id, address)
+        )
+        """
+    )
+
+
 with sqlite_utils.Database(memory=True) as _empty:
     _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
 

@@ -1,5 +1,6 @@
 """What an operator does by command: acknowledge, shelve, exempt, maintenance; and that a restart keeps it."""
 
+import functools
 import json
 import os
 import pwd
@@ -120,6 +121,19 @@ def test_exempt(daemon: Daemon) -> None:
     wait_event(daemon, "raised")
     assert sent(daemon) == ["raised", "cleared", "raised"]
     assert alert(daemon)["episode"] == 2
+
+
+@pytest.mark.e2e
+def test_no_names_to_be_had(tmp_path: Path) -> None:
+    """Nobody answers for documentation addresses: the alert is sent all the same, and nothing waits at the stop."""
+    with running(tmp_path / "collector", f"{LISTENERS}[alerts]\nreverse_dns = true\n", {"many": RULE}) as daemon:
+        for source in (A, B, "2001:db8::1"):
+            fail(daemon, source)
+            wait_event(daemon, "raised", source)
+            daemon.wait(functools.partial(sent, daemon, source), f"{source} queued")
+            assert (alert(daemon, source)["names"], sent(daemon, source)) == ({}, ["raised"])
+        daemon.stop()
+        assert "Traceback" not in daemon.said()
 
 
 @pytest.mark.e2e

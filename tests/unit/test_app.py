@@ -5,6 +5,7 @@ import functools
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,7 +20,7 @@ from collectord.clock import ManualClock
 from collectord.config import Config, LogOutput, SnmpOutput, SyslogOutput, TcpListener, UdpListener
 from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, RequestError, StoreError
 from collectord.model import Alert, AlertState, Mode, Severity, UnreadGroup
-from collectord.store import ledger, quarantine
+from collectord.store import ledger, names, quarantine
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 
@@ -115,6 +116,57 @@ async def test_message_in_alert_out(make_setup: MakeSetup) -> None:
     assert answer["listeners"][0]["received"] == THRESHOLD + 1
     assert stored(setup) == {("udp", "session"): THRESHOLD + 1}
     assert not setup.config.control_socket.exists()
+
+
+@pytest.mark.parametrize(("on", "asked"), [(True, ["203.0.113.1"]), (False, [])])
+async def test_names_never_hold_an_alert_up(make_setup: MakeSetup, on: bool, asked: list[str]) -> None:
+    """It is sent, and the daemon stops, while the resolver still thinks; off by default, nobody is asked."""
+    setup = make_setup(**({"alerts": {"reverse_dns": True}} if on else {}))
+    output, entered, answer, found = FakeOutput(), threading.Event(), threading.Event(), []
+
+    def resolve(address: str) -> str:
+        found.append(address)
+        entered.set()
+        answer.wait()
+        return "late.example"
+
+    app = App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)], resolve=resolve)
+    async with running(app):
+        send(app, THRESHOLD + 1)
+        await output.sent_one.wait()
+        if on:
+            await asyncio.to_thread(entered.wait)
+    answer.set()
+
+    assert output.sent == [(1, "raised")]
+    assert found == asked
+
+
+async def test_names_are_stored(make_setup: MakeSetup, tmp_path: Path) -> None:
+    """And the site's own list goes first."""
+    (tmp_path / "hosts.csv").write_text("CIDR,name,site,role,owner\n203.0.113.2,ours,,,\n")
+    setup = make_setup(alerts={"reverse_dns": True}, hosts=tmp_path / "hosts.csv")
+    output, asked = FakeOutput(), []
+
+    def resolve(address: str) -> str:
+        asked.append(address)
+        return "Scan.Example."
+
+    app = App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)], resolve=resolve)
+    found: dict[str, dict[str, str]] = {}
+    async with running(app):
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            for _ in range(THRESHOLD + 1):
+                sender.sendto(DENIED.replace(b"113.1/", b"113.2/"), app.listeners[0].address)
+        send(app, THRESHOLD + 1)
+        await output.sent_one.wait()
+        while not found:
+            with Database.reader(setup.config.database) as database:
+                found = names.of(database, Alerts(database).find())
+            await asyncio.sleep(0)
+
+    assert list(found.values()) == [{"203.0.113.1": "scan.example"}]
+    assert asked == ["203.0.113.1"]
 
 
 async def test_tcp(make_setup: MakeSetup) -> None:

@@ -123,6 +123,39 @@ def locked(path: Path) -> Iterator[None]:
         other.close()
 
 
+class TestNames:
+    """What alerts' addresses are called."""
+
+    def test_asked_for_once_it_is_queued(self, setup: plan.Setup, path: Path, clock: ManualClock) -> None:
+        """Raises alone, and only those that are stored."""
+        daemon = Daemon(setup, path, clock, "run")
+        raised: list[tuple[str, int]] = []
+        daemon.tick._raised = lambda alert: raised.append((alert.event, len(daemon.due())))
+        with daemon.database:
+            daemon.deny(THRESHOLD + 1)
+            with locked(path):
+                daemon.tick.run()
+                assert raised == []
+            daemon.tick.run()
+            daemon.deny(20 * THRESHOLD)
+            daemon.tick.run()
+            assert daemon.history() == ["raised", "updated:2"]
+        assert raised == [("raised", 1)]
+
+    def test_known_after_a_restart(self, start: Callable[[], Daemon]) -> None:
+        daemon = start()
+        daemon.deny(THRESHOLD + 1)
+        daemon.tick.run()
+        (alert,) = daemon.due()
+        daemon.tick.name(alert.id, 1, {"203.0.113.1": "scan.example"})
+        daemon = start()
+        daemon.deny(20 * THRESHOLD)
+        daemon.tick.run()
+
+        (found,) = daemon.alerts.find()
+        assert (found.event, found.summary.partition(": ")[0]) == ("updated:2", "203.0.113.1 (DNS scan.example)")
+
+
 class TestPass:
     """What one pass stores."""
 

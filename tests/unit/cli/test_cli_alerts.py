@@ -10,7 +10,7 @@ import pytest
 
 from collectord.errors import EX_USAGE, StoreError
 from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, Severity
-from collectord.store import marks
+from collectord.store import marks, names
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
@@ -142,6 +142,19 @@ def test_evidence(run: Any, store: Callable[..., None]) -> None:
         assert f"\n{line}\n" in text
     assert "\x1b" not in text
     assert "evidence:" not in text
+
+
+def test_names(run: Any, config: Path, store: Callable[..., None]) -> None:
+    """What DNS calls its addresses; nothing where it was not asked."""
+    store(alert(1), alert(2))
+    with Database(config.parent / "state" / "collectord.db") as database:
+        names.keep(database, f"{1:016x}", 1, {"192.0.2.1": "scan.example"})
+    for words in (("alerts",), ("alerts", "show", f"{1:016x}")):
+        assert "192.0.2.1 is scan.example (reverse DNS)" in run(*words).stdout
+    assert "reverse DNS" not in run("alerts", "show", f"{2:016x}").stdout
+    second, first = [json.loads(line)["names"] for line in run("alerts", "--json").stdout.splitlines()]
+    assert (first, second) == ({"192.0.2.1": "scan.example"}, {})
+    assert json.loads(run("alerts", "show", "--json", f"{1:016x}").stdout)["names"] == first
 
 
 def test_how_its_sessions_ended(run: Any, store: Callable[..., None]) -> None:

@@ -469,6 +469,19 @@ def test_the_last_state_has_the_newest_evidence(states: AlertStates) -> None:
     assert [{"messages": 10}, {"messages": 500}] == [each.details["evidence"] for each in (raised, *cleared)]
 
 
+def test_names_are_told_from_then_on(states: AlertStates) -> None:
+    """Of this episode alone."""
+    (raised,) = states.judge([window(0, {A: 5001})], at(0))
+    states.name(raised.id, 2, {A: "other.example"})
+    states.name("unknown", 1, {A: "other.example"})
+    states.name(raised.id, 1, {A: "scan.example"})
+    (updated,) = states.judge([window(60, {A: 60_000})], at(60))
+    cleared = [alert for minute in range(2, 18) for alert in states.judge([window(60 * minute, {})], at(60 * minute))]
+
+    told = [alert.summary.partition(": ")[0] for alert in (raised, updated, *cleared)]
+    assert [A, f"{A} (DNS scan.example)", f"{A} (DNS scan.example)"] == told
+
+
 def test_titles_hold_what_the_wire_sent_escaped(make_rule: MakeRule) -> None:
     """A user name with control characters, in title and summary; the key is as it came."""
     rule = make_rule(group_by=("SrcUsername",), title="Failures of {SrcUsername}")

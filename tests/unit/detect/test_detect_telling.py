@@ -81,6 +81,37 @@ def test_a_port(make_port_rule: MakeRule) -> None:
     )
 
 
+def test_a_name_that_dns_tells(make_rule: MakeRule) -> None:
+    """Said to be one; the site's own name goes first."""
+    judgement = Judgement(5203, 5000, Severity.MEDIUM, Mode.NOTIFY)
+    names = {"192.0.2.10": "mail.example.net", "192.0.2.11": "x" * 250}
+
+    def who(address: str, *hosts: Host) -> str:
+        finding = Finding("", {"SrcIpAddr": address}, judgement, judgement, {})
+        return telling.summary(make_rule(), ID, finding, judgement, Hosts(hosts), names).partition(": ")[0]
+
+    assert who("192.0.2.10") == "192.0.2.10 (DNS mail.example.net)"
+    assert who("192.0.2.10", Host("192.0.2.10/32", "mail1", "", (), "")) == "192.0.2.10 (mail1)"
+    assert who("192.0.2.10", Host("192.0.2.0/24", "", "", ("nat",), "")) == "192.0.2.10 (DNS mail.example.net, nat)"
+    assert who("192.0.2.11") == f"192.0.2.11 (DNS {'x' * 57}...)"
+    assert who("192.0.2.12") == "192.0.2.12"
+
+
+def test_addresses_without_a_name() -> None:
+    """Those that the site's own list does not name; each once."""
+    hosts = Hosts((Host("192.0.2.1/32", "mail1", "north", (), ""), Host("192.0.2.2/32", "", "", ("nat",), "")))
+    key: dict[str, KeyValue] = {
+        "SrcIpAddr": "192.0.2.1",
+        "DstIpAddr": "192.0.2.2",
+        "DstNatIpAddr": "192.0.2.2",
+        "SrcNatIpAddr": "",
+        "DstPortNumber": 22,
+    }
+
+    assert telling.nameless(key, "north", hosts) == ("192.0.2.2",)
+    assert telling.nameless(key, "south", hosts) == ("192.0.2.1", "192.0.2.2")
+
+
 @pytest.mark.parametrize("evidence", [None, {}, 5, {"top": {}}, {"top": {"Dvc": [], "DstPortNumber": []}}])
 def test_no_evidence(make_rule: MakeRule, evidence: Any) -> None:
     """Then nothing is said of it."""

@@ -15,6 +15,7 @@ STEPS = (
     "m0003_counter_states",
     "m0004_what_operators_say",
     "m0005_pauses_of_devices",
+    "m0006_names_of_addresses",
 )
 
 
