@@ -16,14 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectord.detect.alerts import AlertStates
-from collectord.detect.rules import Rule
+from collectord.detect.rules import WATCHLIST_FIELDS, Beacon, Rule
+from collectord.detect.silence import Silences
 from collectord.detect.watchlist import Watchlist
+from collectord.health import Health
 from collectord.model import Alert
 
-from ..playbooks.playbook import START_S, engine, message, rule, send
-from ..reference.rules import RULES, Event, Reference
+from ..playbooks.playbook import START_S, engine, message, rule, send, watchlist
+from ..reference import rules as reference
+from ..reference.rules import RULES, Beaconing, Event, PortMisuse, Reference, Row
 
 START_MS = START_S * 1000
+NO_LIMIT_MS = 400 * 86_400_000
 NS_PER_MS = 1_000_000
 
 ADDRESSES = (
@@ -45,6 +49,7 @@ sessions = st.fixed_dictionaries(
         "DstIpAddr": st.sampled_from(ADDRESSES),
         "SrcPortNumber": st.sampled_from((53, 443, 50_000)),
         "DstPortNumber": st.sampled_from(PORTS),
+        "NetworkProtocol": st.sampled_from(("TCP", "UDP")),
         "DvcAction": st.sampled_from(("Allow", "Deny", "Drop", "Drop ICMP", "Reset Source")),
         "EventResult": st.sampled_from(("Success", "Failure", "NA")),
         "DstAppName": st.sampled_from(("dns", "ssl", "HTTP", "web-browsing", "ssh")),
@@ -63,6 +68,45 @@ steps = st.lists(
 
 SCALED = {"excessive-failures": 12, "rdp-brute-force": 4, "port-scan": 3, "port-scan-internal": 3, "port-sweep": 2}
 
+ROWS = (
+    Row("smb", 445, "*", "*", "*", 12),
+    Row("smb", 139, "*", "*", "*", 12),
+    Row("smb", 445, "*", "Local", "*", 6),
+    Row("risky", 445, "TCP", "*", "Allow", 0),
+    Row("web", 80, "tcp", "Outbound", "*", 5),
+    Row("desktop", 3389, "*", "*", "Drop ICMP", 4),
+    Row("desktop", 3389, "UDP", "Inbound", "deny", 9),
+)
+"""Ports with one row and with several, of one name and of two, overlapping, and in letters of any case."""
+
+PORT_MISUSE = {
+    "port-misuse": (PortMisuse(ROWS), rule("port-misuse")),
+    "port-misuse, rows added up": (PortMisuse(ROWS, add_up=True), rule("port-misuse", aggregate_rows=True)),
+    "port-misuse, by source": (
+        PortMisuse(ROWS, by_source=True),
+        rule("port-misuse", group_by=("SrcIpAddr", *WATCHLIST_FIELDS)),
+    ),
+}
+PORTS_WATCHED = watchlist(
+    *(
+        f"{row.port},*,{row.protocol},{row.direction},{row.action},Detection,Static,{row.threshold},High,Impact,{row.name},"
+        for row in ROWS
+    )
+)
+BEACONING = (Beaconing(least_events=4), rule("beaconing", exempt=(), beacon=Beacon(min_events=4)))
+
+ALL = sorted((*RULES, *PORT_MISUSE, "beaconing"))
+
+
+def scaled(name: str) -> tuple[reference.Rule | PortMisuse | Beaconing, Rule]:
+    """A rule of the reference and the shipped one, both with the scaled-down threshold."""
+    if name == "beaconing":
+        return BEACONING
+    if name in PORT_MISUSE:
+        return PORT_MISUSE[name]
+    threshold = SCALED.get(name, min(RULES[name].threshold, 2))
+    return replace(RULES[name], threshold=threshold), rule(name, threshold=threshold)
+
 
 def fits(name: str, session: Event) -> Event:
     """The session changed so that the rule is likely to count it; otherwise hardly any would be over."""
@@ -75,6 +119,8 @@ def fits(name: str, session: Event) -> Event:
         "cleartext-authentication": {"DstPortNumber": 21},
         "app-port-mismatch": {"DstAppName": "dns"},
     }
+    if name in PORT_MISUSE and session.get("DstPortNumber") not in (80, 139, 3389):
+        likely[name] = {"DstPortNumber": 445}
     return session if session.get("SrcPortNumber") == 53 else {**session, **likely.get(name, {})}
 
 
@@ -82,9 +128,10 @@ class Daemon:
     """The engine and the alerts, without a database."""
 
     def __init__(self, rule: Rule) -> None:
-        self.engine = engine([rule], Watchlist())
-        self.states = AlertStates([rule], Watchlist())
-        self.fields = rule.group_by
+        ports = PORTS_WATCHED if rule.uses_watchlist else Watchlist()
+        self.engine = engine([rule], ports)
+        self.states = AlertStates([rule], ports)
+        self.fields = rule.key_fields
 
     def add(self, now_ms: int, session: Event) -> None:
         send(self.engine, [message(session)], now_ms * NS_PER_MS)
@@ -111,15 +158,16 @@ def told(alerts: Iterable[Alert], fields: tuple[str, ...]) -> list[tuple[Any, ..
 
 def compare(name: str, steps: Iterable[tuple[int, Event | None]]) -> list[tuple[Any, ...]]:
     """Lets both go through the steps; returns what they told, which is the same."""
-    plain = RULES[name]
-    threshold = SCALED.get(name, min(plain.threshold, 2))
-    reference = Reference(replace(plain, threshold=threshold))
-    daemon = Daemon(rule(name, threshold=threshold))
+    plain, shipped = scaled(name)
+    reference = Reference(plain)
+    daemon = Daemon(shipped)
+    # Ten seconds; one wait is never longer than an hour, of which the engine judges but one.
+    tenth_ms, longest_ms = (10_000, 3_600_000) if name == "beaconing" else (plain.step_ms // 10, NO_LIMIT_MS)
     now_ms = looked_ms = START_MS + 1
     expected: list[tuple[Any, ...]] = []
     got: list[tuple[Any, ...]] = []
     for tenths, session in [*steps, (3, None), (9, None)]:
-        now_ms += tenths * plain.step_ms // 10
+        now_ms += min(tenths * tenth_ms, longest_ms)
         if session is not None:
             expected += reference.add(now_ms, fits(name, session))
             daemon.add(now_ms, fits(name, session))
@@ -143,17 +191,27 @@ def test_the_reference_speaks_of_the_shipped_rule(name: str) -> None:
     assert (shipped.clear_after_s, shipped.clear_below) == (plain.clear_ms // 1000, 0.8)
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
+def test_the_reference_speaks_of_the_shipped_beacons_and_ports() -> None:
+    for plain, shipped in ((Beaconing(), rule("beaconing")), *PORT_MISUSE.values()):
+        assert (shipped.timespan_s, shipped.step_s) == (plain.span_ms // 1000, plain.step_ms // 1000)
+        assert (shipped.clear_after_s, shipped.clear_below) == (plain.clear_ms // 1000, 0.8)
+    beaconing, shipped = Beaconing(), rule("beaconing")
+    assert (shipped.threshold, shipped.clear_level(80)) == (beaconing.share, beaconing.clear_share)
+    assert shipped.beacon == Beacon(beaconing.least_events, min_gap_s=10, tolerance_s=1, tolerance_percent=5)
+
+
+@pytest.mark.parametrize("name", ALL)
 @given(steps=steps)
 def test_any_stream(name: str, steps: list[tuple[int, Event | None]]) -> None:
     """The same keys, in the same windows, with the same sums; the same clears."""
     compare(name, steps)
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("name", ALL)
 def test_busy_streams(name: str) -> None:
     """As any stream, with few keys, so that much is raised and cleared."""
-    told = Counter(event[0] for seed in range(20) for event in compare(name, busy(seed)))
+    stream = rhythms if name == "beaconing" else busy
+    told = Counter(event[0] for seed in range(20) for event in compare(name, stream(seed)))
 
     assert told["raised"] >= 10
     assert told["cleared"] >= 5
@@ -176,6 +234,7 @@ def busy(seed: int) -> Iterator[tuple[int, Event | None]]:
             "DstIpAddr": randomness.choice((destination, "10.0.0.7", "10.0.0.8", "198.51.100.9")),
             "SrcPortNumber": randomness.choice((53, 443, 50_000, 50_001)),
             "DstPortNumber": randomness.choice((*PORTS, 3389, 3389, 445)),
+            "NetworkProtocol": randomness.choice(("TCP", "TCP", "UDP")),
             "DvcAction": randomness.choice(("Allow", "Deny", "Reset Source", "Drop ICMP")),
             "EventResult": randomness.choice(("Success", "Failure", "NA")),
             "DstAppName": randomness.choice(("dns", "ssl", "HTTP", "ssh")),
@@ -186,6 +245,96 @@ def busy(seed: int) -> Iterator[tuple[int, Event | None]]:
             if randomness.random() < 0.03 and name != "SrcIpAddr":
                 del session[name]
         yield tenths, session
+
+
+def rhythms(seed: int) -> Iterator[tuple[int, Event | None]]:
+    """Steps as above, of hosts that call at intervals of some minutes, more or less exactly, some at the same time."""
+    randomness = random.Random(seed)
+    calls: list[tuple[int, Event]] = []
+    for number in range(6):
+        at, gap, off = randomness.randrange(360), randomness.randrange(6, 40), randomness.choice((0, 0, 1, 2, 15))
+        host = {"SrcIpAddr": ADDRESSES[3 + number % 2], "NetworkProtocol": "TCP", "DstPortNumber": 443}
+        session = {**host, "DstIpAddr": ADDRESSES[number % 3] if number < 5 else "10.0.0.9"}
+        if number == 4:
+            del session["NetworkProtocol"]
+        end = at + randomness.randrange(100, 1500)
+        while at < end:
+            calls += [(at, session)] * randomness.choice((1, 1, 1, 3))
+            at += max(0, gap + randomness.randint(-off, off))
+            if randomness.random() < 0.02:
+                at += randomness.randrange(60, 500)
+    now = 0
+    for at, session in sorted(calls, key=lambda call: call[0]):
+        yield at - now, session
+        now = at
+        if randomness.random() < 0.3:
+            yield 0, None
+    yield from [(180, None)] * 20
+
+
+SILENT = ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.one_of(st.integers(1, 90), st.integers(90, 300), st.integers(300, 12_000)),
+            st.one_of(st.none(), st.sampled_from(SILENT)),
+        ),
+        max_size=80,
+    )
+)
+def test_devices_that_fall_silent(steps: list[tuple[int, str | None]]) -> None:
+    """(tens of seconds that pass, who sends something then). Two devices are listed, two must be known for a day."""
+    silences_agree(steps)
+
+
+def test_devices_with_pauses_of_their_own() -> None:
+    """As above, over days, with devices that mostly send each few minutes."""
+    told: Counter[str] = Counter()
+    for seed in range(10):
+        randomness = random.Random(seed)
+        usual = {device: randomness.choice((3, 10, 60, 200)) for device in SILENT}
+        calls: list[tuple[int, str | None]] = []
+        for device, gap in usual.items():
+            at = 0
+            while at < 9_000 * 4:
+                at += randomness.choices((gap, 2 * gap, 5 * gap, 3_000), (80, 15, 4, 1))[0]
+                calls.append((at, device))
+        calls += [(at, None) for at in range(0, 45_000, 30)]
+        now, steps = 0, []
+        # What comes at the same time comes ten seconds later.
+        for at, device in sorted(calls, key=lambda call: call[0])[:1200]:
+            steps.append((max(1, at - now), device))
+            now = max(now + 1, at)
+        told.update(event[0] for event in silences_agree(steps))
+    assert told["raised"] >= 10
+    assert told["cleared"] >= 10
+
+
+def silences_agree(steps: Iterable[tuple[int, str | None]]) -> list[tuple[Any, ...]]:
+    """Lets both go through the steps; returns what they told, which is the same."""
+    silent = rule("device-silent")
+    plain = reference.Silences(frozenset(SILENT[:2]), START_MS)
+    watched = Silences([(None, device) for device in SILENT[:2]], (), START_MS * NS_PER_MS)
+    daemon = Daemon(silent)
+    health = Health([silent], watched, ["udp"], dict, dict)
+    now_ms = START_MS
+    expected: list[tuple[Any, ...]] = []
+    got: list[tuple[Any, ...]] = []
+    for tens, device in steps:
+        now_ms += 10_000 * tens
+        if device is not None:
+            plain.hear(now_ms, device)
+            send(daemon.engine, [message({"DstPortNumber": 1})], now_ms * NS_PER_MS, device)
+        expected += plain.look(now_ms)
+        changes = daemon.engine.changes(now_ms * NS_PER_MS)
+        daemon.engine.ack(changes.seq)
+        health.observe(changes, {})
+        windows = health.windows(now_ms * NS_PER_MS)
+        got += told(daemon.states.judge(windows, now_ms * NS_PER_MS), ("Dvc",))
+        assert sorted(got) == sorted(expected)
+    return got
 
 
 @given(

@@ -6,6 +6,7 @@ Written from the published rules of the Network Session Essentials solution, cor
 bounds. Times are whole milliseconds.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,19 @@ STOPPED = ("Deny", "Drop", "Drop ICMP", "Reset", "Reset Source", "Reset Destinat
 Event = Mapping[str, Any]
 """ASIM fields of a session; what is absent is unknown."""
 Key = tuple[Hashable, ...]
+Events = Sequence[tuple[int, Key, Event]]
+"""When, of which key, and what, in the order of time."""
+Judged = Mapping[Key, tuple[int | None, bool]]
+"""Of each key: what is over its threshold, and whether it is over the level that keeps an alert."""
+
+
+def by_key(events: Events, start_ms: int, end_ms: int) -> dict[Key, list[tuple[int, Event]]]:
+    """What came from a time up to, not including, another, by key."""
+    found: dict[Key, list[tuple[int, Event]]] = defaultdict(list)
+    for at_ms, key, event in events:
+        if start_ms <= at_ms < end_ms:
+            found[key].append((at_ms, event))
+    return found
 
 
 def internal(address: str | None) -> bool:
@@ -119,6 +133,133 @@ class Rule:
             return None
         return tuple(event[name] for name in self.key)
 
+    def judge(self, events: Events, start_ms: int, end_ms: int) -> Judged:
+        """What a window comes to."""
+        answers = {}
+        for key, within in by_key(events, start_ms, end_ms).items():
+            amount = self.amount([event for _, event in within])
+            answers[key] = (amount if amount > self.threshold else None, amount > self.threshold * 8 // 10)
+        return answers
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the port watchlist; ``*`` is any value."""
+
+    name: str
+    port: int
+    protocol: str
+    direction: str
+    action: str
+    threshold: int
+
+    def fits(self, cell: Key) -> bool:
+        """Whether it is about this cell; an empty value fits ``*`` alone."""
+        wanted = (self.protocol, self.direction, self.action)
+        return self.port == cell[0] and all(
+            want == "*" or (have and want.lower() == str(have).lower())
+            for want, have in zip(wanted, cell[1:], strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class PortMisuse:
+    """The rows of the watchlist against the sessions of each port, protocol, direction and action."""
+
+    rows: tuple[Row, ...]
+    add_up: bool = False
+    """All that fits a row makes one sum; otherwise each cell by itself is held against it."""
+    by_source: bool = False
+    """Each source by itself."""
+    span_ms: int = 20 * 60_000
+    step_ms: int = 60_000
+    clear_ms: int = 15 * 60_000
+
+    def key_of(self, event: Event) -> Key | None:
+        """(source,) port, protocol, direction, action."""
+        if "DstPortNumber" not in event or (self.by_source and "SrcIpAddr" not in event):
+            return None
+        action, protocol = event.get("DvcAction", ""), event.get("NetworkProtocol", "")
+        cell = (event["DstPortNumber"], protocol, direction(event), action)
+        return (event["SrcIpAddr"], *cell) if self.by_source else cell
+
+    def judge(self, events: Events, start_ms: int, end_ms: int) -> Judged:
+        """
+        What a window comes to, by row name, (source,) port and protocol.
+
+        Of several rows of a name that are over, the one with the lowest threshold is told, with the largest sum.
+        """
+        sums = {
+            cell: sum(event.get("EventCount", 1) for _, event in within)
+            for cell, within in by_key(events, start_ms, end_ms).items()
+        }
+        met: dict[Key, list[tuple[int, int]]] = defaultdict(list)
+        for row in self.rows:
+            fitting = {cell: amount for cell, amount in sums.items() if row.fits(cell[-4:])}
+            if self.add_up:
+                for source in {cell[:-4] for cell in fitting}:
+                    amount = sum(amount for cell, amount in fitting.items() if cell[:-4] == source)
+                    met[(row.name, *source, row.port, row.protocol)].append((row.threshold, amount))
+            else:
+                for cell, amount in fitting.items():
+                    met[(row.name, *cell[:-2])].append((row.threshold, amount))
+        answers: dict[Key, tuple[int | None, bool]] = {}
+        for key, pairs in met.items():
+            over = [pair for pair in pairs if pair[1] > pair[0]]
+            lowest = min((threshold for threshold, _ in over), default=0)
+            told = max((amount for threshold, amount in over if threshold == lowest), default=None)
+            answers[key] = (told, any(amount > threshold * 8 // 10 for threshold, amount in pairs))
+        return answers
+
+
+@dataclass(frozen=True)
+class Beaconing:
+    """
+    Sessions of the same ends, port and protocol at equal intervals, within an hour.
+
+    From the sorted times: the gaps to the session before, in whole seconds; those of ten seconds and less are none, and
+    the session belongs to the event before. Of the gaps that end in the hour, the largest part that lies within 5 % or
+    a second around one of them. A gap over a whole hour without a session is none.
+    """
+
+    least_events: int = 15
+    share: int = 80
+    clear_share: int = 64
+    span_ms: int = 3_600_000
+    step_ms: int = 3_600_000
+    clear_ms: int = 7_200_000
+
+    def key_of(self, event: Event) -> Key | None:
+        """Both ends, port and protocol, of what goes to somebody else's address."""
+        names = ("SrcIpAddr", "DstIpAddr", "DstPortNumber", "NetworkProtocol")
+        destination = event.get("DstIpAddr")
+        if internal(destination) or loopback(destination) or any(not event.get(name) for name in names[:3]):
+            return None
+        return tuple(event.get(name, "") for name in names)
+
+    def judge(self, events: Events, start_ms: int, end_ms: int) -> Judged:
+        """The part of the gaps that are alike, in percent, rounded up."""
+        answers: dict[Key, tuple[int | None, bool]] = {}
+        for key, within in by_key(events, 0, end_ms).items():
+            times = sorted(at_ms for at_ms, _ in within)
+            number, gaps = 0, []
+            for before, at_ms in zip([None, *times], times, strict=False):
+                if at_ms < start_ms:
+                    continue
+                if before is None or before < start_ms - self.span_ms:
+                    number += 1
+                    continue
+                gap_s = (at_ms - before) // 1000
+                if gap_s > 10:
+                    number += 1
+                    gaps.append(gap_s)
+            if number <= self.least_events or not gaps:
+                continue
+            alike = max(sum(abs(gap - one) <= max(1, one * 5 // 100) for gap in gaps) for one in gaps)
+            percent = -(-100 * alike // len(gaps))
+            answers[key] = (percent if percent > self.share else None, percent > self.clear_share)
+        return answers
+
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 
@@ -170,7 +311,7 @@ class Reference:
     nothing at all is in a window any more, the ends that follow until the next pass are not looked at.
     """
 
-    rule: Rule
+    rule: Rule | PortMisuse | Beaconing
     events: list[tuple[int, Key, Event]] = field(default_factory=list)
     quiet_ms: dict[Key, int] = field(default_factory=dict)
     """Of each active alert: how long its sum has been low."""
@@ -205,23 +346,68 @@ class Reference:
             end_ms += self.rule.step_ms
 
     def _window(self, end_ms: int, looked_ms: int) -> Iterator[tuple[str, Key, int, int]]:
-        by_key: dict[Key, list[Event]] = defaultdict(list)
-        for at_ms, key, event in self.events:
-            if end_ms - self.rule.span_ms <= at_ms < end_ms:
-                by_key[key].append(event)
+        judged = self.rule.judge(self.events, end_ms - self.rule.span_ms, end_ms)
         passed_ms = 0 if self.looked_ms is None else looked_ms - self.looked_ms
         self.looked_ms = looked_ms
         # Time in which nobody looked is not quiet time.
         passed_ms = passed_ms if passed_ms <= 2 * self.rule.step_ms else 0
-        for key, events in by_key.items():
-            amount = self.rule.amount(events)
-            if key not in self.quiet_ms and amount > self.rule.threshold:
+        for key, (over, _) in judged.items():
+            if key not in self.quiet_ms and over is not None:
                 self.quiet_ms[key] = 0
-                yield "raised", key, looked_ms, amount
+                yield "raised", key, looked_ms, over
         for key in list(self.quiet_ms):
-            amount = self.rule.amount(by_key.get(key, []))
-            # 80 % of the threshold, in whole numbers.
-            self.quiet_ms[key] = 0 if amount > self.rule.threshold * 8 // 10 else self.quiet_ms[key] + passed_ms
-            if self.quiet_ms[key] >= self.rule.clear_ms and amount <= self.rule.threshold * 8 // 10:
+            _, warm = judged.get(key, (None, False))
+            self.quiet_ms[key] = 0 if warm else self.quiet_ms[key] + passed_ms
+            if self.quiet_ms[key] >= self.rule.clear_ms and not warm:
                 del self.quiet_ms[key]
                 yield "cleared", key, looked_ms, 0
+
+
+@dataclass
+class Silences:
+    """
+    Which devices fell silent: 15 minutes, or three times the longest pause of the last seven days.
+
+    Devices are those of the list, and others between whose first and last message lies a day. When all of them, two at
+    least, are silent together, that is one alert; whoever was told of alone before stays so.
+    """
+
+    listed: frozenset[str]
+    started_ms: int
+    heard_ms: dict[str, list[int]] = field(default_factory=dict)
+    active: set[str] = field(default_factory=set)
+
+    def hear(self, now_ms: int, device: str) -> None:
+        """A device sends something."""
+        self.heard_ms.setdefault(device, []).append(now_ms)
+
+    def look(self, now_ms: int) -> Iterator[tuple[str, Key, int, int]]:
+        """A pass: (raised or cleared, device, when, seconds of silence)."""
+        silent: dict[str, int] = {}
+        watched = [device for device in self.listed | self.heard_ms.keys() if self._is_watched(device)]
+        for device in watched:
+            times = self.heard_ms.get(device, [])
+            silence_s = (now_ms - max([self.started_ms, *times])) // 1000
+            pauses = [
+                later - earlier
+                for earlier, later in itertools.pairwise(times)
+                if later // DAY_MS > now_ms // DAY_MS - 7
+            ]
+            if silence_s > max([900, *(3 * pause // 1000 for pause in pauses)]):
+                silent[device] = silence_s
+        stays = set(silent)
+        told = dict(silent)
+        if len(watched) >= 2 and len(silent) == len(watched):
+            told = {"every device": min(silent.values())}
+            stays.add("every device")
+        for device, silence_s in told.items():
+            if device not in self.active:
+                self.active.add(device)
+                yield "raised", (device,), now_ms, silence_s
+        for device in self.active - stays:
+            self.active.remove(device)
+            yield "cleared", (device,), now_ms, 0
+
+    def _is_watched(self, device: str) -> bool:
+        times = self.heard_ms.get(device, [])
+        return device in self.listed or (bool(times) and times[-1] - times[0] >= DAY_MS)
