@@ -339,6 +339,11 @@ class Story:
         return self
 
     @property
+    def told(self) -> list[Alert]:
+        """What was told since :meth:`expect` was called last."""
+        return list(self._told)
+
+    @property
     def active(self) -> list[Alert]:
         """The alerts that have not cleared."""
         return self.states.active
