@@ -219,7 +219,7 @@ class AlertStates:
         What changed about active alerts without being told, to be stored for a restart.
 
         Returns:
-            (alert id, last_over_ns, peak), for each alert at most once per step of its rule.
+            (alert id, last_over_ns, peak), for each alert once per step of its rule, and when it has become quiet.
         """
         sightings = []
         for rule_name, by_id in self._active.items():
@@ -227,7 +227,9 @@ class AlertStates:
             step_ns = (rule.step_s if rule else 1) * NS_PER_S
             for alert_id, active in by_id.items():
                 moved_ns = abs(active.last_over_ns - active.saved_over_ns)
-                if moved_ns >= step_ns:
+                # From then on it waits for its clear, and a restart must not make that time shorter.
+                is_quiet = active.last_over_ns < self._judged_ns.get(rule_name, 0)
+                if moved_ns >= step_ns or (moved_ns and is_quiet):
                     active.saved_over_ns = active.last_over_ns
                     active.saved_peak = active.peak
                     sightings.append((alert_id, active.last_over_ns, active.peak))

@@ -141,6 +141,14 @@ def test_a_restart_in_the_middle(play: Play) -> None:
     story.at("25:00").expect(cleared(RULE, SrcIpAddr=SOURCE))
 
 
+def test_a_restart_while_it_waits_to_clear(play: Play) -> None:
+    """The 15 minutes go on from when it was over last, not from when that was stored last before."""
+    story = play(RULE, pass_s=10)
+    story.at("0:10").send(5001, **FAILURE).expect(raised(RULE, count=5001))
+    story.at("6:00").restart().at("19:50").expect(nothing)
+    story.at("20:10").expect(cleared(RULE, reason="at or below 4,000 for 15 min"))
+
+
 def test_a_rule_that_changed_clears_what_it_raised(play: Play) -> None:
     """With the reason; what makes no difference to its alerts does not."""
     again = raised(RULE, count=5001)
