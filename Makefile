@@ -15,6 +15,8 @@ MANIFEST := engine/Cargo.toml
 ENGINE ?= release
 # More words for the command: make run ARGS="--for 60s", make daemon ARGS="--config my.toml", make test ARGS="-k word".
 ARGS ?=
+# Processes that share the Python tests, file by file; half of the time they wait for servers. 0: all in one.
+WORKERS ?= 3
 # Words for every cargo command; CI says --locked.
 CARGO_FLAGS ?=
 
@@ -43,7 +45,7 @@ test-rust: $(V)/.venv
 
 .PHONY: test-python ## the Python tests; ARGS="-k word" to choose
 test-python: $(ENGINE_STAMP) $(V)/.dev-deps servers
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: test-all   ## as test, with many more examples per property
 test-all:

@@ -124,7 +124,12 @@ class Rule:
         """What the events of one key come to; of more than 64 different values only that many can be told."""
         if self.distinct:
             return min(64, len({event[self.distinct] for event in events}))
-        return sum(event.get("EventCount", 1) for event in events)
+        counts = [event.get("EventCount", 1) for event in events]
+        if not self.threshold:
+            return sum(counts)
+        # Where one session is not enough, one record is not either: it claims no more than lets an alert clear.
+        most = max(self.threshold * 8 // 10, 1)
+        return sum(min(count, most) for count in counts)
 
     def key_of(self, event: Event) -> Key | None:
         """The event's key; None if it does not count."""
