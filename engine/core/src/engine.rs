@@ -10,6 +10,7 @@ use crate::device::{Devices, Seen, Sighting};
 use crate::frame::{self, Ended, Framer, Room};
 use crate::header::Header;
 use crate::key::{self, Part};
+use crate::outcome::OUTCOMES_IN_ORDER;
 use crate::plan::Problem;
 use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
@@ -25,49 +26,7 @@ use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-macro_rules! outcomes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
-        /// What became of a message: a closed list, so that received messages equal the sum over it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum Outcome { $($(#[$doc])* $name),* }
-
-        /// The names of the outcomes, in the order of [`Outcome`].
-        pub const OUTCOMES: &[&str] = &[$($text),*];
-
-        const OUTCOMES_IN_ORDER: &[Outcome] = &[$(Outcome::$name),*];
-    };
-}
-
-outcomes! {
-    /// One or more sessions were read.
-    Session = "session",
-    /// Understood, but it tells of no session.
-    Event = "event",
-    /// No profile knows it, or its profile can't read it.
-    Unparsed = "unparsed",
-    /// Nothing in it.
-    Empty = "empty",
-    /// Over the bound on a message's length; dropped whole.
-    TooLong = "too_long",
-    /// A stream's frame that doesn't keep RFC 6587; dropped up to the next sound one.
-    BadFrame = "bad_frame",
-    /// The stream ended inside an octet-counted frame.
-    Unfinished = "unfinished",
-    /// The bound on unfinished frames of all streams was reached.
-    NoMemory = "no_memory",
-    /// Reading it panicked: a bug of ours, survived.
-    Panic = "panic",
-    /// Its peer is none of those that the listener takes messages from; not read at all.
-    NotAllowed = "not_allowed",
-}
-
-impl Outcome {
-    /// Its name in the ledger.
-    pub fn name(self) -> &'static str {
-        OUTCOMES.get(self as usize).copied().unwrap_or("")
-    }
-}
+pub use crate::outcome::{OUTCOMES, Outcome};
 
 /// (listener, outcome, messages, bytes): increments of the ledger.
 pub type LedgerLine = (usize, Outcome, u64, u64);

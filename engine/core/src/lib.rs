@@ -29,6 +29,7 @@ pub mod frame;
 pub mod header;
 pub mod key;
 pub mod lines;
+mod outcome;
 pub mod plan;
 pub mod profile;
 pub mod quarantine;
