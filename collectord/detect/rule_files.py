@@ -306,7 +306,7 @@ class _GaugeRule(_AnyRule):
         return _of_daemon((self.gauge.key,)) | {"threshold": self.condition.threshold, "gauge": self.gauge.value}
 
 
-_MODELS: dict[str, type[_AnyRule]] = {
+MODELS: dict[str, type[_AnyRule]] = {
     RuleType.EVENT_COUNT: _EventCount,
     RuleType.VALUE_COUNT: _ValueCount,
     RuleType.VALUE_SUM: _ValueSum,
@@ -316,6 +316,7 @@ _MODELS: dict[str, type[_AnyRule]] = {
     RuleType.SILENCE: _Silence,
     RuleType.GAUGE: _GaugeRule,
 }
+"""The keys of each type."""
 
 
 def _of_daemon(key: tuple[str, ...]) -> dict[str, Any]:
@@ -325,10 +326,10 @@ def _of_daemon(key: tuple[str, ...]) -> dict[str, Any]:
 
 def _read(document: toml.Document, stem: str) -> Rule:
     kind = document.values.get("type")
-    model = _MODELS.get(kind) if isinstance(kind, str) else None
+    model = MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:
-        reason = "is missing" if kind is None else f"expected one of {', '.join(_MODELS)}"
-        raise ConfigError([document.problem("type", reason, nearest(str(kind), list(_MODELS)))])
+        reason = "is missing" if kind is None else f"expected one of {', '.join(MODELS)}"
+        raise ConfigError([document.problem("type", reason, nearest(str(kind), list(MODELS)))])
     try:
         keys = model.model_validate(document.values)
     except ValidationError as error:

@@ -490,3 +490,17 @@ def test_refused_exempts(tmp_path: Path, text: str, want: str) -> None:
     """File, line, key and reason of each."""
     found = problems(tmp_path, f"{GOOD}[[exempt]]\n{text}\n")
     assert [want] == [line.removeprefix("mine.toml")[: len(want)] for line in found]
+
+
+def test_the_guide_is_right(tmp_path: Path) -> None:
+    """Its example loads as it stands, and every key that a rule may have is told of."""
+    guide = (data.PACKAGE / "rules" / "README.md").read_text(encoding="utf-8")
+    example = guide.split("```toml\n")[1].split("```")[0]
+    path = tmp_path / "telnet-from-inside.toml"
+    path.write_text(example)
+    [rule] = rule_files.load([path])
+    assert ("DstIpAddr", 20, 1) == (rule.distinct, rule.threshold, len(rule.exempt))
+
+    keys = {field.alias or name for model in rule_files.MODELS.values() for name, field in model.model_fields.items()}
+    assert [] == sorted(key for key in keys if f"`{key}`" not in guide and f"`[[{key}]]`" not in guide)
+    assert [] == [kind for kind in rule_files.MODELS if f"`{kind}`" not in guide]
