@@ -1,7 +1,9 @@
 """``collectord devices``: who sends."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -47,8 +49,9 @@ def devices(config_path: Path | None, as_json: bool) -> None:
         return
     # On a narrow terminal names may fold, addresses are to be found whole.
     device_column, peer_column = Column("device", overflow="fold"), Column("peer", no_wrap=True)
-    columns = ("profile", "first seen", "last seen", "understood", "unread", "clock off")
-    table = Table(device_column, "site", peer_column, *columns)
+    columns = ("profile", "first seen", "last seen", "understood", "unread", "per s", "clock off")
+    # Without lines between, more of it fits a terminal.
+    table = Table(device_column, "site", peer_column, *columns, box=None, pad_edge=False)
     for device in found:
         understood = device["sessions"] + device["events"]
         table.add_row(
@@ -61,9 +64,17 @@ def devices(config_path: Path | None, as_json: bool) -> None:
             local_time(device["last_seen_ns"]),
             f"{understood:,}",
             f"{device['unparsed']:,}",
+            _rate(device),
             _clock(device["clock_off_ms"]),
         )
     Console().print(table)
+
+
+def _rate(device: Mapping[str, Any]) -> str:
+    """Messages a second since it was first seen."""
+    seen_s = (device["last_seen_ns"] - device["first_seen_ns"]) / NS_PER_S
+    messages = device["sessions"] + device["events"] + device["unparsed"]
+    return f"{messages / seen_s:,.1f}" if seen_s >= 1 else "-"
 
 
 def _clock(off_ms: int | None) -> str:

@@ -73,6 +73,16 @@ def test_a_clock_that_is_off_is_marked(run: Any, store: Store, off_ms: int | Non
     assert ("!" in result.stdout) is text.endswith("!")
 
 
+def test_how_often_it_sends(run: Any, store: Store) -> None:
+    """Messages a second since it was first seen; of one that has just come nothing is said."""
+    store(sighting("fw-1", last_ns=10**18), sighting("fw-2", last_ns=10**18))
+    store(sighting("fw-1", last_ns=10**18 + 5 * 10**9))
+    lines = {line.split()[0]: line.split() for line in run("devices").stdout.splitlines() if line.startswith("fw-")}
+
+    assert "4,940.4" in lines["fw-1"]
+    assert "4,940.4" not in lines["fw-2"]
+
+
 def test_for_programs(run: Any, store: Store) -> None:
     store(sighting("b", clock_off_ms=-250), sighting("a", site="east"))
 
