@@ -49,8 +49,6 @@ log = structlog.get_logger()
 
 TICK_S = 1.0
 
-_RANK = {severity: rank for rank, severity in enumerate(Severity)}
-
 
 class App:
     """
@@ -279,8 +277,8 @@ def receivers(alert: Alert, outputs: Sequence[tuple[Output, Severity]]) -> list[
     """Names of the outputs that an alert's state goes to: none where it is only reported, or held back."""
     if not alert.is_sent:
         return []
-    rank = _RANK[alert.severity]
-    return [output.name for output, lowest in outputs if rank >= _RANK[lowest] and output.wants(alert)]
+    rank = alert.severity.rank
+    return [output.name for output, lowest in outputs if rank >= lowest.rank and output.wants(alert)]
 
 
 def _acting(action: Action, writer: Writer, workers: Sequence[DeliveryWorker]) -> Handler:

@@ -118,6 +118,14 @@ class Severity(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
 
+    @property
+    def rank(self) -> int:
+        """Its place in the order, the least severe first."""
+        return _RANKS[self]
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
 
 class Mode(StrEnum):
     """What a rule's alerts do: sent to the outputs, stored and shown only, or not raised at all."""

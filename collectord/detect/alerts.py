@@ -28,7 +28,7 @@ from collectord.detect.holds import Holds
 from collectord.detect.hosts import Hosts
 from collectord.detect.rules import Rule
 from collectord.detect.watchlist import Watchlist
-from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Severity, Window
+from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Window
 
 MAX_ACTIVE_OF_RULE = 2_500
 """A flood that makes one rule true for thousands of keys leaves places for the others."""
@@ -40,8 +40,6 @@ MAX_REMEMBERED = 100_000
 """Cleared alerts whose number of raises is remembered; about 20 MB."""
 
 UPDATE_FACTOR = 10
-
-_RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 @dataclass(slots=True)
@@ -281,9 +279,9 @@ class AlertStates:
         """Tells of an active alert what is worth telling: ten times as much, another severity, held or no longer."""
         warm = finding.warm
         severity = active.told.severity
-        if over is not None and _RANK[over.severity] > _RANK[severity]:
+        if over is not None and over.severity.rank > severity.rank:
             severity = over.severity
-        elif _RANK[warm.severity] < _RANK[severity]:
+        elif warm.severity.rank < severity.rank:
             # No row of the old severity is even near its threshold any more.
             severity = warm.severity
         grown = over is not None and over.count >= UPDATE_FACTOR * active.told.count

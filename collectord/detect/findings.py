@@ -11,8 +11,6 @@ from collectord.model import OTHER_SITE, KeyValue, Mode, Severity, Window, Windo
 MAX_CELLS_SHOWN = 20
 """Cells that an alert's details list; the largest ones."""
 
-_RANK = {severity: rank for rank, severity in enumerate(Severity)}
-
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -148,7 +146,7 @@ def _mode(rule: Rule, row: WatchRow) -> Mode:
 
 def _gravest(rule: Rule, mets: list[_Met]) -> _Met:
     def gravity(met: _Met) -> tuple[bool, int, int]:
-        return (_mode(rule, met.row) is Mode.NOTIFY, _RANK[met.row.severity], -met.threshold)
+        return (_mode(rule, met.row) is Mode.NOTIFY, met.row.severity.rank, -met.threshold)
 
     return max(mets, key=gravity)
 
