@@ -82,7 +82,7 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
     if rules is None:
         rules = ()
         try:
-            rules = rule_files.load([*data.rules(), *_files(config.rules_dir)])
+            rules = installed_rules(config)
         except ConfigError as error:
             problems += error.problems
     rules = tuple(rule_values.resolved(rule, config.internal_networks) for rule in rules)
@@ -105,6 +105,16 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
     if problems:
         raise ConfigError(problems)
     return Setup(config, profiles, rules, watchlist, hosts, plan, definitions)
+
+
+def installed_rules(config: Config, further: Sequence[Path] = ()) -> tuple[Rule, ...]:
+    """
+    The shipped rules, then the site's own, then further files; of two of the same name the later one counts.
+
+    Raises:
+        ConfigError: everything that is wrong in any of them.
+    """
+    return rule_files.load([*data.rules(), *_files(config.rules_dir), *further])
 
 
 def _files(folder: Path | None) -> list[Path]:
@@ -361,7 +371,7 @@ def check_rules(setup: Setup, files: Sequence[Path]) -> list[Problem]:
     """
     config = setup.config
     try:
-        loaded = rule_files.load([*data.rules(), *_files(config.rules_dir), *files])
+        loaded = installed_rules(config, files)
     except ConfigError as error:
         return error.problems
     names = {path.stem for path in files}

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collectord import config as configuration
-from collectord import control, data
+from collectord import control, plan
 from collectord.cli.options import (
     config_option,
     database_reader,
@@ -22,7 +22,6 @@ from collectord.cli.options import (
     shown,
 )
 from collectord.clock import SystemClock
-from collectord.detect import rule_files
 from collectord.model import NS_PER_S, is_number_field, rfc3339
 from collectord.store import exceptions
 
@@ -105,8 +104,7 @@ def list_exempts(only: str | None, config_path: Path | None, as_json: bool) -> N
     config = configuration.load(config_path)
     with database_reader(config) as database:
         added = exceptions.exempts(database, SystemClock().now_ns())
-    folder = config.rules_dir
-    rules = rule_files.load([*data.rules(), *([] if folder is None else sorted(folder.glob("*.toml")))])
+    rules = plan.installed_rules(config)
     found: list[dict[str, Any]] = [
         {"number": each.number, "rule": each.rule, "where": each.where, "reason": each.reason,
          "until_ns": each.until_ns, "who": each.who, "when_ns": each.when_ns}

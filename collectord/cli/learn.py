@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from collectord import config as configuration
-from collectord import data, quantity
+from collectord import plan, quantity
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
 from collectord.clock import SystemClock
-from collectord.detect import rule_files
 from collectord.detect.rules import MOST_DISTINCT, Rule, RuleType
 from collectord.model import NS_PER_S, KeyValue, rfc3339
 from collectord.store.learned import Learned, learned
@@ -56,9 +55,7 @@ def learn(since_s: int, only: str | None, limit: int, config_path: Path | None, 
     config = configuration.load(config_path)
     with database_reader(config) as database:
         found = learned(database, SystemClock().now_ns() - since_s * NS_PER_S, limit)
-    folder = config.rules_dir
-    files = [*data.rules(), *([] if folder is None else sorted(folder.glob("*.toml")))]
-    rules = {rule.name: rule for rule in rule_files.load(files)}
+    rules = {rule.name: rule for rule in plan.installed_rules(config)}
     found = [each for each in found if only in (None, each.rule)]
     if as_json:
         for each in found:

@@ -16,12 +16,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
-from collectord import data
+from collectord import plan
 from collectord import replay as replaying
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
 from collectord.clock import SystemClock
 from collectord.config import Config
-from collectord.detect import rule_files
 from collectord.detect.rules import Rule
 from collectord.engine import Engine
 from collectord.errors import EX_IOERR, EX_USAGE, InputError
@@ -150,8 +149,7 @@ def chosen(config: Config, names: Sequence[str], own: Sequence[Path]) -> list[Ru
     Raises:
         ConfigError: everything that is wrong in them.
     """
-    installed = [] if config.rules_dir is None else sorted(config.rules_dir.glob("*.toml"))
-    rules = rule_files.load([*data.rules(), *installed, *own])
+    rules = plan.installed_rules(config, own)
     if not names:
         return list(rules)
     unknown = sorted(set(names) - {rule.name for rule in rules})
