@@ -15,16 +15,6 @@ MAX_DECIDED = 100_000
 """Keys whose exempts are remembered; then it is begun anew. About 30 MB."""
 
 
-def names_of_key(rule: Rule) -> set[str]:
-    """What an exempt of this rule may test so that the key of an alert decides it."""
-    names = {*rule.key_fields, "site"}
-    if "SrcIpAddr" in names:
-        names.add("role")
-    if "Dvc" in names:
-        names.add("device")
-    return names
-
-
 class Exempts:
     """
     Answers whether an alert is exempt.

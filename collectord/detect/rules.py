@@ -296,8 +296,17 @@ def decided_by_key(exempt: Exempt, rule: Rule) -> bool:
     """True if the key of an alert says whether it is exempt; otherwise the engine must leave its sessions out."""
     if exempt.until_ns is not None or not rule.counter:
         return True
-    known = {*rule.key_fields, "site"} | ({"role"} if "SrcIpAddr" in rule.key_fields else set())
-    return known.issuperset(where.fields(exempt.where))
+    return names_of_key(rule).issuperset(where.fields(exempt.where))
+
+
+def names_of_key(rule: Rule) -> set[str]:
+    """What an exempt of this rule may test so that the key of an alert decides it."""
+    names = {*rule.key_fields, "site"}
+    if "SrcIpAddr" in names:
+        names.add("role")
+    if "Dvc" in names:
+        names.add("device")
+    return names
 
 
 def _spares(exempt: Exempt, sharing: Sequence[Rule]) -> bool:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from collectord.detect import exempts as module
-from collectord.detect.exempts import Exempts, names_of_key
+from collectord.detect.exempts import Exempts
 from collectord.detect.hosts import Host, Hosts
-from collectord.detect.rules import Exempt, Rule
+from collectord.detect.rules import Exempt, Rule, names_of_key
 from collectord.model import AddedExempt, KeyValue
 
 MakeRule = Callable[..., Rule]
