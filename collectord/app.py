@@ -10,16 +10,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
 
+from collectord import assembly
 from collectord.actions import Action, Actions
 from collectord.clock import Clock, SystemClock
-from collectord.config import LogOutput as LogOutputConfig
-from collectord.config import SyslogOutput as SyslogOutputConfig
-from collectord.config import UdpListener as UdpListenerConfig
 from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
@@ -31,10 +29,6 @@ from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.delivery import DeliveryWorker, Output, QueuedAlert
-from collectord.outputs.log import LogOutput
-from collectord.outputs.snmp import SnmpOutput
-from collectord.outputs.snmp_engine import NotificationEngine
-from collectord.outputs.syslog import SyslogOutput
 from collectord.plan import Setup
 from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
@@ -103,7 +97,7 @@ class App:
                 storm_window_s=config.alerts.storm_window_s,
             )
             states = AlertStates(self._setup.rules, self._setup.watchlist, holds=holds, hosts=self._setup.hosts)
-            outputs = self._outputs() if self._given_outputs is None else self._given_outputs
+            outputs = assembly.outputs(config, self._clock) if self._given_outputs is None else self._given_outputs
             workers = [
                 DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
                 for output, _ in outputs
@@ -137,7 +131,7 @@ class App:
                 now_ns=self._clock.now_ns,
             )
             await writer.run(actions.restore)
-            self.listeners = list(self._build_listeners(engine))
+            self.listeners = list(assembly.listeners(config, engine, self._clock))
             for listener in self.listeners:
                 listener.bind()
                 cleanup.callback(listener.close)
@@ -217,60 +211,6 @@ class App:
             log.info("listening", listener=listener.name, address=f"{host} port {port}")
         notifier.ready()
         self.started.set()
-
-    def _build_listeners(self, engine: Any) -> Iterator[UdpListener | TcpListener]:
-        config = self._setup.config
-        for number, listener in enumerate(config.listener):
-            if isinstance(listener, UdpListenerConfig):
-                yield UdpListener(
-                    number=number,
-                    name=listener.name,
-                    host=listener.host,
-                    port=listener.port,
-                    receive_buffer_bytes=listener.receive_buffer_bytes,
-                    engine=engine,
-                    now_ns=self._clock.now_ns,
-                )
-            else:
-                yield TcpListener(
-                    number=number,
-                    name=listener.name,
-                    host=listener.host,
-                    port=listener.port,
-                    connections=config.bounds.tcp_connections,
-                    idle_s=config.bounds.tcp_idle_s,
-                    allow=listener.allow,
-                    engine=engine,
-                    now_ns=self._clock.now_ns,
-                )
-
-    def _outputs(self) -> list[tuple[Output, Severity]]:
-        config = self._setup.config
-        snmp = NotificationEngine(config.state_dir / "snmp_engine.json", mono_ns=self._clock.mono_ns)
-        built: list[tuple[Output, Severity]] = []
-        for output in config.output:
-            if isinstance(output, LogOutputConfig):
-                made: Output = LogOutput(name=output.name)
-            elif isinstance(output, SyslogOutputConfig):
-                made = SyslogOutput(
-                    name=output.name,
-                    host=output.host,
-                    port=output.port,
-                    transport=output.transport,
-                    framing=output.framing,
-                    facility=output.facility,
-                )
-            else:
-                made = SnmpOutput(
-                    snmp,
-                    name=output.name,
-                    host=output.host,
-                    port=output.port,
-                    community=output.read_community(),
-                    root=config.snmp.root,
-                )
-            built.append((made, output.min_severity))
-        return built
 
 
 def receivers(alert: Alert, outputs: Sequence[tuple[Output, Severity]]) -> list[str]:

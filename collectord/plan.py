@@ -15,7 +15,7 @@ from typing import Any
 
 from collectord import config as configuration
 from collectord import data, own_addresses, toml
-from collectord.config import Bounds, Config, SnmpOutput, SyslogOutput
+from collectord.config import Config
 from collectord.detect import hosts as hosts_file
 from collectord.detect import rule_files
 from collectord.detect import rules as rule_values
@@ -26,6 +26,8 @@ from collectord.detect.watchlist import Watchlist
 from collectord.engine import Engine, Plan, PlanError
 from collectord.errors import ConfigError, Problem
 from collectord.model import CounterDefinition, Mode
+from collectord.output_settings import SnmpOutput, SyslogOutput
+from collectord.settings import Bounds
 from collectord.toml import Document, KeyPath
 
 SAME_FOR_ALL = ("EventSchema", "EventSchemaVersion", "EventVendor", "EventProduct")

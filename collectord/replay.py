@@ -13,13 +13,14 @@ from typing import Any
 
 from collectord import plan
 from collectord.clock import ManualClock
-from collectord.config import Config, UdpListener
+from collectord.config import Config
 from collectord.detect.alerts import AlertStates, identity
 from collectord.detect.findings import judge_window
 from collectord.detect.rules import Rule, RuleType, longest_windows_s
 from collectord.engine import Engine
 from collectord.model import NS_PER_S, OUTCOMES, Alert, AlertState, KeyValue, Mode, Window
 from collectord.plan import Setup
+from collectord.settings import UdpListener
 from collectord.store.db import Database
 from collectord.tick import Tick
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -74,6 +75,12 @@ def _printable(value: object) -> object:
     return value
 
 
+def _host(name: str) -> str:
+    if not name or len(name) > 253 or any(character.isspace() for character in name):
+        raise Refused("expected a host name or an IP address")
+    return name
+
+
 def _address(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -111,6 +118,8 @@ def _path(value: object, info: ValidationInfo) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_printable)]
+Host = Annotated[Text, AfterValidator(_host)]
+"""A host name or an address."""
 # Names become labels of metrics and words in commands.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Address = Annotated[str, BeforeValidator(_address)]

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
-from collectord import plan
+from collectord import plan, settings
 from collectord import replay as replaying
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
 from collectord.clock import SystemClock
@@ -49,7 +49,7 @@ def _time(context: click.Context, parameter: click.Parameter, value: str | None)
 
 def _offset(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     try:
-        return None if value is None else configuration.offset_s(value)
+        return None if value is None else settings.offset_s(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 

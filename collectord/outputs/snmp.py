@@ -1,38 +1,13 @@
-"""
-Alerts as SNMPv2c traps of COLLECTORD-MIB.
-
-Each trap has ``sysUpTime.0`` and ``snmpTrapOID.0`` (RFC 3416 section 4.2.6), then all 17 objects of the MIB in its
-order: some managers address them by position, some want each of them every time.
-"""
+"""Alerts to SNMP managers, as SNMPv2c traps."""
 
 import asyncio
 import socket
-from collections.abc import Callable
-from typing import Any
-
-from pyasn1.codec.ber import encoder  # type: ignore[import-untyped]
-from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
 from collectord.errors import DeliveryError
-from collectord.model import Alert, AlertState, Severity, rfc3339
-from collectord.outputs.alarm import PROBABLE_CAUSE, TEXT_LIMIT_BYTES, cut, key_text, perceived
+from collectord.model import Alert, Severity
 from collectord.outputs.mib import DEFAULT_ROOT, arcs
+from collectord.outputs.notification import trap_pdu
 from collectord.outputs.snmp_engine import Link, NotificationEngine
-
-PDU_LIMIT_BYTES = 1_400
-"""Below the Ethernet MTU with room for headers and tunnels: a trap in IP fragments is often lost."""
-
-_SYS_UP_TIME = (1, 3, 6, 1, 2, 1, 1, 3, 0)
-_SNMP_TRAP_OID = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
-
-# Numbers of the notifications below root.0, and of CollectordState.
-_NOTIFICATIONS = {AlertState.RAISED: 1, AlertState.CLEARED: 2, AlertState.UPDATED: 3}
-_STATES = {AlertState.RAISED: 1, AlertState.CLEARED: 2, AlertState.UPDATED: 3}
-
-_UNSIGNED_MAX = 2**32 - 1
-
-# What is shortened when a PDU is too long, first to last. The rest identifies the alarm and is short.
-_SHORTENED = (14, 7, 17, 16, 5, 4)
 
 
 class SnmpOutput:
@@ -125,81 +100,3 @@ class SnmpOutput:
         link, self._link = self._link, None
         if link is not None:
             link.close()
-
-
-def trap_pdu(
-    alert: Alert,
-    sequence: int,
-    *,
-    root: tuple[int, ...],
-    uptime_ticks: int,
-    collector_host: str,
-    limit_bytes: int = PDU_LIMIT_BYTES,
-) -> Any:
-    """
-    The SNMPv2-Trap-PDU of an alert, of at most ``limit_bytes`` in BER.
-
-    Texts are one line of UTF-8 of at most 255 octets; the summary is shortened first, then the key and the names.
-
-    Args:
-        alert: Any but an informational one.
-        sequence: Wraps as a Counter32 does.
-        root: OID of ``collectord``.
-        uptime_ticks: Value of ``sysUpTime.0``.
-        collector_host: Value of the object of that name, and of the resource.
-        limit_bytes: For the PDU alone; the message adds some 20 octets and the community.
-    """
-    texts = {
-        1: cut(alert.id, 64),
-        4: cut(alert.rule, TEXT_LIMIT_BYTES),
-        # The alert was seen over all devices, so the collector's host stands for them.
-        5: cut(collector_host, TEXT_LIMIT_BYTES),
-        6: b"",
-        7: cut(key_text(alert), TEXT_LIMIT_BYTES),
-        11: cut(rfc3339(alert.first_time_ns), TEXT_LIMIT_BYTES),
-        12: cut(rfc3339(alert.last_time_ns), TEXT_LIMIT_BYTES),
-        13: cut(PROBABLE_CAUSE, TEXT_LIMIT_BYTES),
-        14: cut(alert.summary, TEXT_LIMIT_BYTES),
-        16: cut(collector_host, TEXT_LIMIT_BYTES),
-        17: cut(alert.site, TEXT_LIMIT_BYTES),
-    }
-    numbers = {
-        2: v2c.Integer32(_STATES[alert.state]),
-        3: v2c.Integer32(perceived(alert).itu),
-        8: _unsigned(alert.count),
-        9: _unsigned(alert.window_s),
-        10: _unsigned(alert.threshold),
-        15: v2c.Counter32(sequence % 2**32),
-    }
-
-    def build() -> Any:
-        values = {**numbers, **{number: v2c.OctetString(text) for number, text in texts.items()}}
-        pdu = v2c.TrapPDU()
-        v2c.apiTrapPDU.set_defaults(pdu)
-        v2c.apiTrapPDU.set_varbinds(
-            pdu,
-            [
-                (v2c.ObjectIdentifier(_SYS_UP_TIME), v2c.TimeTicks(uptime_ticks)),
-                (v2c.ObjectIdentifier(_SNMP_TRAP_OID), v2c.ObjectIdentifier((*root, 0, _NOTIFICATIONS[alert.state]))),
-                *((v2c.ObjectIdentifier((*root, 1, number, 0)), values[number]) for number in sorted(values)),
-            ],
-        )
-        return pdu
-
-    return _within(build, texts, limit_bytes)
-
-
-def _within(build: Callable[[], Any], texts: dict[int, bytes], limit_bytes: int) -> Any:
-    """What ``build`` makes of ``texts``, after the texts that may be were shortened as far as needed."""
-    pdu = build()
-    for number in _SHORTENED:
-        over = len(encoder.encode(pdu)) - limit_bytes
-        if over <= 0:
-            break
-        texts[number] = cut(texts[number].decode(), len(texts[number]) - over)
-        pdu = build()
-    return pdu
-
-
-def _unsigned(value: int) -> Any:
-    return v2c.Unsigned32(min(max(value, 0), _UNSIGNED_MAX))

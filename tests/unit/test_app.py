@@ -17,9 +17,11 @@ import pytest
 from collectord import control, plan
 from collectord.app import App, receivers
 from collectord.clock import ManualClock
-from collectord.config import Config, LogOutput, SnmpOutput, SyslogOutput, TcpListener, UdpListener
+from collectord.config import Config
 from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, RequestError, StoreError
 from collectord.model import Alert, AlertState, Mode, Severity, UnreadGroup
+from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
+from collectord.settings import TcpListener, UdpListener
 from collectord.store import ledger, names, quarantine
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database

@@ -6,21 +6,11 @@ from pathlib import Path
 import pytest
 
 from collectord import data
-from collectord.config import (
-    Alerts,
-    Bounds,
-    Config,
-    Device,
-    LogOutput,
-    SnmpOutput,
-    Store,
-    SyslogOutput,
-    TcpListener,
-    UdpListener,
-    load,
-)
+from collectord.config import Config, load
 from collectord.errors import EX_CONFIG, ConfigError
 from collectord.model import Severity
+from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
+from collectord.settings import Alerts, Bounds, Device, Store, TcpListener, UdpListener
 
 
 @pytest.fixture(autouse=True)

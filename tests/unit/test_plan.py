@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from collectord import data, plan
-from collectord.config import Bounds, Config, Device, SnmpOutput, SyslogOutput, TcpListener
-from collectord.config import UdpListener as UdpConfig
+from collectord.config import Config
 from collectord.detect.watchlist import ThresholdType
 from collectord.errors import ConfigError, Problem
 from collectord.model import RULE_FIELDS
+from collectord.output_settings import SnmpOutput, SyslogOutput
+from collectord.settings import Bounds, Device, TcpListener
+from collectord.settings import UdpListener as UdpConfig
 
 PROFILE = """\
 name = "acme"

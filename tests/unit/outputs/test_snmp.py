@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pyasn1.codec.ber import decoder, encoder  # type: ignore[import-untyped]
+from pyasn1.codec.ber import decoder  # type: ignore[import-untyped]
 from pysnmp.error import PySnmpError  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
@@ -85,76 +83,6 @@ def received(receiver: socket.socket) -> tuple[str, Any]:
     message, rest = decoder.decode(receiver.recv(65_535), asn1Spec=v2c.Message())
     assert rest == b""
     return str(v2c.apiMessage.get_community(message)), v2c.apiMessage.get_pdu(message)
-
-
-class TestPdu:
-    def test_uptime_and_trap_name_come_first(self) -> None:
-        names = list(varbinds(trap(alert())))
-        assert names[0] == (1, 3, 6, 1, 2, 1, 1, 3, 0)
-        assert names[1] == (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
-        assert names[2:] == [(*ROOT, 1, number, 0) for number in range(1, 18)]
-        assert int(varbinds(trap(alert()))[names[0]]) == 4711
-
-    @pytest.mark.parametrize(
-        ("state", "notification", "value"),
-        [(AlertState.RAISED, 1, 1), (AlertState.CLEARED, 2, 2), (AlertState.UPDATED, 3, 3)],
-    )
-    def test_state_is_in_name_and_varbind(self, state: AlertState, notification: int, value: int) -> None:
-        pdu = trap(alert(state=state))
-        assert tuple(varbinds(pdu)[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0]) == (*ROOT, 0, notification)
-        assert int(values(pdu)[2]) == value
-
-    @pytest.mark.parametrize(
-        ("severity", "state", "perceived"),
-        [
-            (Severity.HIGH, AlertState.RAISED, 4),
-            (Severity.MEDIUM, AlertState.UPDATED, 5),
-            (Severity.LOW, AlertState.RAISED, 6),
-            (Severity.HIGH, AlertState.CLEARED, 1),
-        ],
-    )
-    def test_severity(self, severity: Severity, state: AlertState, perceived: int) -> None:
-        assert int(values(trap(alert(severity=severity, state=state)))[3]) == perceived
-
-    def test_numbers_stay_in_their_types(self) -> None:
-        """Too large a count is cut off, the sequence wraps."""
-        found = values(trap(alert(count=2**40, threshold=-1), sequence=2**32 + 5))
-        assert [int(found[number]) for number in (8, 10, 15)] == [2**32 - 1, 0, 5]
-
-    def test_texts_are_one_line(self) -> None:
-        found = values(trap(alert(summary="a\nb\u2028c\x00d\ud800e", site="Zürich")))
-        assert bytes(found[14]) == b"a b c d e"
-        assert bytes(found[17]) == "Zürich".encode()
-        assert bytes(found[6]) == b""
-
-    def test_the_summary_is_shortened_first(self) -> None:
-        long = alert(key={f"Field{n}": "x" * 40 for n in range(6)}, summary="s" * 300, rule="r" * 200, site="h" * 255)
-        pdu = trap(long, collector_host="c" * 200)
-        assert len(encoder.encode(pdu)) <= 1400
-        found = values(pdu)
-        assert len(found[14]) < 255
-        assert len(found[4]) == 200
-        assert bytes(found[1]) == b"0123456789abcdef"
-
-    @given(
-        st.builds(
-            alert,
-            summary=st.text(max_size=400),
-            site=st.text(max_size=400),
-            rule=st.text(max_size=400),
-            key=st.dictionaries(st.text(max_size=40), st.text(max_size=300) | st.integers(), max_size=4),
-            count=st.integers(),
-            severity=st.sampled_from(Severity),
-            state=st.sampled_from(AlertState),
-        ),
-        st.text(max_size=300),
-    )
-    def test_never_too_long_and_always_complete(self, state: Alert, host: str) -> None:
-        pdu = trap(state, collector_host=host, root=(1, 3, 6, 1, 4, 1, *[2**32 - 1] * 6))
-        encoded = encoder.encode(pdu)
-        assert len(encoded) <= 1400
-        decoded, _ = decoder.decode(encoded, asn1Spec=v2c.TrapPDU())
-        assert len(varbinds(decoded)) == 19
 
 
 class TestOutput:

@@ -1,0 +1,73 @@
+"""Listeners and outputs, built from what the configuration says of them."""
+
+from collections.abc import Iterator
+
+from collectord import output_settings, settings
+from collectord.clock import Clock
+from collectord.config import Config
+from collectord.engine import Engine
+from collectord.inputs.stream import TcpListener
+from collectord.inputs.udp import UdpListener
+from collectord.model import Severity
+from collectord.outputs.delivery import Output
+from collectord.outputs.log import LogOutput
+from collectord.outputs.snmp import SnmpOutput
+from collectord.outputs.snmp_engine import NotificationEngine
+from collectord.outputs.syslog import SyslogOutput
+
+
+def listeners(config: Config, engine: Engine, clock: Clock) -> Iterator[UdpListener | TcpListener]:
+    """In the order of the configuration, which is how the engine numbers them; none is bound yet."""
+    for number, listener in enumerate(config.listener):
+        if isinstance(listener, settings.UdpListener):
+            yield UdpListener(
+                number=number,
+                name=listener.name,
+                host=listener.host,
+                port=listener.port,
+                receive_buffer_bytes=listener.receive_buffer_bytes,
+                engine=engine,
+                now_ns=clock.now_ns,
+            )
+        else:
+            yield TcpListener(
+                number=number,
+                name=listener.name,
+                host=listener.host,
+                port=listener.port,
+                connections=config.bounds.tcp_connections,
+                idle_s=config.bounds.tcp_idle_s,
+                allow=listener.allow,
+                engine=engine,
+                now_ns=clock.now_ns,
+            )
+
+
+def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:
+    """Each with the lowest severity that it takes; none is started yet."""
+    snmp = NotificationEngine(config.state_dir / "snmp_engine.json", mono_ns=clock.mono_ns)
+    built: list[tuple[Output, Severity]] = []
+    for output in config.output:
+        made: Output
+        if isinstance(output, output_settings.LogOutput):
+            made = LogOutput(name=output.name)
+        elif isinstance(output, output_settings.SyslogOutput):
+            made = SyslogOutput(
+                name=output.name,
+                host=output.host,
+                port=output.port,
+                transport=output.transport,
+                framing=output.framing,
+                facility=output.facility,
+            )
+        else:
+            made = SnmpOutput(
+                snmp,
+                name=output.name,
+                host=output.host,
+                port=output.port,
+                community=output.read_community(),
+                root=config.snmp.root,
+            )
+        built.append((made, output.min_severity))
+    return built
