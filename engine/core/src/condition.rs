@@ -16,13 +16,31 @@ use crate::value::ip::Networks;
 use serde_json::Value as Json;
 use std::ops::RangeInclusive;
 
-/// The tests of one `where`; a session passes when it passes all.
+/// The tests of one `where`, by their numbers in [`Tests`]; a session passes when it passes all.
 #[derive(Debug, Default)]
 pub struct Condition {
-    tests: Vec<(Subject, Test)>,
+    /// A test, and what it has to say.
+    tests: Vec<(usize, bool)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// The tests of all conditions. Those that several conditions share stand here once, so that a session is looked at
+/// once for each.
+#[derive(Debug, Default)]
+pub struct Tests {
+    list: Vec<(Subject, Test)>,
+}
+
+/// What the tests say of one session, found out when it is asked for.
+pub struct Answers<'a, 'm> {
+    tests: &'a Tests,
+    session: &'a Session<'m>,
+    device: &'a [u8],
+    /// A bit for each of the first tests: whether it was asked, and what it said.
+    asked: u64,
+    said: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     Field(Field),
     /// Whether the device stopped the session.
@@ -31,21 +49,20 @@ enum Subject {
     Device,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Test {
     Texts(Vec<Box<str>>),
     Numbers(Vec<RangeInclusive<u64>>),
     Within(Networks),
     Flag(bool),
     Differs(Field),
-    Not(Box<Test>),
 }
 
 impl Condition {
-    /// Reads a `where` table.
-    pub fn read(value: &Json, path: String, problems: &mut Problems) -> Self {
+    /// Reads a `where` table; its tests are added to `tests` where they are new.
+    pub fn read(value: &Json, path: String, tests: &mut Tests, problems: &mut Problems) -> Self {
         let Some(table) = Table::of(value, path, problems) else { return Self::default() };
-        let mut tests = Vec::new();
+        let mut own = Vec::new();
         for (name, value, path) in table.entries() {
             let subject = match Field::named(name) {
                 Some(field) => Subject::Field(field),
@@ -56,16 +73,35 @@ impl Condition {
                     continue;
                 }
             };
-            tests.extend(test(subject, value, &path, problems).map(|test| (subject, test)));
+            if let Some((test, says)) = test(subject, value, &path, problems) {
+                // A session mostly fails some test: the cheap ones come first.
+                own.push((cost(subject, &test), tests.number(subject, test), says));
+            }
         }
-        // A session mostly fails some test: the cheap ones come first.
-        tests.sort_by_key(|(subject, test)| cost(*subject, test));
-        Self { tests }
+        own.sort_by_key(|(cost, ..)| *cost);
+        Self { tests: own.into_iter().map(|(_, number, says)| (number, says)).collect() }
+    }
+
+    /// Whether the session passes.
+    #[inline]
+    pub fn fits(&self, answers: &mut Answers<'_, '_>) -> bool {
+        self.tests.iter().all(|(number, says)| answers.says(*number) == *says)
+    }
+}
+
+impl Tests {
+    /// The number of a test, a new one where it has none.
+    fn number(&mut self, subject: Subject, test: Test) -> usize {
+        let test = (subject, test);
+        self.list.iter().position(|known| *known == test).unwrap_or_else(|| {
+            self.list.push(test);
+            self.list.len().saturating_sub(1)
+        })
     }
 
     /// Adds what the tests look at.
     pub fn wants(&self, wanted: &mut Wanted) {
-        for (subject, test) in &self.tests {
+        for (subject, test) in &self.list {
             match subject {
                 Subject::Field(field) => wanted.fields.insert(*field),
                 Subject::Blocked => wanted.blocked = true,
@@ -78,17 +114,39 @@ impl Condition {
         }
     }
 
-    /// Whether a session passes that the device of that name told of.
+    /// Ready to be asked about a session that the device of that name told of.
     #[inline]
-    pub fn fits(&self, session: &Session<'_>, device: &[u8]) -> bool {
-        self.tests.iter().all(|(subject, test)| fits(*subject, test, session, device))
+    pub fn ask<'a, 'm>(&'a self, session: &'a Session<'m>, device: &'a [u8]) -> Answers<'a, 'm> {
+        Answers { tests: self, session, device, asked: 0, said: 0 }
+    }
+}
+
+impl Answers<'_, '_> {
+    #[inline]
+    fn says(&mut self, number: usize) -> bool {
+        // Tests behind the 64th, which no shipped rules have, are looked at each time.
+        let bit = u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or(0);
+        if self.asked & bit == 0 {
+            self.asked |= bit;
+            if self.look(number) {
+                self.said |= bit;
+                return true;
+            }
+            return false;
+        }
+        self.said & bit != 0
+    }
+
+    #[inline(never)]
+    fn look(&self, number: usize) -> bool {
+        let test = self.tests.list.get(number);
+        test.is_some_and(|(subject, test)| fits(*subject, test, self.session, self.device))
     }
 }
 
 /// How much a test costs, in no unit.
 fn cost(subject: Subject, test: &Test) -> u8 {
     match (subject, test) {
-        (_, Test::Not(inner)) => cost(subject, inner),
         (_, Test::Flag(_) | Test::Numbers(_)) => 0,
         (Subject::Field(field), Test::Texts(_)) if matches!(field.kind(), Kind::Word(_)) => 1,
         (_, Test::Differs(_)) => 2,
@@ -99,7 +157,6 @@ fn cost(subject: Subject, test: &Test) -> u8 {
 
 fn fits(subject: Subject, test: &Test, session: &Session<'_>, device: &[u8]) -> bool {
     let field = match (subject, test) {
-        (_, Test::Not(inner)) => return !fits(subject, inner, session, device),
         (Subject::Blocked, Test::Flag(flag)) => return session.is_blocked() == *flag,
         (Subject::Device, Test::Texts(texts)) => return is_one_of(device, texts),
         (Subject::Blocked | Subject::Device, _) => return false,
@@ -121,7 +178,7 @@ fn fits(subject: Subject, test: &Test, session: &Session<'_>, device: &[u8]) -> 
             (Some(one), Some(two)) => one.bytes() != two.bytes(),
             (one, two) => one.is_some() != two.is_some(),
         },
-        Test::Flag(_) | Test::Not(_) => false,
+        Test::Flag(_) => false,
     }
 }
 
@@ -132,7 +189,8 @@ fn is_one_of(device: &[u8], texts: &[Box<str>]) -> bool {
     texts.iter().any(|text| **text == *shown)
 }
 
-fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> Option<Test> {
+/// A test, and what it has to say: `not` turns that round.
+fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> Option<(Test, bool)> {
     if value.is_object() {
         let mut table = Table::of(value, path, problems)?;
         let differs = table.text("differs", problems).map(ToOwned::to_owned);
@@ -144,9 +202,9 @@ fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> 
                 if other.is_none() {
                     problems.add(path, format!("{name} is no ASIM field"));
                 }
-                other.map(Test::Differs)
+                other.map(|other| (Test::Differs(other), true))
             }
-            (None, Some(inner)) => Some(Test::Not(Box::new(inner))),
+            (None, Some((inner, says))) => Some((inner, !says)),
             _ => {
                 problems.add(path, "expected one of not and differs");
                 None
@@ -181,7 +239,7 @@ fn test(subject: Subject, value: &Json, path: &str, problems: &mut Problems) -> 
         let shown = if value.is_array() { "this list" } else { kind_of(value) };
         problems.add(path, format!("{name} can't be compared with {shown} ({value})"));
     }
-    made
+    made.map(|test| (test, true))
 }
 
 /// A number, or `"from-to"`.
@@ -203,7 +261,8 @@ mod tests {
 
     fn passes(condition: &Json) -> bool {
         let mut problems = Problems::default();
-        let condition = Condition::read(condition, "where".into(), &mut problems);
+        let mut tests = Tests::default();
+        let condition = Condition::read(condition, "where".into(), &mut tests, &mut problems);
         assert_eq!(Vec::<crate::plan::Problem>::new(), problems.0);
         let mut session = Session::default();
         session.set(Field::SrcIpAddr, Value::Address(ip::parse(b"192.0.2.1").unwrap()));
@@ -211,7 +270,10 @@ mod tests {
         session.set(Field::DstPortNumber, Value::Number(445));
         session.set(Field::EventResult, Value::Word("Failure"));
         session.set(Field::DvcAction, Value::Word("Drop ICMP"));
-        condition.fits(&session, b"fw-1")
+        let mut answers = tests.ask(&session, b"fw-1");
+        let first = condition.fits(&mut answers);
+        assert_eq!(first, condition.fits(&mut answers));
+        first
     }
 
     #[test]
@@ -248,11 +310,41 @@ mod tests {
     }
 
     #[test]
+    fn conditions_share_equal_tests() {
+        let mut problems = Problems::default();
+        let mut tests = Tests::default();
+        for condition in [
+            json!({"EventResult": "Failure", "SrcIpAddr": "10.0.0.0/8"}),
+            json!({"SrcIpAddr": {"not": "10.0.0.0/8"}, "DstPortNumber": 22}),
+        ] {
+            Condition::read(&condition, "where".into(), &mut tests, &mut problems);
+        }
+        assert_eq!(3, tests.list.len());
+    }
+
+    /// There are more tests than answers are remembered of.
+    #[test]
+    fn any_number_of_tests_is_right() {
+        let mut problems = Problems::default();
+        let mut tests = Tests::default();
+        let mut session = Session::default();
+        session.set(Field::DstPortNumber, Value::Number(99));
+        let conditions: Vec<Condition> = (0..200)
+            .map(|port| Condition::read(&json!({"DstPortNumber": port}), "where".into(), &mut tests, &mut problems))
+            .collect();
+        let mut answers = tests.ask(&session, b"");
+        for _ in 0..2 {
+            let fits: Vec<usize> = (0..200).filter(|number| conditions[*number].fits(&mut answers)).collect();
+            assert_eq!(vec![99], fits);
+        }
+    }
+
+    #[test]
     fn refuses_what_a_field_can_never_be() {
         let wrong = json!({"EventResult": "Failed", "DstPortNumber": "high", "SrcIpAddr": "gateway", "Source": "x",
                            "DvcAction": {"equals": "Deny"}, "blocked": "yes", "device": 5});
         let mut problems = Problems::default();
-        Condition::read(&wrong, "where".into(), &mut problems);
+        Condition::read(&wrong, "where".into(), &mut Tests::default(), &mut problems);
         let paths: std::collections::BTreeSet<&str> = problems.0.iter().map(|p| p.path.as_str()).collect();
         for name in ["EventResult", "DstPortNumber", "SrcIpAddr", "Source", "DvcAction", "blocked", "device"] {
             assert!(paths.contains(format!("where.{name}").as_str()), "{name}: {paths:?}");

@@ -4,6 +4,7 @@
 //! counted goes out in numbered batches. Nothing that a peer sends makes a call fail: a message ends in one [`Outcome`],
 //! also when reading it panics.
 
+use crate::condition::Tests;
 use crate::connections::Connections;
 use crate::count::Counters;
 use crate::device::{Devices, Seen, Sighting};
@@ -94,6 +95,7 @@ struct Surroundings {
 
 /// Everything that messages leave behind until it is handed over.
 struct Found {
+    tests: Tests,
     measures: Vec<Measure>,
     /// Some counter wants every record.
     every_record: bool,
@@ -175,6 +177,7 @@ impl Engine {
             shapes: shapes(&plan.measures).collect(),
             found: Found {
                 every_record: plan.measures.iter().any(|measure| measure.every_record),
+                tests: plan.tests,
                 measures: plan.measures,
                 counters: Counters::new(plan.counters, plan.bounds.rows_per_batch, 1),
                 sites: plan.sites,
@@ -219,6 +222,7 @@ impl Engine {
         self.found.sites = plan.sites;
         self.shapes.extend(shapes(&plan.measures));
         self.found.every_record = plan.measures.iter().any(|measure| measure.every_record);
+        self.found.tests = plan.tests;
         self.found.measures = plan.measures;
         self.found.counters.replan(plan.counters);
         Ok(())
@@ -645,13 +649,14 @@ impl<'e> Desk<'e> {
     ///
     /// Returns whether it claimed more than one record counts for somewhere.
     fn count(&mut self, site: u16, session: &Session<'_>, counted: bool, message: &[u8]) -> bool {
-        let Found { measures, counters, .. } = &mut *self.found;
+        let Found { tests, measures, counters, .. } = &mut *self.found;
+        let mut answers = tests.ask(session, &self.device);
         let mut clamped = false;
         for (number, measure) in measures.iter_mut().enumerate() {
-            if !(counted || measure.every_record) || !measure.condition.fits(session, &self.device) {
+            if !(counted || measure.every_record) || !measure.condition.fits(&mut answers) {
                 continue;
             }
-            if measure.exempt.iter().any(|exempt| exempt.fits(session, &self.device)) {
+            if measure.exempt.iter().any(|exempt| exempt.fits(&mut answers)) {
                 measure.exempted = measure.exempted.saturating_add(1);
                 continue;
             }

@@ -1,6 +1,6 @@
 //! A whole plan, read: what the engine is told to work with.
 
-use crate::condition::Condition;
+use crate::condition::{Condition, Tests};
 use crate::count;
 use crate::key::{self, Part};
 use crate::plan::{Problem, Problems, Table};
@@ -184,6 +184,7 @@ pub(crate) struct Plan {
     pub(crate) bounds: Bounds,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) sites: Vec<String>,
+    pub(crate) tests: Tests,
     pub(crate) measures: Vec<Measure>,
     pub(crate) counters: Vec<(count::Definition, Vec<count::Watch>)>,
 }
@@ -225,18 +226,15 @@ impl Plan {
             None
         };
         let mut wanted = Wanted { fields: FieldSet::default(), blocked: false };
+        let mut tests = Tests::default();
         let mut measures: Vec<Measure> = Vec::new();
         let mut counters = Vec::new();
         for (value, path) in table.list("counters", &mut problems) {
-            let Some((measure, definition, watches)) = read_counter(value, path.clone(), &mut problems) else {
+            let Some((measure, definition, watches)) = read_counter(value, path.clone(), &mut tests, &mut problems) else {
                 continue;
             };
             if measures.iter().any(|known| known.name == measure.name) {
                 problems.add(path, format!("two counters are named {:?}", measure.name));
-            }
-            measure.condition.wants(&mut wanted);
-            for exempt in &measure.exempt {
-                exempt.wants(&mut wanted);
             }
             for field in measure.group_by.iter().copied().chain(measure.counted.fields()) {
                 wanted.fields.insert(field);
@@ -247,10 +245,11 @@ impl Plan {
             measures.push(measure);
             counters.push((definition, watches));
         }
+        tests.wants(&mut wanted);
         table.finish(&mut problems);
         match bounds {
             Some(bounds) if problems.0.is_empty() => {
-                Ok(Self { specs, wanted, internal, relays, known, bounds, listeners, sites, measures, counters })
+                Ok(Self { specs, wanted, internal, relays, known, bounds, listeners, sites, tests, measures, counters })
             }
             _ => Err(problems.0),
         }
@@ -294,14 +293,14 @@ pub(crate) fn site_number(sites: &mut Vec<String>, site: &str) -> Option<u16> {
 
 type CounterPlan = (Measure, count::Definition, Vec<count::Watch>);
 
-fn read_counter(value: &Json, path: String, problems: &mut Problems) -> Option<CounterPlan> {
+fn read_counter(value: &Json, path: String, tests: &mut Tests, problems: &mut Problems) -> Option<CounterPlan> {
     let mut table = Table::of(value, path, problems)?;
     let name = table.required_text("name", problems).to_owned();
     let where_path = table.path("where");
     let condition_json = table.get("where").cloned().unwrap_or_else(|| Json::Object(serde_json::Map::new()));
-    let condition = Condition::read(&condition_json, where_path, problems);
+    let condition = Condition::read(&condition_json, where_path, tests, problems);
     let exempt = table.list("exempt", problems);
-    let exempt = exempt.into_iter().map(|(value, path)| Condition::read(value, path, problems)).collect();
+    let exempt = exempt.into_iter().map(|(value, path)| Condition::read(value, path, tests, problems)).collect();
     let every_record = table.flag("every_record", problems).unwrap_or(false);
     let group_path = table.path("group_by");
     let group_by = fields(&mut table, "group_by", problems);

@@ -270,25 +270,46 @@ impl Network {
 
 /// A set of networks, for one question: is this address in any of them?
 ///
-/// Kept as sorted ranges that do not overlap, so the answer takes the logarithm of their number.
+/// Kept as sorted ranges of numbers that do not overlap, so the answer takes the logarithm of their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
-    ranges: Vec<Network>,
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
 }
 
 impl FromIterator<Network> for Networks {
     fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
-        let mut sorted: Vec<Network> = networks.into_iter().collect();
-        sorted.sort_unstable_by_key(|network| (network.first, network.last));
-        let mut ranges: Vec<Network> = Vec::with_capacity(sorted.len());
-        for network in sorted {
-            match ranges.last_mut() {
-                Some(range) if network.first <= range.last => range.last = range.last.max(network.last),
-                _ => ranges.push(network),
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in networks {
+            match (network.first, network.last) {
+                (Ip::V4(first), Ip::V4(last)) => v4.push((u32::from_be_bytes(first), u32::from_be_bytes(last))),
+                (Ip::V6(first), Ip::V6(last)) => v6.push((u128::from_be_bytes(first), u128::from_be_bytes(last))),
+                // Both ends of a network are of one kind.
+                (Ip::V4(_), Ip::V6(_)) | (Ip::V6(_), Ip::V4(_)) => {}
             }
         }
-        Self { ranges }
+        Self { v4: joined(v4), v6: joined(v6) }
     }
+}
+
+/// The ranges in order, those that overlap as one.
+fn joined<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Vec<(T, T)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(T, T)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match joined.last_mut() {
+            Some((_, end)) if first <= *end => *end = last.max(*end),
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
+}
+
+/// Whether one of the ordered ranges holds the number.
+#[inline]
+fn holds<T: Ord + Copy>(ranges: &[(T, T)], number: T) -> bool {
+    let place = ranges.partition_point(|(_, last)| *last < number);
+    ranges.get(place).is_some_and(|(first, _)| *first <= number)
 }
 
 impl Networks {
@@ -305,13 +326,15 @@ impl Networks {
     /// Whether the address is in any of the networks.
     #[inline]
     pub fn contains(&self, ip: Ip) -> bool {
-        let place = self.ranges.partition_point(|range| range.last < ip);
-        self.ranges.get(place).is_some_and(|range| range.first <= ip)
+        match ip {
+            Ip::V4(octets) => holds(&self.v4, u32::from_be_bytes(octets)),
+            Ip::V6(octets) => holds(&self.v6, u128::from_be_bytes(octets)),
+        }
     }
 
     /// Whether there are no networks.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.v4.is_empty() && self.v6.is_empty()
     }
 }
 
@@ -468,7 +491,7 @@ mod tests {
     fn a_set_joins_networks_that_overlap() {
         let set =
             Networks::parse(["10.1.0.0/16", "192.168.0.0/16", "10.0.0.0/8", "fc00::/7", "10.255.0.0/16"]).unwrap();
-        assert_eq!(set.ranges.len(), 3);
+        assert_eq!((2, 1), (set.v4.len(), set.v6.len()));
         assert!(!set.is_empty() && Networks::default().is_empty());
         for (address, inside) in [
             ("10.200.0.1", true),
