@@ -230,7 +230,8 @@ impl Plan {
         let mut measures: Vec<Measure> = Vec::new();
         let mut counters = Vec::new();
         for (value, path) in table.list("counters", &mut problems) {
-            let Some((measure, definition, watches)) = read_counter(value, path.clone(), &mut tests, &mut problems) else {
+            let Some((measure, definition, watches)) = read_counter(value, path.clone(), &mut tests, &mut problems)
+            else {
                 continue;
             };
             if measures.iter().any(|known| known.name == measure.name) {

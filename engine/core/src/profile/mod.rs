@@ -13,8 +13,8 @@ pub mod words;
 use crate::header::Header;
 use crate::session::{Field, FieldSet, Session};
 use crate::value::json::Found;
-use crate::value::template::Template;
-use crate::value::{Ending, Form, Marks, Raw, cef, csv, json, kv, leef, xml};
+use crate::value::template::{Shared, Template};
+use crate::value::{Ending, Form, Marks, Raw, cef, csv, json, kv, leef, trim_end, xml};
 use detect::Detector;
 use spec::ReaderKind;
 use std::ops::ControlFlow;
@@ -209,8 +209,18 @@ const LEEF_HEADER: &[(&str, HeaderPart)] = &[
 
 struct Message {
     session: bool,
-    templates: Vec<(Template, Vec<Option<usize>>)>,
+    variants: Vec<Variant>,
     steps: Steps,
+}
+
+/// One of the ways in which a message may be written.
+struct Variant {
+    template: Template,
+    /// The input of each hole.
+    inputs: Vec<Option<usize>>,
+    /// What it starts with in common with the variant before, and with the one behind.
+    like_before: Shared,
+    like_next: Shared,
 }
 
 impl Profile {
@@ -286,7 +296,7 @@ impl Profile {
         emit: &mut dyn FnMut(&mut Session<'m>),
     ) -> Reading {
         let Some(message) = self.choose(scratch) else { return Reading::Unparsed };
-        if message.session && !message.templates.is_empty() && !message.read_templates(body, scratch) {
+        if message.session && !message.variants.is_empty() && !message.read_variants(body, scratch) {
             return Reading::Unparsed;
         }
         message.steps.run(&scratch.raws, session);
@@ -524,24 +534,60 @@ fn take_holes(holes: &[Option<usize>], scratch: &mut Scratch<'_>) {
     }
 }
 
+/// Where a variant starts to read.
+enum Start<'m> {
+    /// At the start.
+    Anew,
+    /// Behind what it has in common with the one before.
+    Behind(&'m [u8]),
+    /// The one before did not fit in what both start with.
+    Failed,
+}
+
 impl Message {
     fn new(spec: &spec::Profile, message: &spec::Message, wanted: Wanted, inputs: &mut Vec<String>) -> Self {
         let steps = Steps::new(spec, message, wanted, inputs);
         let place = |name: &String| inputs.iter().position(|known| known == name);
-        let templates = message
-            .templates
-            .iter()
-            .map(|template| (template.clone(), template.holes().iter().map(place).collect()))
-            .collect();
-        Self { session: message.session, templates, steps }
+        let templates = &message.templates;
+        let shared = |one: usize, other: usize| {
+            let (one, other) = (templates.get(one), templates.get(other));
+            one.zip(other).map_or_else(Shared::default, |(one, other)| one.shared_with(other))
+        };
+        let variants = templates.iter().enumerate().map(|(number, template)| Variant {
+            template: template.clone(),
+            inputs: template.holes().iter().map(place).collect(),
+            like_before: number.checked_sub(1).map_or_else(Shared::default, |before| shared(number, before)),
+            like_next: shared(number, number.saturating_add(1)),
+        });
+        Self { session: message.session, variants: variants.collect(), steps }
     }
 
-    fn read_templates<'m>(&'m self, body: &'m [u8], scratch: &mut Scratch<'m>) -> bool {
-        for (template, holes) in &self.templates {
-            if template.read(body, scratch.holes_of(template)) {
-                take_holes(holes, scratch);
+    /// Reads the first variant that fits. They mostly differ at their ends: what a variant has in common with the one
+    /// before is read once.
+    fn read_variants<'m>(&'m self, body: &'m [u8], scratch: &mut Scratch<'m>) -> bool {
+        let text = trim_end(body);
+        let mut start = Start::Anew;
+        for variant in &self.variants {
+            let (from, rest) = match start {
+                Start::Anew => (Shared::default(), text),
+                Start::Behind(rest) => (variant.like_before, rest),
+                Start::Failed => {
+                    start = Start::Anew;
+                    continue;
+                }
+            };
+            let holes = scratch.holes_of(&variant.template);
+            holes.get_mut(from.holes..).unwrap_or_default().fill(None);
+            let (fits, marked) = variant.template.read_on(from, variant.like_next, rest, holes);
+            if fits {
+                take_holes(&variant.inputs, scratch);
                 return true;
             }
+            start = match marked {
+                _ if variant.like_next.steps < from.steps => Start::Anew,
+                Some(rest) => Start::Behind(rest),
+                None => Start::Failed,
+            };
         }
         false
     }

@@ -35,6 +35,7 @@ pub use escape::{Escape, Raw, unescape};
 pub use ip::{Ip, Network, Networks};
 pub use marked::{Marks, MarksError};
 pub use path::PathError;
+pub(crate) use scan::trim_end;
 pub use template::{Kind, Template, TemplateError};
 
 /// Whether a text keeps to its format.

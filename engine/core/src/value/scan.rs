@@ -82,7 +82,7 @@ pub(super) fn find_byte(text: &[u8], from: usize, byte: u8) -> usize {
 
 /// The text without the blanks at its end.
 #[inline]
-pub(super) fn trim_end(text: &[u8]) -> &[u8] {
+pub(crate) fn trim_end(text: &[u8]) -> &[u8] {
     let mut text = text;
     while let [rest @ .., last] = text {
         if !is_blank(*last) {

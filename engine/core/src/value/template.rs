@@ -69,7 +69,7 @@ pub struct Template {
     holes: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Literal(Box<[u8]>),
     Address(usize),
@@ -82,6 +82,8 @@ enum Step {
     Group {
         steps: Box<[Step]>,
         holes: core::ops::Range<usize>,
+        /// What it starts with, where that is a literal: mostly the group is not there, and one look tells.
+        first: Option<u8>,
     },
 }
 
@@ -94,9 +96,11 @@ enum Hole {
 }
 
 /// What may follow a hole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Stops {
     literals: Box<[Box<[u8]>]>,
+    /// The first byte of all literals, where it is the same one.
+    first_byte: Option<u8>,
     /// The first bytes of the literals, as 256 bits.
     first_bytes: [u64; 4],
     /// Whether the message may end instead.
@@ -135,11 +139,59 @@ impl Template {
         self.read_prefix(text, holes).is_some_and(<[u8]>::is_empty)
     }
 
+    /// What it starts with in common with another one.
+    pub fn shared_with(&self, other: &Self) -> Shared {
+        let steps = self.steps.iter().zip(&other.steps).take_while(|(own, others)| own == others).count();
+        let holes = self.steps.get(..steps).unwrap_or_default().iter().filter_map(Step::last_hole).max();
+        let holes = holes.map_or(0, |last| last.saturating_add(1));
+        let is_same = self.holes.get(..holes) == other.holes.get(..holes);
+        if is_same { Shared { steps, holes } } else { Shared::default() }
+    }
+
+    /// Matches a whole message as [`Template::read`], in two parts: the steps up to `mark`, of which those of `from` are
+    /// done, and the others. `holes` is empty but for those of `from`.
+    ///
+    /// Gives whether all of it matches, and what the first part leaves, if that matches.
+    #[inline]
+    pub fn read_on<'m>(
+        &self,
+        from: Shared,
+        mark: Shared,
+        text: &'m [u8],
+        holes: &mut [Option<&'m [u8]>],
+    ) -> (bool, Option<&'m [u8]>) {
+        let first = self.steps.get(from.steps..mark.steps.max(from.steps)).unwrap_or_default();
+        let second = self.steps.get(mark.steps.max(from.steps)..).unwrap_or_default();
+        let Some(marked) = run(first, text, holes) else { return (false, None) };
+        (run(second, marked, holes).is_some_and(<[u8]>::is_empty), Some(marked))
+    }
+
     /// Matches the start of a message, and gives what stands behind it. `holes` as in [`Template::read`].
     #[inline]
     pub fn read_prefix<'m>(&self, text: &'m [u8], holes: &mut [Option<&'m [u8]>]) -> Option<&'m [u8]> {
         holes.fill(None);
         run(&self.steps, text, holes)
+    }
+}
+
+/// How much two templates start with in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// So many steps.
+    pub steps: usize,
+    /// All holes of them stand before this one.
+    pub holes: usize,
+}
+
+impl Step {
+    fn last_hole(&self) -> Option<usize> {
+        match self {
+            Self::Address(hole)
+            | Self::Number(hole)
+            | Self::Until { hole: Hole::Word(hole) | Hole::Text(hole), .. } => Some(*hole),
+            Self::Group { holes, .. } => holes.end.checked_sub(1),
+            Self::Literal(_) | Self::Until { hole: Hole::Skip, .. } => None,
+        }
     }
 }
 
@@ -175,7 +227,8 @@ fn run<'m>(steps: &[Step], text: &'m [u8], holes: &mut [Option<&'m [u8]>]) -> Op
                 }
                 after
             }
-            Step::Group { steps, holes: inside } => {
+            Step::Group { first: Some(first), .. } if rest.first() != Some(first) => rest,
+            Step::Group { steps, holes: inside, .. } => {
                 if let Some(after) = run(steps, rest, holes) {
                     after
                 } else {
@@ -211,7 +264,10 @@ impl Stops {
                 *bits |= 1 << (first & 63);
             }
         }
-        Self { literals: starts.literals.iter().map(|&literal| literal.into()).collect(), first_bytes, end: starts.end }
+        let mut firsts = starts.literals.iter().map(|literal| literal.first().copied());
+        let first_byte = firsts.next().flatten().filter(|byte| firsts.all(|other| other == Some(*byte)));
+        let literals = starts.literals.iter().map(|&literal| literal.into()).collect();
+        Self { literals, first_byte, first_bytes, end: starts.end }
     }
 
     #[inline]
@@ -222,19 +278,38 @@ impl Stops {
     /// Where the first of the literals stands, or the end if it may; a word also ends at a blank.
     #[inline]
     fn find(&self, text: &[u8], is_word: bool) -> Option<usize> {
-        for (at, &byte) in text.iter().enumerate() {
-            if self.may_start(byte) {
-                let here = text.get(at..)?;
-                if self.literals.iter().any(|literal| after_literal(here, literal).is_some()) {
-                    return Some(at);
-                }
-            }
-            if is_word && scan::is_blank(byte) {
-                // Nothing that may follow stands here: the next step, or the caller, will find out.
+        let mut at = 0;
+        loop {
+            at = self.next(text, at, is_word);
+            let Some(here) = text.get(at..).filter(|here| !here.is_empty()) else {
+                return self.end.then_some(text.len());
+            };
+            let is_blank = is_word && here.first().is_some_and(|byte| scan::is_blank(*byte));
+            // Where nothing that may follow stands behind a word, the next step, or the caller, will find out.
+            if is_blank || self.literals.iter().any(|literal| after_literal(here, literal).is_some()) {
                 return Some(at);
             }
+            at = at.wrapping_add(1);
         }
-        self.end.then_some(text.len())
+    }
+
+    /// The next place at which a literal may start, or a word end.
+    #[inline]
+    fn next(&self, text: &[u8], from: usize, is_word: bool) -> usize {
+        match (self.first_byte, is_word) {
+            (Some(first), false) => scan::find_byte(text, from, first),
+            (Some(first), true) => scan::find(
+                text,
+                from,
+                |word| scan::equal(word, first) | scan::blank(word),
+                |byte| byte == first || scan::is_blank(byte),
+            ),
+            (None, _) => {
+                let tail = text.get(from..).unwrap_or_default();
+                let stops = |byte: &u8| self.may_start(*byte) || (is_word && scan::is_blank(*byte));
+                tail.iter().position(stops).map_or(text.len(), |n| from.wrapping_add(n))
+            }
+        }
     }
 }
 
@@ -293,7 +368,12 @@ fn link(parts: &[Part], after: &Starts<'_>) -> Result<Box<[Step]>, TemplateError
             Part::Hole { kind: Kind::Text, index, position } => until(position, Hole::Text(index))?,
             Part::Hole { kind: Kind::Skip, position, .. } => until(position, Hole::Skip)?,
             Part::Group { ref parts, ref holes } => {
-                Step::Group { steps: link(parts, &starts(behind, after))?, holes: holes.clone() }
+                let steps = link(parts, &starts(behind, after))?;
+                let first = match steps.first() {
+                    Some(Step::Literal(literal)) => literal.first().copied(),
+                    _ => None,
+                };
+                Step::Group { steps, holes: holes.clone(), first }
             }
         });
     }
@@ -507,6 +587,26 @@ mod tests {
                 ("user2", "jdoe"),
             ],
         );
+    }
+
+    #[test]
+    fn what_two_have_in_common_is_read_once() {
+        let [one, other] = ["{a_word} {b}[ ({c})] via {d}", "{a_word} {b}[ ({c})] for {e}"].map(compile);
+        let shared = one.shared_with(&other);
+        assert_eq!(shared, other.shared_with(&one));
+        assert_eq!((0, 0), (one.shared_with(&compile("{b_word} {a}")).steps, Shared::default().holes));
+
+        // The stops of {b} and its group are not the same: only what stands before is in common.
+        assert_eq!((2, 1), (shared.steps, shared.holes));
+        let text = b"x y (z) for w";
+        let mut holes = [None; 4];
+        let (fits, left) = one.read_on(Shared::default(), shared, text, &mut holes);
+        assert_eq!((false, Some(&b"y (z) for w"[..])), (fits, left));
+        holes[shared.holes..].fill(None);
+        assert!(other.read_on(shared, Shared::default(), left.unwrap(), &mut holes).0);
+        let mut whole = [None; 4];
+        assert!(other.read(text, &mut whole));
+        assert_eq!(whole, holes);
     }
 
     #[test]
