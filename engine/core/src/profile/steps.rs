@@ -2,7 +2,7 @@
 
 use super::words::Words;
 use super::{Wanted, input, spec};
-use crate::session::{Case, Counts, Field, Orientation, Session, Unmapped, Value, convert, number};
+use crate::session::{Case, Counts, Field, Kind, Orientation, Session, Unmapped, Value, convert, number};
 use crate::value::{Escape, Raw};
 use spec::{Assign, Constant, Effect, Source, Unit};
 
@@ -63,11 +63,22 @@ fn matters(map: &spec::Map, wanted: Wanted) -> bool {
 
 /// Everything done for one kind of message.
 pub struct Steps {
-    assigns: Vec<(Assign, Vec<usize>)>,
+    setters: Vec<Setter>,
     set: Vec<(Field, Constant)>,
     maps: Vec<Map>,
     counts: Counts,
     orientation: Orientation,
+}
+
+/// Sets one field.
+struct Setter {
+    field: Field,
+    kind: Kind,
+    case: Case,
+    /// The inputs; the first that gives a value is taken.
+    places: Vec<usize>,
+    /// What is to be done with the text beside converting it; mostly nothing.
+    assign: Option<Assign>,
 }
 
 struct Map {
@@ -117,13 +128,7 @@ impl Steps {
         set.retain(|(field, _)| is_read(*field));
         let maps = spec.maps.iter().chain(&message.maps).filter(|map| message.session && matters(map, wanted));
         Self {
-            assigns: assigns
-                .into_iter()
-                .map(|assign| {
-                    let places = assign.from.iter().map(|name| input(inputs, name)).collect();
-                    (assign, places)
-                })
-                .collect(),
+            setters: assigns.into_iter().map(|assign| Setter::new(assign, inputs)).collect(),
             set,
             maps: maps.map(|map| Map::new(map, wanted, inputs)).collect(),
             counts: message.counts,
@@ -135,10 +140,9 @@ impl Steps {
     pub fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>) {
         session.counts = self.counts;
         session.orientation = self.orientation;
-        for (assign, places) in &self.assigns {
-            let found = places.iter().find_map(|place| value(assign, raws.get(*place).copied().flatten()?));
-            if let Some(value) = found {
-                session.set(assign.field, value);
+        for setter in &self.setters {
+            if let Some(value) = setter.places.iter().find_map(|place| setter.value(raws.get(*place)?.as_ref()?)) {
+                session.set(setter.field, value);
             }
         }
         for (field, constant) in &self.set {
@@ -146,6 +150,31 @@ impl Steps {
         }
         for map in &self.maps {
             map.run(raws, session);
+        }
+    }
+}
+
+impl Setter {
+    fn new(assign: Assign, inputs: &mut Vec<String>) -> Self {
+        let is_plain = assign.unit.is_none()
+            && assign.column.is_none()
+            && assign.none.is_empty()
+            && assign.after.is_empty()
+            && assign.before.is_empty();
+        Self {
+            field: assign.field,
+            kind: assign.field.kind(),
+            case: assign.case,
+            places: assign.from.iter().map(|name| input(inputs, name)).collect(),
+            assign: (!is_plain).then_some(assign),
+        }
+    }
+
+    #[inline]
+    fn value<'m>(&self, raw: &Raw<'m>) -> Option<Value<'m>> {
+        match &self.assign {
+            None => convert(self.kind, *raw, self.case),
+            Some(assign) => value(assign, *raw),
         }
     }
 }
@@ -195,15 +224,20 @@ impl Map {
                 // The words of a profile hold nothing that a format escapes, so the raw bytes are compared.
                 Some(raw) => {
                     let word = raw.bytes.trim_ascii();
-                    if self.is_verdict && !word.is_empty() && self.words.find(word).is_none() {
+                    let number = self.words.find(word);
+                    if self.is_verdict && !word.is_empty() && number.is_none() {
                         session.unmapped = Some(Unmapped { from: &self.name, word: raw });
                     }
-                    self.effect(word)
+                    self.effect(word, number)
                 }
                 None => self.absent.as_ref(),
             },
             Err(field) => match session.get(field) {
-                Some(value) => self.effect(value.bytes().trim_ascii()),
+                Some(value) => {
+                    let bytes = value.bytes();
+                    let word = bytes.trim_ascii();
+                    self.effect(word, self.words.find(word))
+                }
                 None => self.absent.as_ref(),
             },
         };
@@ -212,11 +246,11 @@ impl Map {
         }
     }
 
-    fn effect(&self, word: &[u8]) -> Option<&Effect> {
+    fn effect(&self, word: &[u8], number: Option<usize>) -> Option<&Effect> {
         if word.is_empty() {
             return self.absent.as_ref();
         }
-        self.words.find(word).and_then(|number| self.effects.get(number)).or(self.other.as_ref())
+        number.and_then(|number| self.effects.get(number)).or(self.other.as_ref())
     }
 }
 

@@ -7,9 +7,9 @@
 #[derive(Debug, Default)]
 pub struct Words {
     known: Vec<Known>,
-    /// Per length (the longest ones share a place) the first letters that occur, a bit each: what has none of them is
-    /// turned away before it is hashed. Empty words have a bit of their own.
-    firsts: Vec<u64>,
+    /// A bit for each look (see [`look`]) that a word of the set has: most words that nobody wants have another one, and
+    /// are turned away before they are hashed.
+    looks: [u64; LOOKS / 64],
     /// Open addressing, a power of two long, at most a quarter full; [`EMPTY`] ends a probe.
     table: Vec<u16>,
 }
@@ -30,12 +30,19 @@ impl Known {
 
 const EMPTY: u16 = u16::MAX;
 
-/// Lengths that are told apart by the first letters; keys of devices are shorter.
-const LENGTHS: usize = 32;
+/// How many looks are told apart: many more than a set has words.
+const LOOKS: usize = 1024;
 
-/// The bit of a word's first letter, without case.
-fn first_letter(word: &[u8]) -> u64 {
-    1_u64.wrapping_shl(u32::from(word.first().copied().unwrap_or(0) | 0x20))
+/// What a word looks like at first sight: its length, its first and its last letter without case, mixed.
+#[inline]
+fn look(word: &[u8]) -> usize {
+    let (first, last) = match word {
+        [first, .., last] => (first | 0x20, last | 0x20),
+        [only] => (only | 0x20, 0),
+        [] => (0, 0),
+    };
+    let mixed = usize::from(first).wrapping_mul(37) ^ usize::from(last).wrapping_mul(5) ^ word.len().wrapping_mul(151);
+    mixed & (LOOKS - 1)
 }
 
 impl Words {
@@ -46,10 +53,10 @@ impl Words {
     pub fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let words: Vec<Box<[u8]>> = words.into_iter().map(|w| w.as_bytes().into()).collect();
         let size = words.len().saturating_mul(4).next_power_of_two().max(8);
-        let mut set = Self { known: Vec::new(), firsts: vec![0; LENGTHS], table: vec![EMPTY; size] };
+        let mut set = Self { known: Vec::new(), looks: [0; LOOKS / 64], table: vec![EMPTY; size] };
         for word in words {
-            if let Some(firsts) = set.firsts.get_mut(word.len().min(LENGTHS.saturating_sub(1))) {
-                *firsts |= first_letter(&word);
+            if let Some(looks) = set.looks.get_mut(look(&word) / 64) {
+                *looks |= 1_u64.wrapping_shl(look(&word) as u32);
             }
             let number = u16::try_from(set.known.len()).unwrap_or(EMPTY);
             if number != EMPTY && set.find(&word).is_none() {
@@ -70,8 +77,9 @@ impl Words {
     /// The number of a word.
     #[inline]
     pub fn find(&self, word: &[u8]) -> Option<usize> {
-        let firsts = self.firsts.get(word.len().min(LENGTHS.saturating_sub(1)))?;
-        if firsts & first_letter(word) == 0 { None } else { self.look_up(word) }
+        let look = look(word);
+        let looks = self.looks.get(look / 64)?;
+        if looks.wrapping_shr(look as u32) & 1 == 0 { None } else { self.look_up(word) }
     }
 
     fn look_up(&self, word: &[u8]) -> Option<usize> {
