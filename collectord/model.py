@@ -143,6 +143,19 @@ class AlertState(StrEnum):
     CLEARED = "cleared"
 
 
+class AlarmType(StrEnum):
+    """What an alert is about, for whoever treats these differently: the NOC's own tools."""
+
+    ALARM = "alarm"
+    """A rule about sessions, or about alerts, came true."""
+    DEVICE_SILENT = "device-silent"
+    DEVICE_CLOCK = "device-clock"
+    MESSAGES_LOST = "messages-lost"
+    OUTPUT_DOWN = "output-down"
+    TEST = "test"
+    """Nothing happened: somebody tries the way to the outputs."""
+
+
 class Gauge(StrEnum):
     """What the daemon measures about itself and its devices; each value belongs to a key of one field."""
 
@@ -381,6 +394,7 @@ class Alert:
     """The last judgement that found the key over the clear level."""
     peak: int = 0
     """Largest sum of the episode so far."""
+    alarm_type: AlarmType = AlarmType.ALARM
 
     @property
     def held(self) -> str:
@@ -419,6 +433,7 @@ class Alert:
             "tactics": list(self.tactics),
             "techniques": list(self.techniques),
             "details": self.details,
+            "alarm_type": self.alarm_type.value,
         }
 
 

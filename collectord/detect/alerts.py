@@ -352,6 +352,7 @@ class AlertStates:
             details=_with(finding.details, held),
             last_over_ns=judged_ns,
             peak=over.count,
+            alarm_type=rule.alarm_type,
         )
         self._active.setdefault(rule.name, {})[alert_id] = _Active(alert, judged_ns, over.count, judged_ns, over.count)
         self._active_count += 1

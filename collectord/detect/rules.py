@@ -13,7 +13,7 @@ from typing import Any
 
 from collectord.detect import where
 from collectord.detect.watchlist import ThresholdType, Watchlist
-from collectord.model import CounterDefinition, Mode, Severity
+from collectord.model import AlarmType, CounterDefinition, Gauge, Mode, Severity
 
 WATCHLIST_FIELDS = ("DstPortNumber", "NetworkProtocol", "NetworkDirection", "DvcAction")
 """What a rule with ``watchlist = true`` groups by: the cells that the watchlist's rows speak of."""
@@ -48,6 +48,14 @@ ENGINE_TYPES = frozenset(
     (RuleType.EVENT_COUNT, RuleType.VALUE_COUNT, RuleType.VALUE_SUM, RuleType.MATCH, RuleType.BEACON)
 )
 """Types whose windows the engine judges; of the others the daemon makes the windows."""
+
+
+_ALARM_TYPES: dict[str, AlarmType] = {
+    Gauge.MESSAGES_LOST: AlarmType.MESSAGES_LOST,
+    Gauge.OUTPUT_FAILING_S: AlarmType.OUTPUT_DOWN,
+    Gauge.CLOCK_OFF_S: AlarmType.DEVICE_CLOCK,
+}
+"""By gauge; an alert about alerts (``alerts_held_back``) is an ordinary one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,13 @@ class Rule:
         if not self.uses_watchlist:
             return self.group_by if self.alert_by is None else self.alert_by
         return ("Name", *(name for name in self.group_by if name not in ("NetworkDirection", "DvcAction")))
+
+    @property
+    def alarm_type(self) -> AlarmType:
+        """What its alerts are about."""
+        if self.type is RuleType.SILENCE:
+            return AlarmType.DEVICE_SILENT
+        return _ALARM_TYPES.get(self.gauge, AlarmType.ALARM)
 
     def clear_level(self, threshold: int) -> int:
         """The largest sum that lets an alert with this threshold clear."""

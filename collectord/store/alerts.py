@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from collectord.model import Alert, AlertState, Mode, Severity
+from collectord.model import AlarmType, Alert, AlertState, Mode, Severity
 from collectord.store.db import Database, named_rows
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Alert))
@@ -23,19 +23,23 @@ EXPIRE_ALERTS_PER_CALL = 1_000
 _KEEP = """
     INSERT OR REPLACE INTO alerts (
         id, episode, event, rule, state, severity, mode, site, key, count, threshold, window_s,
-        first_time_ns, last_time_ns, title, summary, reason, tactics, techniques, details, last_over_ns, peak
+        first_time_ns, last_time_ns, title, summary, reason, tactics, techniques, details, last_over_ns, peak,
+        alarm_type
     ) VALUES (
         :id, :episode, :event, :rule, :state, :severity, :mode, :site, :key, :count, :threshold, :window_s,
-        :first_time_ns, :last_time_ns, :title, :summary, :reason, :tactics, :techniques, :details, :last_over_ns, :peak
+        :first_time_ns, :last_time_ns, :title, :summary, :reason, :tactics, :techniques, :details, :last_over_ns, :peak,
+        :alarm_type
     )
 """
 _REMEMBER = """
     INSERT OR IGNORE INTO alert_history (
         id, episode, event, rule, state, severity, mode, site, key, count, threshold, window_s,
-        first_time_ns, last_time_ns, title, summary, reason, tactics, techniques, details, last_over_ns, peak
+        first_time_ns, last_time_ns, title, summary, reason, tactics, techniques, details, last_over_ns, peak,
+        alarm_type
     ) VALUES (
         :id, :episode, :event, :rule, :state, :severity, :mode, :site, :key, :count, :threshold, :window_s,
-        :first_time_ns, :last_time_ns, :title, :summary, :reason, :tactics, :techniques, :details, :last_over_ns, :peak
+        :first_time_ns, :last_time_ns, :title, :summary, :reason, :tactics, :techniques, :details, :last_over_ns, :peak,
+        :alarm_type
     )
 """
 _QUEUE = """
@@ -219,6 +223,7 @@ def alert_of(row: Mapping[str, Any]) -> Alert:
     values["state"] = AlertState(values["state"])
     values["severity"] = Severity(values["severity"])
     values["mode"] = Mode(values["mode"])
+    values["alarm_type"] = AlarmType(values["alarm_type"])
     values["tactics"] = tuple(values["tactics"])
     values["techniques"] = tuple(values["techniques"])
     return Alert(**values)

@@ -238,6 +238,20 @@ def m0006_names_of_addresses(db: sqlite_utils.Database) -> None:
     )
 
 
+@MIGRATIONS()
+def m0007_types_of_alarms(db: sqlite_utils.Database) -> None:
+    """What an alert is about; of those that are there the shipped rules' names say it."""
+    for table in ("alerts", "alert_history"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN alarm_type TEXT NOT NULL DEFAULT 'alarm'")
+        for alarm_type, rule in (
+            ("device-silent", "device-silent"),
+            ("device-clock", "device-clock-off"),
+            ("messages-lost", "messages-lost"),
+            ("output-down", "output-down"),
+        ):
+            db.execute(f"UPDATE {table} SET alarm_type = ? WHERE rule = ?", (alarm_type, rule))  # noqa: S608
+
+
 with sqlite_utils.Database(memory=True) as _empty:
     _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
 

@@ -12,7 +12,7 @@ from collectord.detect import rule_files, rules, watchlist
 from collectord.detect.rules import Rule, RuleType
 from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
 from collectord.errors import ConfigError
-from collectord.model import RULE_FIELDS, CounterDefinition, Mode, Severity
+from collectord.model import RULE_FIELDS, AlarmType, CounterDefinition, Gauge, Mode, Severity
 
 MakeRule = Callable[..., Rule]
 MakeRow = Callable[..., WatchRow]
@@ -41,6 +41,33 @@ def problems(tmp_path: Path, text: str, name: str = "mine") -> list[str]:
 
 def shipped() -> dict[str, Rule]:
     return {rule.name: rule for rule in rule_files.load(data.rules())}
+
+
+def test_what_the_alerts_of_shipped_rules_are_about() -> None:
+    """Those about the collector and its devices have a type of their own each, all others are ordinary."""
+    types = {name: rule.alarm_type for name, rule in shipped().items() if rule.alarm_type is not AlarmType.ALARM}
+
+    assert types == {
+        "device-silent": AlarmType.DEVICE_SILENT,
+        "device-clock-off": AlarmType.DEVICE_CLOCK,
+        "messages-lost": AlarmType.MESSAGES_LOST,
+        "output-down": AlarmType.OUTPUT_DOWN,
+    }
+    severities = {name: shipped()[name].severity for name in types}
+    assert severities == {
+        "device-silent": Severity.MEDIUM,
+        "device-clock-off": Severity.LOW,
+        "messages-lost": Severity.HIGH,
+        "output-down": Severity.HIGH,
+    }
+
+
+@pytest.mark.parametrize("gauge", Gauge)
+def test_every_gauge_has_a_type(make_rule: MakeRule, gauge: Gauge) -> None:
+    """It follows from what is measured, not from the rule's name."""
+    rule = make_rule(type=RuleType.GAUGE, gauge=gauge.value)
+
+    assert (rule.alarm_type is AlarmType.ALARM) == (gauge is Gauge.ALERTS_HELD_BACK)
 
 
 def test_the_seed_rules() -> None:

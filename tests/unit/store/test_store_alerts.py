@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from collectord.errors import StoreError
-from collectord.model import Alert, Mode, Severity
+from collectord.model import AlarmType, Alert, Mode, Severity
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
@@ -28,6 +28,7 @@ def test_alert_comes_back_as_it_was(alerts: Alerts, make_alert: MakeAlert) -> No
         mode=Mode.REPORT,
         site="",
         tactics=(),
+        alarm_type=AlarmType.DEVICE_SILENT,
     )
     alerts.record([strange], [[]])
 

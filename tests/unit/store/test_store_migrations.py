@@ -16,6 +16,7 @@ STEPS = (
     "m0004_what_operators_say",
     "m0005_pauses_of_devices",
     "m0006_names_of_addresses",
+    "m0007_types_of_alarms",
 )
 
 
@@ -52,6 +53,24 @@ def test_alert_tables_hold_every_field(db: sqlite_utils.Database, table: str) ->
     MIGRATIONS.apply(db)
 
     assert [field.name for field in dataclasses.fields(Alert)] == list(db.table(table).columns_dict)
+
+
+@pytest.mark.parametrize("table", ["alerts", "alert_history"])
+def test_older_alerts_get_the_type_that_their_rule_tells(db: sqlite_utils.Database, table: str) -> None:
+    """m0007: a database of before has no such column."""
+    MIGRATIONS.apply(db, stop_before="m0007_types_of_alarms")
+    rules = ["port-scan", "device-silent", "device-clock-off", "messages-lost", "output-down", "alerts-held-back"]
+    for number, rule in enumerate(rules):
+        text = dict.fromkeys(("event", "state", "severity", "mode", "site", "title", "summary", "reason"), "")
+        lists = {"key": "{}", "tactics": "[]", "techniques": "[]", "details": "{}", "rule": rule, "id": rule}
+        numbers = dict.fromkeys(("threshold", "count", "window_s", "first_time_ns", "last_time_ns", "last_over_ns"), 0)
+        db.table(table).insert({"episode": number, "peak": 0, **text, **lists, **numbers})
+
+    MIGRATIONS.apply(db)
+
+    assert ["alarm", "device-silent", "device-clock", "messages-lost", "output-down", "alarm"] == [
+        row["alarm_type"] for row in db.table(table).rows_where(order_by="episode")
+    ]
 
 
 def test_failing_migration_leaves_nothing(db: sqlite_utils.Database) -> None:
