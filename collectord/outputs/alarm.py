@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from collectord.model import Alert, AlertState, Severity
+from collectord.model import AlarmType, Alert, AlertState, Severity
 
 ENTERPRISE = 32473
 """Enterprise number for documentation (RFC 5612), in our structured data's name and in the SNMP engine ID."""
@@ -10,11 +10,16 @@ ENTERPRISE = 32473
 TEXT_LIMIT_BYTES = 255
 """Longest text of COLLECTORD-MIB (CollectordText)."""
 
-PROBABLE_CAUSE = "unauthorizedAccessAttempt"
-"""Label in IANA-ITU-ALARM-TC-MIB, without its number."""
-
-EVENT_TYPE = "securityServiceOrMechanismViolation"
-"""The event type under which X.736 files that cause."""
+# Event type (IANAItuEventType) and probable cause (IANAItuProbableCause) by what an alert is about: labels of
+# IANA-ITU-ALARM-TC-MIB (RFC 3877), each cause under the event type that X.733 or X.736 files it under.
+_ITU = {
+    AlarmType.ALARM: ("securityServiceOrMechanismViolation", "unauthorizedAccessAttempt"),
+    AlarmType.DEVICE_SILENT: ("communicationsAlarm", "remoteNodeTransmissionError"),
+    AlarmType.DEVICE_CLOCK: ("equipmentAlarm", "timingProblem"),
+    AlarmType.MESSAGES_LOST: ("qualityOfServiceAlarm", "queueSizeExceeded"),
+    AlarmType.OUTPUT_DOWN: ("communicationsAlarm", "communicationsSubsystemFailure"),
+    AlarmType.TEST: ("other", "other"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,32 @@ _PERCEIVED = {
 def perceived(alert: Alert) -> Perceived:
     """The severity that a manager shows: that of the alert while it is active, cleared afterwards."""
     return CLEARED if alert.state is AlertState.CLEARED else _PERCEIVED[alert.severity]
+
+
+def event_type(alert: Alert) -> str:
+    """The label of its ITU event type, without the number."""
+    return _ITU[alert.alarm_type][0]
+
+
+def probable_cause(alert: Alert) -> str:
+    """The label of its ITU probable cause, without the number."""
+    return _ITU[alert.alarm_type][1]
+
+
+def resource(alert: Alert, collector_host: str) -> str:
+    """The managed thing that it is about: a device, else the host that runs the collector."""
+    return _device(alert, "name") or collector_host
+
+
+def device_address(alert: Alert) -> str:
+    """The address of the device that it is about; empty where it is about none, or the address is not known."""
+    return _device(alert, "address")
+
+
+def _device(alert: Alert, what: str) -> str:
+    """As detection noted it when the alert was raised."""
+    device = alert.details.get("device")
+    return str(device.get(what, "")) if isinstance(device, dict) else ""
 
 
 def key_text(alert: Alert) -> str:

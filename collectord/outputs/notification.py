@@ -11,8 +11,16 @@ from typing import Any
 from pyasn1.codec.ber import encoder  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
-from collectord.model import Alert, AlertState, rfc3339
-from collectord.outputs.alarm import PROBABLE_CAUSE, TEXT_LIMIT_BYTES, cut, key_text, perceived
+from collectord.model import AlarmType, Alert, AlertState, rfc3339
+from collectord.outputs.alarm import (
+    TEXT_LIMIT_BYTES,
+    cut,
+    device_address,
+    key_text,
+    perceived,
+    probable_cause,
+    resource,
+)
 
 PDU_LIMIT_BYTES = 1_400
 """Below the Ethernet MTU with room for headers and tunnels: a trap in IP fragments is often lost."""
@@ -20,14 +28,30 @@ PDU_LIMIT_BYTES = 1_400
 _SYS_UP_TIME = (1, 3, 6, 1, 2, 1, 1, 3, 0)
 _SNMP_TRAP_OID = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
 
-# Numbers of the notifications below root.0, and of CollectordState.
-_NOTIFICATIONS = {AlertState.RAISED: 1, AlertState.CLEARED: 2, AlertState.UPDATED: 3}
+# Numbers of the notifications below root.0: raise and clear by what the alert is about; an update of any is the same.
+_PAIRS = {
+    AlarmType.ALARM: (1, 2),
+    AlarmType.DEVICE_SILENT: (10, 11),
+    AlarmType.DEVICE_CLOCK: (12, 13),
+    AlarmType.MESSAGES_LOST: (20, 21),
+    AlarmType.OUTPUT_DOWN: (22, 23),
+    AlarmType.TEST: (1, 2),
+}
+_UPDATE = 3
+
+# Numbers of CollectordState.
 _STATES = {AlertState.RAISED: 1, AlertState.CLEARED: 2, AlertState.UPDATED: 3}
 
 _UNSIGNED_MAX = 2**32 - 1
 
 # What is shortened when a PDU is too long, first to last. The rest identifies the alarm and is short.
 _SHORTENED = (14, 7, 17, 16, 5, 4)
+
+
+def notification(alert: Alert) -> int:
+    """The number below ``root.0`` of the notification that tells of an alert's state."""
+    raised, cleared = _PAIRS[alert.alarm_type]
+    return {AlertState.RAISED: raised, AlertState.CLEARED: cleared, AlertState.UPDATED: _UPDATE}[alert.state]
 
 
 def trap_pdu(
@@ -55,13 +79,12 @@ def trap_pdu(
     texts = {
         1: cut(alert.id, 64),
         4: cut(alert.rule, TEXT_LIMIT_BYTES),
-        # The alert was seen over all devices, so the collector's host stands for them.
-        5: cut(collector_host, TEXT_LIMIT_BYTES),
-        6: b"",
+        5: cut(resource(alert, collector_host), TEXT_LIMIT_BYTES),
+        6: cut(device_address(alert), TEXT_LIMIT_BYTES),
         7: cut(key_text(alert), TEXT_LIMIT_BYTES),
         11: cut(rfc3339(alert.first_time_ns), TEXT_LIMIT_BYTES),
         12: cut(rfc3339(alert.last_time_ns), TEXT_LIMIT_BYTES),
-        13: cut(PROBABLE_CAUSE, TEXT_LIMIT_BYTES),
+        13: cut(probable_cause(alert), TEXT_LIMIT_BYTES),
         14: cut(alert.summary, TEXT_LIMIT_BYTES),
         16: cut(collector_host, TEXT_LIMIT_BYTES),
         17: cut(alert.site, TEXT_LIMIT_BYTES),
@@ -83,7 +106,7 @@ def trap_pdu(
             pdu,
             [
                 (v2c.ObjectIdentifier(_SYS_UP_TIME), v2c.TimeTicks(uptime_ticks)),
-                (v2c.ObjectIdentifier(_SNMP_TRAP_OID), v2c.ObjectIdentifier((*root, 0, _NOTIFICATIONS[alert.state]))),
+                (v2c.ObjectIdentifier(_SNMP_TRAP_OID), v2c.ObjectIdentifier((*root, 0, notification(alert)))),
                 *((v2c.ObjectIdentifier((*root, 1, number, 0)), values[number]) for number in sorted(values)),
             ],
         )

@@ -20,7 +20,16 @@ import asyncio_dgram
 
 from collectord.errors import DeliveryError
 from collectord.model import Alert, AlertState, rfc3339
-from collectord.outputs.alarm import ENTERPRISE, EVENT_TYPE, PROBABLE_CAUSE, cut, key_text, line, perceived
+from collectord.outputs.alarm import (
+    ENTERPRISE,
+    cut,
+    event_type,
+    key_text,
+    line,
+    perceived,
+    probable_cause,
+    resource,
+)
 
 # In the order of their codes (RFC 5424 table 1).
 FACILITIES = (
@@ -157,11 +166,10 @@ def syslog_message(
     alarm = _element(
         "alarm",
         {
-            # The alert was seen over all devices, so the collector's host stands for them.
-            "resource": collector_host,
-            "probableCause": PROBABLE_CAUSE,
+            "resource": resource(alert, collector_host),
+            "probableCause": probable_cause(alert),
             "perceivedSeverity": severity.word,
-            "eventType": EVENT_TYPE,
+            "eventType": event_type(alert),
             "trendIndication": _TRENDS[alert.state],
         },
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyasn1.codec.ber import decoder, encoder  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
-from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
+from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Mode, Severity
 from collectord.outputs.notification import trap_pdu
 
 ROOT = (1, 3, 6, 1, 4, 1, 32473, 1)
@@ -67,6 +67,28 @@ class TestPdu:
         pdu = trap(alert(state=state))
         assert tuple(varbinds(pdu)[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0]) == (*ROOT, 0, notification)
         assert int(values(pdu)[2]) == value
+
+    @pytest.mark.parametrize(
+        ("alarm_type", "raised", "cleared"),
+        [
+            (AlarmType.ALARM, 1, 2),
+            (AlarmType.DEVICE_SILENT, 10, 11),
+            (AlarmType.DEVICE_CLOCK, 12, 13),
+            (AlarmType.MESSAGES_LOST, 20, 21),
+            (AlarmType.OUTPUT_DOWN, 22, 23),
+            (AlarmType.TEST, 1, 2),
+        ],
+    )
+    def test_what_it_is_about_is_in_the_name(self, alarm_type: AlarmType, raised: int, cleared: int) -> None:
+        """Raise and clear are a pair; an update has the same name for all."""
+        for state, number in ((AlertState.RAISED, raised), (AlertState.CLEARED, cleared), (AlertState.UPDATED, 3)):
+            pdu = trap(alert(state=state, alarm_type=alarm_type))
+            assert tuple(varbinds(pdu)[1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0]) == (*ROOT, 0, number)
+            assert list(varbinds(pdu))[2:] == [(*ROOT, 1, number, 0) for number in range(1, 18)]
+
+    def test_the_device_that_it_is_about(self) -> None:
+        found = values(trap(alert(details={"device": {"name": "fw-1", "address": "2001:db8::1"}})))
+        assert (bytes(found[5]), bytes(found[6]), bytes(found[16])) == (b"fw-1", b"2001:db8::1", b"collector-1")
 
     @pytest.mark.parametrize(
         ("severity", "state", "perceived"),
