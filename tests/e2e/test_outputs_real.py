@@ -1,6 +1,7 @@
 """Our alerts as real receivers understand them: net-snmp's trap daemon and rsyslog."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -195,16 +196,24 @@ def test_mib_has_no_faults(tmp_path: Path, root: str) -> None:
 @pytest.mark.parametrize("standalone", [True, False])
 @pytest.mark.parametrize("root", [mib.DEFAULT_ROOT, "1.3.6.1.4.1.99999", "1.3.6.1.4.1.99999.7.1.4"])
 def test_net_snmp_resolves_the_mib(tmp_path: Path, standalone: bool, root: str) -> None:
-    """Standalone with nothing else; with imports beside the IETF modules."""
+    """Standalone with nothing else; with imports beside the IETF modules. Every name has its number, and back."""
     snmptranslate = find_program("snmptranslate")
     (tmp_path / "COLLECTORD-MIB.txt").write_text(mib.text(root, standalone))
     folders = str(tmp_path) if standalone else f"{tmp_path}:{smi_modules()}"
     arguments = ("-M", folders, "-m", "COLLECTORD-MIB")
     persistent = str(tmp_path / "persistent")
-    number = snmptranslate.run(
-        *arguments, "-On", "COLLECTORD-MIB::collectordAlarmClear", SNMP_PERSISTENT_DIR=persistent
+    found = re.findall(
+        r"^(\w+) (?:OBJECT|NOTIFICATION)-TYPE.*?::= \{ collectord(Objects|Notifications) (\d+) \}",
+        mib.text(),
+        re.MULTILINE | re.DOTALL,
     )
-    assert number.stdout.strip() == f".{root}.0.2"
-    name = snmptranslate.run(*arguments, f".{root}.1.17.0", SNMP_PERSISTENT_DIR=persistent)
-    assert name.stdout.strip() == "COLLECTORD-MIB::collectordSite.0"
-    assert "Cannot" not in number.stderr + name.stderr
+    assert len(found) == 17 + 12
+    known = {
+        f".{root}.{'1' if branch == 'Objects' else '0'}.{number}": f"COLLECTORD-MIB::{name}"
+        for name, branch, number in found
+    }
+    numbers = snmptranslate.run(*arguments, "-On", *known.values(), SNMP_PERSISTENT_DIR=persistent)
+    assert numbers.stdout.split() == list(known)
+    names = snmptranslate.run(*arguments, *known, SNMP_PERSISTENT_DIR=persistent)
+    assert names.stdout.split() == list(known.values())
+    assert "Cannot" not in numbers.stderr + names.stderr

@@ -6,6 +6,21 @@ import pytest
 
 from collectord.outputs import mib
 
+NOTIFICATIONS = {
+    "collectordAlarmRaise": 1,
+    "collectordAlarmClear": 2,
+    "collectordAlarmUpdate": 3,
+    "collectordDeviceSilent": 10,
+    "collectordDeviceResumed": 11,
+    "collectordDeviceClockSkew": 12,
+    "collectordDeviceClockSkewClear": 13,
+    "collectordCollectorLoss": 20,
+    "collectordCollectorLossClear": 21,
+    "collectordOutputDown": 22,
+    "collectordOutputUp": 23,
+    "collectordHeartbeat": 30,
+}
+
 
 def test_the_default_is_the_shipped_file() -> None:
     assert mib.text() == mib.text("1.3.6.1.4.1.32473.1")
@@ -18,14 +33,31 @@ def test_every_notification_has_every_object_in_order_of_the_numbers() -> None:
     objects = re.findall(r"^(\w+) OBJECT-TYPE.*?::= \{ collectordObjects (\d+) \}", text, re.MULTILINE | re.DOTALL)
     assert [int(number) for _, number in objects] == list(range(1, 18))
     lists = re.findall(r"^(\w+) (?:NOTIFICATION-TYPE|OBJECT-GROUP)\n    OBJECTS \{(.*?)\}", text, re.M | re.S)
-    assert [name for name, _ in lists] == [
-        "collectordAlarmRaise",
-        "collectordAlarmClear",
-        "collectordAlarmUpdate",
-        "collectordAlarmObjectGroup",
-    ]
+    assert [name for name, _ in lists] == [*NOTIFICATIONS, "collectordAlarmObjectGroup"]
     for _, names in lists:
         assert re.findall(r"\w+", names) == [name for name, _ in objects]
+
+
+def test_numbers_of_the_notifications() -> None:
+    """None is ever used for another; each is in a group."""
+    text = mib.text()
+    numbers = re.findall(r"^(\w+) NOTIFICATION-TYPE.*?::= \{ collectordNotifications (\d+) \}", text, re.M | re.S)
+    assert {name: int(number) for name, number in numbers} == NOTIFICATIONS
+    groups = re.findall(r"^\w+ NOTIFICATION-GROUP\n    NOTIFICATIONS \{(.*?)\}", text, re.M | re.S)
+    assert [name for names in groups for name in re.findall(r"\w+", names)] == list(NOTIFICATIONS)
+
+
+def test_comments_for_those_who_convert_the_module() -> None:
+    """Each notification has the five lines between its description and its number; arguments are varbinds from 0 on."""
+    for body in re.findall(r"^\w+ NOTIFICATION-TYPE\n(.*?)::=", mib.text(), re.M | re.S):
+        found = dict(re.findall(r"^    --#(\w+) (.*)$", body, re.MULTILINE))
+        assert list(found) == ["TYPE", "SUMMARY", "ARGUMENTS", "SEVERITY", "STATE"]
+        arguments = [int(number) for number in found["ARGUMENTS"].strip("{}").split(",")]
+        assert found["SUMMARY"].count("%s") == len(arguments)
+        assert set(arguments) <= set(range(17))
+        assert "--" not in found["SUMMARY"]
+        assert found["SEVERITY"] in {"NORMAL", "WARNING", "MINOR", "MAJOR"}
+        assert found["STATE"] in {"OPERATIONAL", "DEGRADED", "NONOPERATIONAL"}
 
 
 @pytest.mark.parametrize(
