@@ -96,7 +96,14 @@ class App:
                 storm_cap=config.alerts.storm_cap,
                 storm_window_s=config.alerts.storm_window_s,
             )
-            states = AlertStates(self._setup.rules, self._setup.watchlist, holds=holds, hosts=self._setup.hosts)
+            silences = Silences([(each.site, each.name) for each in config.device], config.relays, self._clock.now_ns())
+            states = AlertStates(
+                self._setup.rules,
+                self._setup.watchlist,
+                holds=holds,
+                hosts=self._setup.hosts,
+                address_of=silences.address,
+            )
             outputs = assembly.outputs(config, self._clock) if self._given_outputs is None else self._given_outputs
             workers = [
                 DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
@@ -114,7 +121,7 @@ class App:
                 receivers=lambda alert: receivers(alert, outputs),
                 health=Health(
                     self._setup.rules,
-                    Silences([(each.site, each.name) for each in config.device], config.relays, self._clock.now_ns()),
+                    silences,
                     [listener.name for listener in config.listener],
                     self._kernel_drops,
                     lambda: {worker.output.name: worker.up for worker in workers},

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collectord.detect import telling, wording
+from collectord.detect.device import AddressOf, device
 from collectord.detect.exempts import Exempts
 from collectord.detect.findings import Finding, Judgement, judge_window, modes_of_rows
 from collectord.detect.holds import Holds
@@ -66,6 +67,7 @@ class AlertStates:
         watchlist: For the rules that use it.
         holds: What keeps alerts from being sent; None: nothing.
         hosts: What is known of addresses, for summaries and exempts by role.
+        address_of: Addresses of devices, for what an alert is about; None: none is known.
         max_active: Bound of active alerts; the rules about the collector's health pass it.
         max_active_of_rule: Bound of each rule's active alerts.
         max_remembered: Bound of cleared alerts whose episodes are counted on.
@@ -78,6 +80,7 @@ class AlertStates:
         *,
         holds: Holds | None = None,
         hosts: Hosts | None = None,
+        address_of: AddressOf | None = None,
         max_active: int = MAX_ACTIVE,
         max_active_of_rule: int = MAX_ACTIVE_OF_RULE,
         max_remembered: int = MAX_REMEMBERED,
@@ -85,6 +88,7 @@ class AlertStates:
         self._rules = {rule.name: rule for rule in rules}
         self.holds = holds or Holds()
         self._hosts = hosts or Hosts()
+        self._address_of = address_of
         self.exempts = Exempts(self._hosts)
         self.exempts.set_rules(self._rules.values())
         self._watchlist = watchlist
@@ -295,7 +299,8 @@ class AlertStates:
             threshold=judgement.threshold,
             window_s=rule.timespan_s,
             summary=telling.summary(rule, active.told.id, finding, judgement, self._hosts, active.names),
-            details=_with(finding.details, held),
+            # What it is about is said at the raise: a manager would take it for another alarm.
+            details=_with(finding.details, held, active.told.details.get("device")),
         )
         self._tell(active, alert, told)
 
@@ -349,7 +354,7 @@ class AlertStates:
             summary=telling.summary(rule, alert_id, finding, over, self._hosts),
             tactics=over.tactics or rule.tactics,
             techniques=rule.techniques,
-            details=_with(finding.details, held),
+            details=_with(finding.details, held, device(finding.key, finding.site, finding.details, self._address_of)),
             last_over_ns=judged_ns,
             peak=over.count,
             alarm_type=rule.alarm_type,
@@ -465,7 +470,7 @@ def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert) -> str:
     return ""
 
 
-def _with(details: Mapping[str, Any], held: str) -> dict[str, Any]:
-    """The details, and why they are not sent."""
+def _with(details: Mapping[str, Any], held: str, about: dict[str, str] | None = None) -> dict[str, Any]:
+    """The details, the device that the alert is about, and why they are not sent."""
     others = {name: value for name, value in details.items() if name != "held"}
-    return others | {"held": held} if held else others
+    return others | ({"device": about} if about else {}) | ({"held": held} if held else {})

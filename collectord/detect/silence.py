@@ -79,6 +79,11 @@ class Silences:
             self._note_gap(site, name, watched, at_ns // DAY_NS, gap_ns)
         watched.last_seen_ns = max(watched.last_seen_ns, at_ns)
 
+    def address(self, site: str, name: str) -> str:
+        """Where a device sends from; empty where that is not known, or a relay's."""
+        watched = self._devices.get((site, name))
+        return "" if watched is None or self._is_relay(watched.peer) else watched.peer
+
     def changed(self) -> list[DevicePauses]:
         """What is to be stored since the last call."""
         told = [DevicePauses(site, name, dict(self._devices[site, name].gaps)) for site, name in sorted(self._changed)]
