@@ -29,6 +29,7 @@ from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.delivery import DeliveryWorker, Output, QueuedAlert
+from collectord.outputs.heartbeat import Heartbeat
 from collectord.plan import Setup
 from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
@@ -148,7 +149,15 @@ class App:
             await writer.run(
                 tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
             )
-            status = DaemonStatus(self._setup, self._clock, self.listeners, workers, tick, states, writer, outbox)
+            heartbeat = Heartbeat(
+                [output for output, _ in outputs],
+                every_s=config.snmp.heartbeat_s,
+                active=lambda: states.active_count,
+                now_ns=self._clock.now_ns,
+            )
+            status = DaemonStatus(
+                self._setup, self._clock, self.listeners, workers, tick, states, writer, outbox, heartbeat.counters
+            )
             handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
             control = ControlServer(
                 config.control_socket,
@@ -159,7 +168,7 @@ class App:
             for number in (signal.SIGTERM, signal.SIGINT):
                 _on_signal(number, self.stop, cleanup)
             try:
-                await self._serve(writer, tick, workers, status, notifier, namer)
+                await self._serve(writer, tick, workers, status, notifier, namer, heartbeat)
             finally:
                 await control.stop()
                 await writer.stop()
@@ -177,6 +186,7 @@ class App:
         status: DaemonStatus,
         notifier: Notifier,
         namer: Namer,
+        heartbeat: Heartbeat,
     ) -> None:
         async with asyncio.TaskGroup() as everything:
             for worker in workers:
@@ -184,6 +194,7 @@ class App:
             async with asyncio.TaskGroup() as inputs:
                 tasks = [inputs.create_task(listener.serve()) for listener in self.listeners]
                 tasks.append(inputs.create_task(self._ticks(writer, tick, workers, status, notifier)))
+                tasks.append(inputs.create_task(heartbeat.run()))
                 if self._setup.config.alerts.reverse_dns:
                     tasks.append(inputs.create_task(namer.run()))
                 # Only now the sockets are really read: what connects before waits in the kernel.

@@ -68,6 +68,8 @@ def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:
                 port=output.port,
                 community=output.read_community(),
                 root=config.snmp.root,
+                as_device=output.report_as == "device",
+                cold_start=True,
             )
         built.append((made, output.min_severity))
     return built

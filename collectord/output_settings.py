@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from collectord.model import Severity
-from collectord.schema import FilePath, Host, Name, Refused, Strict
+from collectord.schema import FilePath, Host, Name, Refused, Strict, duration
+
+HEARTBEAT_AT_LEAST_S = 30
 
 Facility = Literal[
     # RFC 5424 section 6.2.1, in the order of their codes.
@@ -46,6 +48,12 @@ def _oid(text: str) -> str:
     return text
 
 
+def _heartbeat(seconds: int) -> int:
+    if 0 < seconds < HEARTBEAT_AT_LEAST_S:
+        raise Refused(f'{seconds} s is too often; expected "{HEARTBEAT_AT_LEAST_S}s" or more, or "0s" for none')
+    return seconds
+
+
 class _AnyOutput(Strict):
     name: Name
     min_severity: Annotated[Severity, Field(strict=False)] = Severity.LOW
@@ -79,6 +87,8 @@ class SnmpOutput(_AnyOutput):
     version: Literal["2c"] = "2c"
     community_file: Annotated[FilePath, AfterValidator(_secret_file)] | None = None
     community: SecretStr | None = None
+    report_as: Literal["collector", "device"] = "collector"
+    """Whom the receiver is to take for the sender: us, or the device that an alert is about."""
 
     @model_validator(mode="after")
     def _one_community(self) -> "SnmpOutput":
@@ -103,3 +113,5 @@ class Snmp(Strict):
 
     root: Annotated[str, AfterValidator(_oid)] = "1.3.6.1.4.1.32473.1"
     """Root of COLLECTORD-MIB; 32473 is the enterprise number for documentation (RFC 5612)."""
+    heartbeat_s: Annotated[int, duration("0s", "1d"), AfterValidator(_heartbeat)] = Field(300, alias="heartbeat")
+    """Time between two heartbeats to each SNMP output; 0: none."""

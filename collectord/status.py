@@ -1,6 +1,6 @@
 """What is going on, in one object: the answer of ``collectord status`` from the running daemon."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from collectord import __version__
@@ -11,6 +11,7 @@ from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, rfc3339
 from collectord.outputs.delivery import DeliveryWorker
+from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.plan import Setup
 from collectord.store.outbox import Outbox
 from collectord.store.writer import Writer
@@ -30,6 +31,7 @@ class DaemonStatus:
         states: AlertStates,
         writer: Writer,
         outbox: Outbox,
+        heartbeats: Mapping[str, HeartbeatCounters] | None = None,
     ) -> None:
         self._setup = setup
         self._clock = clock
@@ -39,6 +41,7 @@ class DaemonStatus:
         self._states = states
         self._writer = writer
         self._outbox = outbox
+        self._heartbeats = heartbeats or {}
         self._started_ns = clock.now_ns()
         self._started_mono_ns = clock.mono_ns()
 
@@ -62,6 +65,7 @@ class DaemonStatus:
                     "failures": worker.counters.failures,
                     "waiting": waiting[worker.output.name].waiting if worker.output.name in waiting else 0,
                     "last_error": worker.last_error,
+                    **self._heartbeat(worker.output.name),
                 }
                 for worker in self._workers
             ],
@@ -88,6 +92,11 @@ class DaemonStatus:
                 for definition in self._setup.definitions
             ],
         }
+
+    def _heartbeat(self, output: str) -> dict[str, int]:
+        """Of an output that has heartbeats."""
+        counters = self._heartbeats.get(output)
+        return {} if counters is None else {"heartbeats": counters.sent, "heartbeats_failed": counters.failed}
 
     def _listener(self, listener: UdpListener | TcpListener) -> dict[str, Any]:
         host, port = listener.address

@@ -35,9 +35,10 @@ class Perceived:
 
 
 CLEARED = Perceived("cleared", 1, 5)
+INDETERMINATE = Perceived("indeterminate", 2, 5)
 
 _PERCEIVED = {
-    Severity.INFORMATIONAL: Perceived("indeterminate", 2, 5),
+    Severity.INFORMATIONAL: INDETERMINATE,
     Severity.LOW: Perceived("warning", 6, 4),
     Severity.MEDIUM: Perceived("minor", 5, 3),
     Severity.HIGH: Perceived("major", 4, 2),

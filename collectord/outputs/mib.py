@@ -15,13 +15,17 @@ _COLLECTORD_OID = "::= { collectordEnterprise 1 }"
 _ENTERPRISE_NODE = "collectordEnterprise    OBJECT IDENTIFIER ::= { enterprises 32473 }\n\n"
 
 # The labelled form defines the nodes on its way, so net-snmp needs no SNMPv2-SMI; the macros are words of its parser.
-# The two objects that stand first in every notification get their names too, as they are below such a node.
+# What we send of other modules gets its names too, as it is below such a node.
 _INTERNET = "iso org(3) dod(6) internet(1)"
 _ENTERPRISES_STANDALONE = f"{_INTERNET} private(4) enterprises(1)"
 _STANDALONE_NODES = (
     f"sysUpTime   OBJECT IDENTIFIER ::= {{ {_INTERNET} mgmt(2) mib-2(1) system(1) 3 }}\n"
     "snmpTrapOID OBJECT IDENTIFIER ::=\n"
-    f"    {{ {_INTERNET} snmpV2(6) snmpModules(3) snmpMIB(1) snmpMIBObjects(1) snmpTrap(4) 1 }}\n\n"
+    f"    {{ {_INTERNET} snmpV2(6) snmpModules(3) snmpMIB(1) snmpMIBObjects(1) snmpTrap(4) 1 }}\n"
+    "coldStart   OBJECT IDENTIFIER ::=\n"
+    f"    {{ {_INTERNET} snmpV2(6) snmpModules(3) snmpMIB(1) snmpMIBObjects(1) snmpTraps(5) 1 }}\n"
+    "snmpTrapAddress OBJECT IDENTIFIER ::=\n"
+    f"    {{ {_INTERNET} snmpV2(6) snmpModules(3) snmpCommunityMIB(18) snmpCommunityMIBObjects(1) 3 }}\n\n"
 )
 
 

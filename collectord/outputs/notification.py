@@ -1,11 +1,12 @@
 """
-An alert as a notification of COLLECTORD-MIB.
+Notifications of COLLECTORD-MIB: alerts, heartbeats; and coldStart of SNMPv2-MIB.
 
-Each has ``sysUpTime.0`` and ``snmpTrapOID.0`` (RFC 3416 section 4.2.6), then all 17 objects of the MIB in its order:
-some managers address them by position, some want each of them every time.
+Each of ours has ``sysUpTime.0`` and ``snmpTrapOID.0`` (RFC 3416 section 4.2.6), then all 17 objects of the MIB in its
+order: some managers address them by position, some want each of them every time. Only ``snmpTrapAddress.0`` may follow.
 """
 
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any
 
 from pyasn1.codec.ber import encoder  # type: ignore[import-untyped]
@@ -13,6 +14,7 @@ from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
 from collectord.model import AlarmType, Alert, AlertState, rfc3339
 from collectord.outputs.alarm import (
+    INDETERMINATE,
     TEXT_LIMIT_BYTES,
     cut,
     device_address,
@@ -21,12 +23,15 @@ from collectord.outputs.alarm import (
     probable_cause,
     resource,
 )
+from collectord.outputs.heartbeat import SignOfLife
 
 PDU_LIMIT_BYTES = 1_400
 """Below the Ethernet MTU with room for headers and tunnels: a trap in IP fragments is often lost."""
 
 _SYS_UP_TIME = (1, 3, 6, 1, 2, 1, 1, 3, 0)
 _SNMP_TRAP_OID = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
+_SNMP_TRAP_ADDRESS = (1, 3, 6, 1, 6, 3, 18, 1, 3, 0)  # SNMP-COMMUNITY-MIB, RFC 3584 section 3.1
+_COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418
 
 # Numbers of the notifications below root.0: raise and clear by what the alert is about; an update of any is the same.
 _PAIRS = {
@@ -38,6 +43,9 @@ _PAIRS = {
     AlarmType.TEST: (1, 2),
 }
 _UPDATE = 3
+_HEARTBEAT = 30
+_HEARTBEAT_ID = b"heartbeat"
+_COLLECTOR_HOST = 16
 
 # Numbers of CollectordState.
 _STATES = {AlertState.RAISED: 1, AlertState.CLEARED: 2, AlertState.UPDATED: 3}
@@ -61,6 +69,7 @@ def trap_pdu(
     root: tuple[int, ...],
     uptime_ticks: int,
     collector_host: str,
+    as_device: bool = False,
     limit_bytes: int = PDU_LIMIT_BYTES,
 ) -> Any:
     """
@@ -73,7 +82,8 @@ def trap_pdu(
         sequence: Wraps as a Counter32 does.
         root: OID of ``collectord``.
         uptime_ticks: Value of ``sysUpTime.0``.
-        collector_host: Value of the object of that name, and of the resource.
+        collector_host: Value of the object of that name, and of the resource where that is no device.
+        as_device: ``snmpTrapAddress.0`` with the device's address follows as the last, where that is an IPv4 address.
         limit_bytes: For the PDU alone; the message adds some 20 octets and the community.
     """
     texts = {
@@ -86,7 +96,7 @@ def trap_pdu(
         12: cut(rfc3339(alert.last_time_ns), TEXT_LIMIT_BYTES),
         13: cut(probable_cause(alert), TEXT_LIMIT_BYTES),
         14: cut(alert.summary, TEXT_LIMIT_BYTES),
-        16: cut(collector_host, TEXT_LIMIT_BYTES),
+        _COLLECTOR_HOST: cut(collector_host, TEXT_LIMIT_BYTES),
         17: cut(alert.site, TEXT_LIMIT_BYTES),
     }
     numbers = {
@@ -97,22 +107,87 @@ def trap_pdu(
         10: _unsigned(alert.threshold),
         15: v2c.Counter32(sequence % 2**32),
     }
+    after = _trap_address(device_address(alert)) if as_device else []
+    return _within(lambda: _ours(root, notification(alert), uptime_ticks, numbers, texts, after), texts, limit_bytes)
 
-    def build() -> Any:
-        values = {**numbers, **{number: v2c.OctetString(text) for number, text in texts.items()}}
-        pdu = v2c.TrapPDU()
-        v2c.apiTrapPDU.set_defaults(pdu)
-        v2c.apiTrapPDU.set_varbinds(
-            pdu,
-            [
-                (v2c.ObjectIdentifier(_SYS_UP_TIME), v2c.TimeTicks(uptime_ticks)),
-                (v2c.ObjectIdentifier(_SNMP_TRAP_OID), v2c.ObjectIdentifier((*root, 0, notification(alert)))),
-                *((v2c.ObjectIdentifier((*root, 1, number, 0)), values[number]) for number in sorted(values)),
-            ],
-        )
-        return pdu
 
-    return _within(build, texts, limit_bytes)
+def heartbeat_pdu(
+    sign: SignOfLife, sequence: int, *, root: tuple[int, ...], uptime_ticks: int, collector_host: str
+) -> Any:
+    """
+    The SNMPv2-Trap-PDU of a heartbeat.
+
+    Args:
+        sign: What it tells.
+        sequence: Of the notification that was sent before, so that a manager sees that it lost that one.
+        root: OID of ``collectord``.
+        uptime_ticks: Value of ``sysUpTime.0``.
+        collector_host: Value of the object of that name, and of the resource.
+    """
+    host = cut(collector_host, TEXT_LIMIT_BYTES)
+    texts = {
+        1: _HEARTBEAT_ID,
+        4: _HEARTBEAT_ID,
+        5: host,
+        6: b"",
+        7: b"",
+        11: cut(rfc3339(sign.started_ns), TEXT_LIMIT_BYTES),
+        12: cut(rfc3339(sign.now_ns), TEXT_LIMIT_BYTES),
+        13: b"other",
+        14: cut(f"alive, {sign.active:,} active {'alert' if sign.active == 1 else 'alerts'}", TEXT_LIMIT_BYTES),
+        _COLLECTOR_HOST: host,
+        17: b"",
+    }
+    numbers = {
+        2: v2c.Integer32(_STATES[AlertState.RAISED]),
+        3: v2c.Integer32(INDETERMINATE.itu),
+        8: _unsigned(sign.active),
+        9: _unsigned(sign.every_s),
+        10: _unsigned(0),
+        15: v2c.Counter32(sequence % 2**32),
+    }
+    return _ours(root, _HEARTBEAT, uptime_ticks, numbers, texts, [])
+
+
+def cold_start_pdu(*, root: tuple[int, ...], uptime_ticks: int, collector_host: str) -> Any:
+    """
+    The SNMPv2-Trap-PDU of ``coldStart``: the daemon started, maybe with another configuration.
+
+    RFC 3418 gives it no objects; the collector's host follows all the same (RFC 3416 section 4.2.6 allows that), since
+    the address that it comes from may be that of something between.
+    """
+    host = v2c.OctetString(cut(collector_host, TEXT_LIMIT_BYTES))
+    return _pdu(_COLD_START, uptime_ticks, [((*root, 1, _COLLECTOR_HOST, 0), host)])
+
+
+def _ours(
+    root: tuple[int, ...],
+    number: int,
+    uptime_ticks: int,
+    numbers: dict[int, Any],
+    texts: dict[int, bytes],
+    after: list[tuple[tuple[int, ...], Any]],
+) -> Any:
+    """A notification of our own, with all objects in the order of their numbers and what follows them."""
+    values = {**numbers, **{number: v2c.OctetString(text) for number, text in texts.items()}}
+    objects = [((*root, 1, number, 0), values[number]) for number in sorted(values)]
+    return _pdu((*root, 0, number), uptime_ticks, [*objects, *after])
+
+
+def _pdu(name: tuple[int, ...], uptime_ticks: int, varbinds: list[tuple[tuple[int, ...], Any]]) -> Any:
+    pdu = v2c.TrapPDU()
+    v2c.apiTrapPDU.set_defaults(pdu)
+    first = [(_SYS_UP_TIME, v2c.TimeTicks(uptime_ticks)), (_SNMP_TRAP_OID, v2c.ObjectIdentifier(name))]
+    v2c.apiTrapPDU.set_varbinds(pdu, [(v2c.ObjectIdentifier(oid), value) for oid, value in (*first, *varbinds)])
+    return pdu
+
+
+def _trap_address(address: str) -> list[tuple[tuple[int, ...], Any]]:
+    """``snmpTrapAddress.0``, for receivers that then take the device for the sender; the type holds IPv4 only."""
+    try:
+        return [(_SNMP_TRAP_ADDRESS, v2c.IpAddress(str(IPv4Address(address))))]
+    except ValueError:
+        return []
 
 
 def _within(build: Callable[[], Any], texts: dict[int, bytes], limit_bytes: int) -> Any:

@@ -1,12 +1,15 @@
 """Alerts to SNMP managers, as SNMPv2c traps."""
 
 import asyncio
+import contextlib
 import socket
+from typing import Any
 
 from collectord.errors import DeliveryError
 from collectord.model import Alert, Severity
+from collectord.outputs.heartbeat import SignOfLife
 from collectord.outputs.mib import DEFAULT_ROOT, arcs
-from collectord.outputs.notification import trap_pdu
+from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
 from collectord.outputs.snmp_engine import Link, NotificationEngine
 
 
@@ -22,6 +25,8 @@ class SnmpOutput:
         community: SNMPv2c community.
         root: OID of ``collectord`` in COLLECTORD-MIB.
         collector_host: How this host is named to the manager; its host name by default.
+        as_device: Ask the manager to take the device that an alert is about for its sender (``snmpTrapAddress``).
+        cold_start: Tell the receiver of the start, before the first alert.
         connect_limit_s: Most that finding the receiver's address may take.
     """
 
@@ -35,6 +40,8 @@ class SnmpOutput:
         community: str,
         root: str = DEFAULT_ROOT,
         collector_host: str | None = None,
+        as_device: bool = False,
+        cold_start: bool = False,
         connect_limit_s: float = 10.0,
     ) -> None:
         self.name = name
@@ -46,6 +53,11 @@ class SnmpOutput:
         self._collector_host = socket.gethostname() if collector_host is None else collector_host
         self._connect_limit_s = connect_limit_s
         self._link: Link | None = None
+        self._as_device = as_device
+        self._cold_start = cold_start
+        self._ready = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._last_sequence = 0
 
     def wants(self, alert: Alert) -> bool:
         """Alerts from low severity up: what is informational is no alarm."""
@@ -53,12 +65,16 @@ class SnmpOutput:
 
     async def start(self) -> None:
         """
-        Start the engine, if no other output did. The receiver is looked up when there is something to send.
+        Start the engine, if no other output did, and tell of the start; a receiver that can't be told is no error.
 
         Raises:
             StoreError: the engine's state can't be written.
         """
         await self._engine.acquire(self.name)
+        if self._cold_start:
+            with contextlib.suppress(DeliveryError):
+                await self._notify(cold_start_pdu(**self._sender()))
+        self._ready.set()
 
     async def send(self, alert: Alert, sequence: int) -> None:
         """
@@ -71,17 +87,37 @@ class SnmpOutput:
         """
         if not self.wants(alert):
             return
+        await self._notify(trap_pdu(alert, sequence, **self._sender(), as_device=self._as_device))
+        self._last_sequence = sequence
+
+    async def alive(self, sign: SignOfLife) -> None:
+        """
+        Send a heartbeat, once the output has started; it carries the number of the alert that was sent last.
+
+        Raises:
+            DeliveryError: as for ``send``.
+        """
+        await self._ready.wait()
+        await self._notify(heartbeat_pdu(sign, self._last_sequence, **self._sender()))
+
+    def _sender(self) -> dict[str, Any]:
+        """What every notification says of us."""
+        return {
+            "root": self._root,
+            "uptime_ticks": self._engine.uptime_ticks(),
+            "collector_host": self._collector_host,
+        }
+
+    async def _notify(self, pdu: Any) -> None:
+        # A heartbeat must not meddle with the connection that an alert is on its way over.
+        async with self._turn:
+            await self._notify_in_turn(pdu)
+
+    async def _notify_in_turn(self, pdu: Any) -> None:
         try:
             async with asyncio.timeout(self._connect_limit_s):
                 if self._link is None:
                     self._link = await self._engine.connect(self._host, self._port, self._community)
-                pdu = trap_pdu(
-                    alert,
-                    sequence,
-                    root=self._root,
-                    uptime_ticks=self._engine.uptime_ticks(),
-                    collector_host=self._collector_host,
-                )
                 await self._engine.notify(self._link, pdu)
         except TimeoutError as error:
             self._disconnect()
@@ -93,6 +129,7 @@ class SnmpOutput:
 
     async def close(self) -> None:
         """Close the socket, and the engine with the last output."""
+        self._ready.clear()
         self._disconnect()
         await self._engine.release(self.name)
 

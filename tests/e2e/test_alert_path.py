@@ -47,7 +47,8 @@ class Noc:
             syslog_output("syslog-tcp", self.tcp.port, "tcp"),
             syslog_output("syslog-udp", self.udp.port, "udp"),
         )
-        return LISTENERS + "".join(outputs)
+        # A heartbeat would come between, whenever it is due.
+        return LISTENERS + "".join(outputs) + '[snmp]\nheartbeat = "0s"\n'
 
     def wait(self, count: int, patience_s: float = PATIENCE_S) -> list[list[dict[str, str]]]:
         """
@@ -57,7 +58,7 @@ class Noc:
             For each receiver its notifications in order, under the names of SNMP: ``AlarmId``, ``AlarmCount``...; of
             syslog the names of its structured data.
         """
-        traps = self.traps.wait_for_lines(count, "TRAP", patience_s)
+        traps = self.traps.wait_for_lines(count, "AlarmId.0", patience_s)
         messages = (server.wait_for_lines(count, patience_s=patience_s) for server in (self.tcp, self.udp))
         return [list(map(_named, traps)), *(list(map(_data, lines)) for lines in messages)]
 
