@@ -1,4 +1,4 @@
-"""How a playbook begins."""
+"""How a playbook begins, and what is asked of every alert at its end."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from collectord.detect.rules import Rule
 
+from . import rendering
 from .playbook import Play, Story, rule
 
 
@@ -25,3 +26,4 @@ def play(tmp_path: Path) -> Iterator[Play]:
     yield play
     for story in stories:
         story.close()
+        rendering.check(story.everything)
