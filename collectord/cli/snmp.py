@@ -1,7 +1,11 @@
 """``collectord snmp``: what the NOC's SNMP tools need."""
 
+from pathlib import Path
+
 import click
 
+from collectord import config as configuration
+from collectord.cli.options import config_option
 from collectord.errors import EX_USAGE
 from collectord.outputs import mib as module
 
@@ -20,13 +24,13 @@ def snmp() -> None:
 @snmp.command()
 @click.option(
     "--root",
-    default=module.DEFAULT_ROOT,
-    show_default=True,
     metavar="OID",
-    help="Where the module stands. 32473 is the enterprise number for documentation: ask IANA for your own.",
+    help="Where the module stands; by default root of [snmp]. 32473 in it is the enterprise number for documentation: "
+    "ask IANA for your own.",
 )
 @click.option("--standalone", is_flag=True, help="A form that needs no other module; Debian ships none of the IETF's.")
-def mib(root: str, standalone: bool) -> None:
+@config_option
+def mib(root: str | None, standalone: bool, config_path: Path | None) -> None:
     """
     Write COLLECTORD-MIB to standard output.
 
@@ -35,6 +39,8 @@ def mib(root: str, standalone: bool) -> None:
       collectord snmp mib > /usr/share/snmp/mibs/COLLECTORD-MIB.txt
       collectord snmp mib --standalone > COLLECTORD-MIB.txt && snmptrapd -f -Lo -M +. -m +COLLECTORD-MIB
     """
+    if root is None:
+        root = configuration.load(config_path).snmp.root
     try:
         click.echo(module.text(root, standalone), nl=False)
     except ValueError as error:

@@ -51,6 +51,7 @@ _COLLECTOR_HOST = 16
 _STATES = {AlertState.RAISED: 1, AlertState.CLEARED: 2, AlertState.UPDATED: 3}
 
 _UNSIGNED_MAX = 2**32 - 1
+_ADDRESS_LIMIT_BYTES = 45  # INET6_ADDRSTRLEN without its NUL: any address
 
 # What is shortened when a PDU is too long, first to last. The rest identifies the alarm and is short.
 _SHORTENED = (14, 7, 17, 16, 5, 4)
@@ -90,7 +91,7 @@ def trap_pdu(
         1: cut(alert.id, 64),
         4: cut(alert.rule, TEXT_LIMIT_BYTES),
         5: cut(resource(alert, collector_host), TEXT_LIMIT_BYTES),
-        6: cut(device_address(alert), TEXT_LIMIT_BYTES),
+        6: cut(device_address(alert), _ADDRESS_LIMIT_BYTES),
         7: cut(key_text(alert), TEXT_LIMIT_BYTES),
         11: cut(rfc3339(alert.first_time_ns), TEXT_LIMIT_BYTES),
         12: cut(rfc3339(alert.last_time_ns), TEXT_LIMIT_BYTES),
@@ -146,7 +147,7 @@ def heartbeat_pdu(
         10: _unsigned(0),
         15: v2c.Counter32(sequence % 2**32),
     }
-    return _ours(root, _HEARTBEAT, uptime_ticks, numbers, texts, [])
+    return _within(lambda: _ours(root, _HEARTBEAT, uptime_ticks, numbers, texts, []), texts, PDU_LIMIT_BYTES)
 
 
 def cold_start_pdu(*, root: tuple[int, ...], uptime_ticks: int, collector_host: str) -> Any:

@@ -268,6 +268,7 @@ def test_paths_are_relative_to_the_main_file(tmp_path: Path, monkeypatch: pytest
         ('[snmp]\nroot = "1.3.6.1.4.1.x"', "2: snmp.root: expected numbers with dots between"),
         ('[snmp]\nroot = "1.3.6.1.4.1.01"', "2: snmp.root: expected numbers with dots between"),
         ('[snmp]\nroot = "1.3.6.1.4.1.4294967296"', "2: snmp.root: expected numbers with dots between"),
+        ('[snmp]\nroot = "1.3.6.1.4.1.1.2.3.4.5.6.7"', "2: snmp.root: expected an OID of at most 12 numbers, got 13"),
         ('[snmp]\nroot = "1.3.6.1.2.1.1"', "2: snmp.root: expected an OID below 1.3.6.1.4.1 (enterprises)"),
         ('[[output]]\ntype = "syslog"\nname = "a"\nhost = "a b"', "4: output[0].host: expected a host name"),
         ('[[output]]\ntype = "syslog"\nname = "a"\nhost = "h"\nport = 0', "5: output[0].port: expected at least 1"),

@@ -14,6 +14,7 @@ from collectord.config import Config
 from collectord.engine import BUILD
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
+from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.status import DaemonStatus
 from collectord.store.outbox import OutboxCounts
 from collectord.tick import TickCounters
@@ -128,6 +129,18 @@ async def test_an_output_without_entries(status: DaemonStatus, worker: SimpleNam
     (output,) = (await status.answer({}, 0))["outputs"]
 
     assert (output["up"], output["waiting"]) == (None, 0)
+
+
+async def test_an_output_with_heartbeats(
+    clock: ManualClock, worker: SimpleNamespace, tick: SimpleNamespace, tmp_path: Path
+) -> None:
+    """What was told beside alerts is counted beside them."""
+    outbox = SimpleNamespace(counts=dict)
+    states = SimpleNamespace(active_count=2, refused={})
+    parts: Any = ([], [worker], tick, states, FakeWriter(), outbox, {"noc": HeartbeatCounters(sent=5, failed=1)})
+    (output,) = (await DaemonStatus(plan.check(Config(state_dir=tmp_path), []), clock, *parts).answer({}, 0))["outputs"]
+
+    assert (output["heartbeats"], output["heartbeats_failed"]) == (5, 1)
 
 
 async def test_uptime_does_not_follow_the_wall_clock(status: DaemonStatus, clock: ManualClock) -> None:

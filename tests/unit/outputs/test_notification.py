@@ -1,5 +1,6 @@
 """Notifications of COLLECTORD-MIB as PDUs. A real receiver looks at them in tests/e2e."""
 
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -9,9 +10,15 @@ from pyasn1.codec.ber import decoder, encoder  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
 from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Mode, Severity
-from collectord.outputs.notification import trap_pdu
+from collectord.outputs.heartbeat import SignOfLife
+from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
 
 ROOT = (1, 3, 6, 1, 4, 1, 32473, 1)
+LONG_ROOT = (1, 3, 6, 1, 4, 1, *[2**32 - 1] * 6)
+TRAP_ADDRESS = (1, 3, 6, 1, 6, 3, 18, 1, 3, 0)
+HOSTILE = st.text(max_size=400) | st.sampled_from(
+    ["\U0001f525" * 400, "\r\n%n%s\x1b[31m\x00", '\ud800\u2028]"', "x" * 65_536]
+)
 T0_NS = 1_795_341_600 * NS_PER_S
 
 
@@ -125,19 +132,82 @@ class TestPdu:
     @given(
         st.builds(
             alert,
-            summary=st.text(max_size=400),
-            site=st.text(max_size=400),
-            rule=st.text(max_size=400),
+            id=st.text(max_size=100),
+            summary=HOSTILE,
+            site=HOSTILE,
+            rule=HOSTILE,
             key=st.dictionaries(st.text(max_size=40), st.text(max_size=300) | st.integers(), max_size=4),
             count=st.integers(),
             severity=st.sampled_from(Severity),
             state=st.sampled_from(AlertState),
+            alarm_type=st.sampled_from(AlarmType),
+            details=st.just({})
+            | st.fixed_dictionaries(
+                {"device": st.fixed_dictionaries({"name": HOSTILE, "address": HOSTILE | st.ip_addresses().map(str)})}
+            ),
         ),
-        st.text(max_size=300),
+        HOSTILE,
+        st.booleans(),
     )
-    def test_never_too_long_and_always_complete(self, state: Alert, host: str) -> None:
-        pdu = trap(state, collector_host=host, root=(1, 3, 6, 1, 4, 1, *[2**32 - 1] * 6))
+    def test_never_too_long_and_always_complete(self, state: Alert, host: str, as_device: bool) -> None:
+        """Whatever the wire put into it: all objects in their order, each text one line that prints."""
+        pdu = trap(state, collector_host=host, root=LONG_ROOT, as_device=as_device)
         encoded = encoder.encode(pdu)
         assert len(encoded) <= 1400
         decoded, _ = decoder.decode(encoded, asn1Spec=v2c.TrapPDU())
-        assert len(varbinds(decoded)) == 19
+        found = varbinds(decoded)
+        names = list(found)[2:]
+        assert names[:17] == [(*LONG_ROOT, 1, number, 0) for number in range(1, 18)]
+        assert names[17:] in ([], [TRAP_ADDRESS] if as_device else [])
+        for name in names[:17]:
+            if isinstance(found[name], v2c.OctetString):
+                assert len(bytes(found[name])) <= 255
+                assert bytes(found[name]).decode().isprintable()
+
+    @given(st.ip_addresses(v=4))
+    def test_the_device_as_the_sender(self, address: IPv4Address) -> None:
+        """The last varbind, in the octets of an address."""
+        device = {"name": "fw-1", "address": str(address)}
+        found = varbinds(trap(alert(details={"device": device}), as_device=True))
+        assert list(found)[-1] == TRAP_ADDRESS
+        assert bytes(found[TRAP_ADDRESS]) == address.packed
+
+    @pytest.mark.parametrize("address", ["", "2001:db8::1", "192.0.2", "192.0.2.1 ", "fw-1"])
+    def test_what_is_no_ipv4_address_is_no_sender(self, address: str) -> None:
+        device = {"name": "fw-1", "address": address}
+        assert len(varbinds(trap(alert(details={"device": device}), as_device=True))) == 19
+
+    def test_a_longer_sender_takes_room_from_the_summary(self) -> None:
+        long = alert(
+            key={"DvcHostname": "x" * 200}, summary="s" * 255, rule="r" * 200, site="h" * 255,
+            details={"device": {"name": "d" * 255, "address": "192.0.2.1"}},
+        )  # fmt: skip
+        pdu = trap(long, collector_host="c" * 255, as_device=True)
+        assert len(encoder.encode(pdu)) <= 1400
+        assert list(varbinds(pdu))[-1] == TRAP_ADDRESS
+        assert len(values(pdu)[14]) < 255
+
+
+class TestOthers:
+    @given(st.integers(0, 2**40), HOSTILE, st.integers(0, 2**40))
+    def test_heartbeat(self, active: int, host: str, sequence: int) -> None:
+        sign = SignOfLife(active=active, every_s=300, started_ns=T0_NS, now_ns=T0_NS)
+        pdu = heartbeat_pdu(sign, sequence, root=LONG_ROOT, uptime_ticks=2**32 - 1, collector_host=host)
+        assert len(encoder.encode(pdu)) <= 1400
+        assert list(varbinds(pdu))[2:] == [(*LONG_ROOT, 1, number, 0) for number in range(1, 18)]
+        objects = {name[-2]: value for name, value in list(varbinds(pdu).items())[2:]}
+        assert int(objects[8]) == min(active, 2**32 - 1)
+        assert int(objects[15]) == sequence % 2**32
+        assert bytes(objects[1]) == b"heartbeat"
+
+    def test_one_active_alert(self) -> None:
+        sign = SignOfLife(active=1, every_s=300, started_ns=T0_NS, now_ns=T0_NS)
+        pdu = heartbeat_pdu(sign, 1, root=ROOT, uptime_ticks=1, collector_host="collector-1")
+        assert bytes(values(pdu)[14]) == b"alive, 1 active alert"
+
+    def test_cold_start(self) -> None:
+        """A name of SNMPv2-MIB, and the one thing of ours that follows."""
+        found = varbinds(cold_start_pdu(root=ROOT, uptime_ticks=7, collector_host="a\nb"))
+        assert [*found.values()][1] == (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)
+        assert list(found)[2:] == [(*ROOT, 1, 16, 0)]
+        assert bytes(values(cold_start_pdu(root=ROOT, uptime_ticks=7, collector_host="a\nb"))[16]) == b"a b"
