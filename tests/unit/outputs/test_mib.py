@@ -1,6 +1,7 @@
 """The MIB's source: numbers, order, root, standalone form. Compilers look at it in tests/e2e."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_numbers_of_the_notifications() -> None:
     assert {name: int(number) for name, number in numbers} == NOTIFICATIONS
     groups = re.findall(r"^\w+ NOTIFICATION-GROUP\n    NOTIFICATIONS \{(.*?)\}", text, re.M | re.S)
     assert [name for names in groups for name in re.findall(r"\w+", names)] == list(NOTIFICATIONS)
+
+
+def test_the_readme_lists_what_the_module_has(repository: Path) -> None:
+    """Names and numbers of its two tables are those of the module, all of them."""
+    section = (repository / "README.md").read_text().partition("## SNMP notifications\n")[2].partition("\n## ")[0]
+    objects = re.findall(r"^(\w+) OBJECT-TYPE.*?::= \{ collectordObjects (\d+) \}", mib.text(), re.M | re.S)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", section, re.MULTILINE)
+    assert rows == [*((name, str(number)) for name, number in NOTIFICATIONS.items()), *objects]
 
 
 def test_comments_for_those_who_convert_the_module() -> None:
