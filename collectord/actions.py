@@ -14,7 +14,7 @@ from collectord import log as logs
 from collectord.config import Config
 from collectord.detect import where
 from collectord.detect.alerts import AlertStates
-from collectord.detect.rule_files import EXEMPT_NAMES, MAX_EXEMPTS
+from collectord.detect.exempt_tables import EXEMPT_NAMES, MAX_EXEMPTS
 from collectord.detect.rules import Rule, names_of_key
 from collectord.errors import RequestError
 from collectord.model import NS_PER_S, AddedExempt, Alert, AlertMark, MaintenanceWindow, MarkKind

@@ -7,15 +7,15 @@ everything that is wrong in any file is reported at once, with its line.
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from collectord import schema, toml
-from collectord.detect import where, wording
+from collectord.detect import exempt_tables, where, wording
 from collectord.detect.attack import TACTICS, is_technique, tactic
+from collectord.detect.exempt_tables import MAX_EXEMPTS
 from collectord.detect.rules import (
     EVIDENCE_FIELDS,
     MOST_DISTINCT,
@@ -30,7 +30,7 @@ from collectord.detect.rules import (
 )
 from collectord.detect.watchlist import ThresholdType
 from collectord.errors import ConfigError, Problem
-from collectord.model import FIXED_TABLES, NS_PER_S, RULE_FIELDS, SUM_FIELDS, Gauge, Mode, Severity
+from collectord.model import FIXED_TABLES, RULE_FIELDS, SUM_FIELDS, Gauge, Mode, Severity
 from collectord.schema import Name, Refused, Strict, Text, duration, nearest
 from collectord.toml import KeyPath
 
@@ -40,12 +40,6 @@ MAX_WINDOW_SLOTS = 1_440
 MAX_THRESHOLD = 10**15
 
 DAY_S = 86_400
-
-MAX_EXEMPTS = 1_000
-"""Of one rule: each is held against every session that the rule's counter looks at."""
-
-EXEMPT_NAMES = ("device", "site", "role")
-"""What an exempt may speak of beside the fields of a session."""
 
 
 def load(paths: Iterable[Path]) -> tuple[Rule, ...]:
@@ -387,27 +381,8 @@ class _Consistency:
 
     def exempts(self) -> tuple[Exempt, ...]:
         """The rule's exempts."""
-        found = []
-        for number, table in enumerate(self._keys.exempt):
-            tests = {name: value for name, value in table.items() if name not in ("reason", "until")}
-            place = ("exempt", number)
-            reason, until = table.get("reason"), table.get("until")
-            if not isinstance(reason, str) or not reason or len(reason) > wording.MAX_TITLE_CHARACTERS:
-                self._wrong((*place, "reason"), "expected a text that says why")
-                continue
-            if until is not None and not (isinstance(until, datetime) and until.tzinfo is not None):
-                self._wrong((*place, "until"), "expected a time with its zone", "such as 2026-12-31T18:00:00Z")
-                continue
-            if not tests:
-                self._wrong(place, "exempts everything", 'mode = "off" switches a rule off')
-            where.check(
-                tests,
-                lambda inner, reason, place=place: self._wrong((*place, *inner), reason),  # type: ignore[misc]
-                also=(*EXEMPT_NAMES, *self._key_fields()),
-            )
-            until_ns = None if until is None else int(until.timestamp()) * NS_PER_S
-            found.append(Exempt(tests, reason, until_ns))
-        return tuple(found)
+        counting = isinstance(self._keys, _Counting)
+        return exempt_tables.read(self._keys.exempt, self._key_fields(), counting=counting, wrong=self._wrong)
 
     def _check_windows(self, keys: _Counting) -> None:
         step_s = keys.timespan_s if keys.step_s is None else keys.step_s

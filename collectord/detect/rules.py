@@ -316,7 +316,12 @@ def decided_by_key(exempt: Exempt, rule: Rule) -> bool:
 
 def names_of_key(rule: Rule) -> set[str]:
     """What an exempt of this rule may test so that the key of an alert decides it."""
-    names = {*rule.key_fields, "site"}
+    return names_by(rule.key_fields)
+
+
+def names_by(key_fields: Iterable[str]) -> set[str]:
+    """The names that are known of an alert whose key has these fields."""
+    names = {*key_fields, "site"}
     if "SrcIpAddr" in names:
         names.add("role")
     if "Dvc" in names:

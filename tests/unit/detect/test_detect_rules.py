@@ -511,6 +511,10 @@ def test_a_match_does_not_count_what_it_exempts(make_rule: MakeRule) -> None:
         ('SrcIpAddr = "mars"\nreason = "x"', ":12: exempt[0].SrcIpAddr: expected an address, a network"),
         ('SrcIpAddr = { not = [] }\nreason = "x"', ":12: exempt[0].SrcIpAddr.not: is empty"),
         ('role = "dns"\nreason = "x"\nuntil = 2026-12-31', ":14: exempt[0].until: expected a time with its zone"),
+        (
+            'DstPortNumber = 443\nreason = "x"\nuntil = 2026-12-31T00:00:00Z',
+            ":12: exempt[0].DstPortNumber: no alert of this rule says DstPortNumber, so with an end this never fits",
+        ),
     ],
 )
 def test_refused_exempts(tmp_path: Path, text: str, want: str) -> None:
