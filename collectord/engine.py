@@ -95,6 +95,22 @@ class Engine:
         except _engine.PlanError as error:
             raise PlanError(error.args[0]) from error
 
+    def replan(self, plan: Plan, definitions: Iterable[CounterDefinition]) -> None:
+        """
+        Work with another plan from now on; streams stay, and so does what counters hold that count the same as before.
+
+        The last batch must be acknowledged: it is handed over again only as far as its counters are still there.
+
+        Raises:
+            PlanError: everything that is wrong in it, or it has fewer listeners; the plan before is still at work.
+        """
+        found = {definition.name: definition for definition in definitions}
+        try:
+            self._engine.replan(plan.as_json())
+        except _engine.PlanError as error:
+            raise PlanError(error.args[0]) from error
+        self._definitions = found
+
     def receive(
         self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
     ) -> tuple[int, bool]:

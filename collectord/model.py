@@ -215,6 +215,11 @@ class CounterDefinition:
     pinned_ports: tuple[int, ...] = ()
     """Rows of these ports are the last to be cut away, however small they are: rules look back at them."""
 
+    def counts_as(self, other: "CounterDefinition") -> bool:
+        """Whether what one holds means the same for the other: what bounds them and what is kept beside is no matter."""
+        same = ("name", "where", "group_by", "slot_s", "weight", "distinct", "every_record", "beacon")
+        return all(getattr(self, name) == getattr(other, name) for name in same)
+
     @property
     def has_table(self) -> bool:
         """Whether rows of sums are kept; the state of the others' keys stands in ``counter_states``."""

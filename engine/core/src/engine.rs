@@ -114,7 +114,8 @@ struct Found {
 pub struct Changes {
     /// Number of the batch.
     pub seq: u64,
-    /// Increments per counter, by name.
+    /// Increments per counter of the plan, by name. Those that an earlier plan left behind are not told: one of the same
+    /// name may count something else now. So acknowledge a batch before another plan is taken up.
     pub rows: Vec<(String, Vec<Row>)>,
     /// Whole states of keys that changed, per counter.
     pub states: Vec<(String, Vec<StateRow>)>,
@@ -304,8 +305,8 @@ impl Engine {
             let (site, parts) = key::decode(group_by, key)?;
             Some((self.found.sites.get(usize::from(site))?.clone(), parts))
         };
-        let rows = counted.rows.iter().map(|of_counter| {
-            // A batch made just before a new plan still speaks of counters of the old one.
+        let current = counted.rows.iter().filter(|of_counter| self.found.counters.has(of_counter));
+        let rows = current.map(|of_counter| {
             let group_by = self.shapes.get(&of_counter.fingerprint).map_or(&[][..], |shape| &shape.group_by);
             let rows = of_counter.rows.iter().map(|row| Row {
                 slot_start_s: row.slot_start_s,

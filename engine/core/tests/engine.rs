@@ -388,6 +388,26 @@ fn another_plan_keeps_the_counts_of_equal_counters() {
 }
 
 #[test]
+fn a_counter_of_the_same_name_is_told_without_what_the_old_one_left() {
+    let mut engine = engine();
+    let told = |engine: &mut Engine| {
+        let changes = engine.changes(NOW);
+        engine.ack(changes.seq);
+        let of_it = changes.rows.into_iter().filter(|(counter, _)| counter == "failures");
+        of_it.flat_map(|(_, rows)| rows).map(|row| row.count).collect::<Vec<_>>()
+    };
+    for (key, value) in [("slot_s", json!(30)), ("group_by", json!(["DstPortNumber"])), ("where", json!({}))] {
+        send(&mut engine, &vec![deny("192.0.2.1", ""); 5], NOW);
+        let mut other = plan();
+        other["counters"][0][key] = value;
+        engine.replan(&other).unwrap();
+        assert!(told(&mut engine).is_empty(), "{key}");
+        send(&mut engine, &vec![deny("192.0.2.1", ""); 2], NOW);
+        assert_eq!(told(&mut engine), [2], "{key}");
+    }
+}
+
+#[test]
 fn a_plan_with_fewer_listeners_or_mistakes_is_refused_and_nothing_changes() {
     let mut engine = engine();
     let mut fewer = plan();

@@ -322,6 +322,15 @@ impl Counters {
         self.boundary_ns = 0;
     }
 
+    /// Whether the plan has the counter that these rows are of.
+    pub fn has(&self, rows: &CounterRows) -> bool {
+        self.plan.iter().any(|counter| {
+            let definition = counter.definition();
+            (&definition.name, &definition.fingerprint, definition.slot_s)
+                == (&rows.counter, &rows.fingerprint, rows.slot_s)
+        })
+    }
+
     fn pending_rows(&self) -> usize {
         let retired = self.retired.iter().map(|retired| retired.departed.len());
         self.plan.iter().map(Counter::pending_rows).chain(retired).fold(0, usize::saturating_add)
