@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from collectord import output_settings, settings
-from collectord.clock import Clock
+from collectord.clock import Clock, since_boot_ns
 from collectord.config import Config
 from collectord.engine import Engine
 from collectord.inputs.stream import TcpListener
@@ -11,8 +11,10 @@ from collectord.inputs.udp import UdpListener
 from collectord.model import Severity
 from collectord.outputs.delivery import Output
 from collectord.outputs.log import LogOutput
+from collectord.outputs.mib import arcs
 from collectord.outputs.snmp import SnmpOutput
-from collectord.outputs.snmp_engine import NotificationEngine
+from collectord.outputs.snmp_engine import NotificationEngine, Patience
+from collectord.outputs.snmp_users import Community, Credentials, User
 from collectord.outputs.syslog import SyslogOutput
 
 
@@ -45,7 +47,9 @@ def listeners(config: Config, engine: Engine, clock: Clock) -> Iterator[UdpListe
 
 def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:
     """Each with the lowest severity that it takes; none is started yet."""
-    snmp = NotificationEngine(config.state_dir / "snmp_engine.json", mono_ns=clock.mono_ns)
+    snmp = NotificationEngine(
+        config.state_dir / "snmp_engine.json", mono_ns=since_boot_ns, enterprise=arcs(config.snmp.root)[6]
+    )
     built: list[tuple[Output, Severity]] = []
     for output in config.output:
         made: Output
@@ -66,10 +70,18 @@ def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:
                 name=output.name,
                 host=output.host,
                 port=output.port,
-                community=output.read_community(),
+                credentials=_credentials(output),
+                patience=Patience(output.timeout_s, output.retries) if output.notification == "inform" else None,
                 root=config.snmp.root,
                 as_device=output.report_as == "device",
                 cold_start=True,
             )
         built.append((made, output.min_severity))
     return built
+
+
+def _credentials(output: output_settings.SnmpOutput) -> Credentials:
+    """Their secrets are read later, by the output."""
+    if output.version == "2c":
+        return Community(output.read_community)
+    return User(output.user or "", output.read_auth_password, output.read_priv_password, output.auth, output.priv)

@@ -23,6 +23,11 @@ SLEW_OVER_S = 10
 """Drift that is small enough is worked off over this time."""
 
 
+def since_boot_ns() -> int:
+    """Time in ns since the machine started, sleep included (Linux clock_gettime(2), ``CLOCK_BOOTTIME``)."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 class Clock(Protocol):
     """What a stage may know of time."""
 

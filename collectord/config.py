@@ -240,12 +240,31 @@ def _conflicts(values: dict[str, Any], problem: Callable[[KeyPath, str, str], Pr
         if taken.setdefault(address, number) != number:
             reason = f"listens where listener[{taken[address]}] does already"
             yield problem(("listener", number), reason, "another type, host or port")
+    yield from _users_with_other_keys(outputs, problem)
     for number, table in outputs:
         host, port = _normal(table.get("host")), table.get("port", 514)
         if table.get("type") != "syslog" or not isinstance(port, int):
             continue
         if _reaches(str(table.get("transport", "udp")), host, port, taken):
             yield problem(("output", number), "would send our alerts to our own listener", "another host or port")
+
+
+def _users_with_other_keys(
+    outputs: list[tuple[int, dict[str, Any]]], problem: Callable[[KeyPath, str, str], Problem]
+) -> Iterator[Problem]:
+    """An SNMPv3 user is known by engine ID and name (RFC 3414 section 2.1), and all outputs share an engine."""
+    keys = {"auth": "SHA-256", "priv": "AES-128", "auth_password_file": None, "priv_password_file": None}
+    first: dict[str, tuple[int, dict[str, Any]]] = {}
+    for number, table in outputs:
+        user = table.get("user")
+        if table.get("type") != "snmp" or not isinstance(user, str):
+            continue
+        other, known = first.setdefault(user, (number, table))
+        for key, default in keys.items():
+            if known.get(key, default) != table.get(key, default):
+                reason = f"output[{other}] has this user with another {key}"
+                yield problem(("output", number, "user"), reason, "a user has one set of keys; take another name")
+                break
 
 
 def _tables(values: dict[str, Any], section: str) -> list[tuple[int, dict[str, Any]]]:

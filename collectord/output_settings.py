@@ -1,15 +1,25 @@
 """What the tables of the configuration say about outputs, and the secrets that those need."""
 
-import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from collectord import secret_files
+from collectord.errors import SecretError
 from collectord.model import Severity
-from collectord.schema import FilePath, Host, Name, Refused, Strict, duration
+from collectord.schema import FilePath, Host, Name, Refused, Strict, Text, duration
 
 HEARTBEAT_AT_LEAST_S = 30
+
+PASSWORD_CHARACTERS = 8
+"""Of an SNMPv3 password at least (RFC 3414 section 11.2)."""
+
+ACKNOWLEDGED_WITHIN_S = 20
+"""All tries of an inform together: with the search for an address they have to fit into what a delivery may take."""
+
+SecretPath = Annotated[FilePath, BeforeValidator(secret_files.credential)]
+"""A file with a secret: a path, or the name of a credential that systemd hands the service."""
 
 Facility = Literal[
     # RFC 5424 section 6.2.1, in the order of their codes.
@@ -19,23 +29,27 @@ Facility = Literal[
 ]  # fmt: skip
 
 
-def _secret_file(path: Path) -> Path:
-    """A file that holds a secret: readable by us, not by everybody."""
+def _community_file(path: Path) -> Path:
+    return _secret_file(path, 1)
+
+
+def _password_file(path: Path) -> Path:
+    return _secret_file(path, PASSWORD_CHARACTERS)
+
+
+def _secret_file(path: Path, least_characters: int) -> Path:
+    """The same look at the file as when the output starts, so that a wrong one is found before."""
     try:
-        mode = path.stat().st_mode
-        content = _read_secret(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"can't read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}".lower()) from error
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise Refused(f"everybody can read or write {path} (mode {mode & 0o777:04o})", f"chmod 640 {path}")
-    if not content:
-        raise Refused(f"{path} is empty")
+        secret_files.read(path, least_characters=least_characters)
+    except SecretError as error:
+        raise Refused(str(error), error.hint) from error
     return path
 
 
-def _read_secret(path: Path) -> str:
-    with path.open(encoding="utf-8") as stream:
-        return stream.read(4096).strip()
+def _user(name: str) -> str:
+    if not (1 <= len(name) <= 32 and name.isascii() and not any(mark in name for mark in ' "\\')):
+        raise Refused("expected 1 to 32 ASCII characters without blanks, quotes and backslashes")
+    return name
 
 
 def _oid(text: str) -> str:
@@ -54,6 +68,11 @@ def _heartbeat(seconds: int) -> int:
     if 0 < seconds < HEARTBEAT_AT_LEAST_S:
         raise Refused(f'{seconds} s is too often; expected "{HEARTBEAT_AT_LEAST_S}s" or more, or "0s" for none')
     return seconds
+
+
+_V2C_KEYS = ("community_file", "community")
+_V3_KEYS = ("user", "auth", "priv", "weak", "auth_password_file", "priv_password_file")
+_BROKEN = ("MD5", "SHA", "DES")
 
 
 class _AnyOutput(Strict):
@@ -86,25 +105,71 @@ class SnmpOutput(_AnyOutput):
     type: Literal["snmp"]
     host: Host
     port: Annotated[int, Field(ge=1, le=65535)] = 162
-    version: Literal["2c"] = "2c"
-    community_file: Annotated[FilePath, AfterValidator(_secret_file)] | None = None
+    version: Literal["2c", "3"] = "2c"
+    notification: Literal["trap", "inform"] = "trap"
+    """A trap is sent once and has no receipt; an inform is repeated until the receiver acknowledges it."""
+    timeout_s: Annotated[int, duration("1s", "20s")] = Field(default=5, alias="timeout")
+    """Wait for an acknowledgement, each time."""
+    retries: Annotated[int, Field(ge=0, le=9)] = 3
+    """Repeats of an inform before the output counts as down."""
+    community_file: Annotated[SecretPath, AfterValidator(_community_file)] | None = None
     community: SecretStr | None = None
+    user: Annotated[Text, AfterValidator(_user)] | None = None
+    auth: Literal["SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA", "MD5"] = "SHA-256"
+    priv: Literal["AES-128", "AES-192", "AES-256", "AES-192-C", "AES-256-C", "DES"] = "AES-128"
+    weak: bool = False
+    """Whether what is broken (MD5, SHA-1, DES) may be used."""
+    auth_password_file: Annotated[SecretPath, AfterValidator(_password_file)] | None = None
+    priv_password_file: Annotated[SecretPath, AfterValidator(_password_file)] | None = None
     report_as: Literal["collector", "device"] = "collector"
     """Whom the receiver is to take for the sender: us, or the device that an alert is about."""
 
     @model_validator(mode="after")
-    def _one_community(self) -> "SnmpOutput":
+    def _keys_of_the_version(self) -> "SnmpOutput":
+        wrong = _V3_KEYS if self.version == "2c" else _V2C_KEYS
+        if found := [key for key in wrong if key in self.model_fields_set]:
+            raise Refused(f"version {self.version} has no {found[0]}", 'version = "3" has users, "2c" a community')
+        if self.version == "2c":
+            self._one_community()
+        else:
+            self._whole_user()
+        if (self.retries + 1) * self.timeout_s > ACKNOWLEDGED_WITHIN_S:
+            raise Refused(
+                f"{self.retries + 1} tries of {self.timeout_s} s are over {ACKNOWLEDGED_WITHIN_S} s",
+                "lower retries or timeout; a failed delivery is tried again anyway",
+            )
+        return self
+
+    def _one_community(self) -> None:
         if (self.community_file is None) == (self.community is None):
             raise Refused("expected either community_file or community", "community_file keeps it out of this file")
         if self.community is not None and not self.community.get_secret_value():
             raise Refused("community is empty")
-        return self
+
+    def _whole_user(self) -> None:
+        needed = ("user", "auth_password_file", "priv_password_file")
+        if missing := [key for key in needed if getattr(self, key) is None]:
+            raise Refused(f"version 3 needs {' and '.join(missing)}")
+        broken = [name for name in (self.auth, self.priv) if name in _BROKEN]
+        if broken and not self.weak:
+            raise Refused(f"{' and '.join(broken)} can be broken", "weak = true if the receiver knows nothing better")
 
     def read_community(self) -> str:
         """The community; from its file as that is now."""
         if self.community_file is not None:
-            return _read_secret(self.community_file)
+            return secret_files.read(self.community_file)
         return self.community.get_secret_value() if self.community else ""
+
+    def read_auth_password(self) -> str:
+        """A user's password; from its file as that is now."""
+        return self._read_password(self.auth_password_file)
+
+    def read_priv_password(self) -> str:
+        """The other password."""
+        return self._read_password(self.priv_password_file)
+
+    def _read_password(self, path: Path | None) -> str:
+        return secret_files.read(path, least_characters=PASSWORD_CHARACTERS) if path else ""
 
 
 Output = LogOutput | SyslogOutput | SnmpOutput

@@ -1,4 +1,4 @@
-"""Alerts to SNMP managers, as SNMPv2c traps."""
+"""Alerts to SNMP managers, as traps or informs of SNMPv2c or SNMPv3."""
 
 import asyncio
 import contextlib
@@ -10,19 +10,22 @@ from collectord.model import Alert, Severity
 from collectord.outputs.heartbeat import SignOfLife
 from collectord.outputs.mib import DEFAULT_ROOT, arcs
 from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
-from collectord.outputs.snmp_engine import Link, NotificationEngine
+from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Receiver
+from collectord.outputs.snmp_identity import EngineIdentity
+from collectord.outputs.snmp_users import Credentials, Loaded
 
 
 class SnmpOutput:
     """
-    Traps to one receiver.
+    Notifications to one receiver.
 
     Args:
         engine: Shared by all SNMP outputs.
         name: The output's name in the configuration.
-        host: Name or address of the receiver.
+        host: Name or address of the receiver; of a name's addresses the first that works.
         port: UDP port.
-        community: SNMPv2c community.
+        credentials: Community or user; read when the output starts.
+        patience: How informs wait for their acknowledgement; None sends traps.
         root: OID of ``collectord`` in COLLECTORD-MIB.
         collector_host: How this host is named to the manager; its host name by default.
         as_device: Ask the manager to take the device that an alert is about for its sender (``snmpTrapAddress``).
@@ -37,18 +40,21 @@ class SnmpOutput:
         name: str,
         host: str,
         port: int = 162,
-        community: str,
+        credentials: Credentials,
+        patience: Patience | None = None,
         root: str = DEFAULT_ROOT,
         collector_host: str | None = None,
         as_device: bool = False,
         cold_start: bool = False,
-        connect_limit_s: float = 10.0,
+        connect_limit_s: float = 5.0,
     ) -> None:
         self.name = name
         self._engine = engine
         self._host = host
         self._port = port
-        self._community = community
+        self._credentials = credentials
+        self._loaded: Loaded | None = None
+        self._patience = patience
         self._root = arcs(root)
         self._collector_host = socket.gethostname() if collector_host is None else collector_host
         self._connect_limit_s = connect_limit_s
@@ -58,6 +64,18 @@ class SnmpOutput:
         self._ready = asyncio.Event()
         self._turn = asyncio.Lock()
         self._last_sequence = 0
+        self._first_address = 0
+        """Of a receiver with several, the one to begin with; rises when nobody acknowledges there."""
+
+    @property
+    def engine_identity(self) -> EngineIdentity | None:
+        """Who the engine is to receivers; None before its first start."""
+        return self._engine.identity
+
+    @property
+    def datagrams_ignored(self) -> int:
+        """Of all SNMP outputs: what came in and was no answer to anything."""
+        return self._engine.incoming.dropped + self._engine.incoming.failed
 
     def wants(self, alert: Alert) -> bool:
         """Alerts from low severity up: what is informational is no alarm."""
@@ -65,11 +83,14 @@ class SnmpOutput:
 
     async def start(self) -> None:
         """
-        Start the engine, if no other output did, and tell of the start; a receiver that can't be told is no error.
+        Read the secrets, start the engine, if no other output did, and tell of the start; a receiver that can't be told
+        is no error. It is looked up when there is something to send.
 
         Raises:
+            SecretError: a file with a secret can't be used.
             StoreError: the engine's state can't be written.
         """
+        self._loaded = await asyncio.to_thread(self._credentials.load)
         await self._engine.acquire(self.name)
         if self._cold_start:
             with contextlib.suppress(DeliveryError):
@@ -78,12 +99,13 @@ class SnmpOutput:
 
     async def send(self, alert: Alert, sequence: int) -> None:
         """
-        Send one trap; an alert that is not wanted counts as sent.
+        Send one notification; an alert that is not wanted counts as sent.
 
-        A trap has no receipt: it counts as delivered when the kernel took it and no refusal came back at once.
+        A trap has no receipt: it counts as delivered when the kernel took it and no refusal came back at once. An
+        inform counts as delivered when the receiver acknowledged it.
 
         Raises:
-            DeliveryError: no address, no way, or refused by the receiver's host.
+            DeliveryError: no address, no way, refused by the receiver's host, or not acknowledged.
         """
         if not self.wants(alert):
             return
@@ -115,22 +137,47 @@ class SnmpOutput:
 
     async def _notify_in_turn(self, pdu: Any) -> None:
         try:
-            async with asyncio.timeout(self._connect_limit_s):
-                if self._link is None:
-                    self._link = await self._engine.connect(self._host, self._port, self._community)
+            if self._link is None:
+                await self._send_anew(pdu)
+            else:
                 await self._engine.notify(self._link, pdu)
-        except TimeoutError as error:
-            self._disconnect()
-            raise DeliveryError(f"no address of {self._host} within {self._connect_limit_s:g} s") from error
-        except DeliveryError:
+        except (DeliveryError, asyncio.CancelledError) as error:
             # The name may stand for another address next time.
             self._disconnect()
+            if not isinstance(error, NoWay):
+                self._first_address += 1
             raise
+
+    async def _send_anew(self, pdu: Any) -> None:
+        """Look the receiver up and send to the first of its addresses that there is a way to."""
+        try:
+            async with asyncio.timeout(self._connect_limit_s):
+                receivers = await self._engine.receivers(self._host, self._port)
+        except TimeoutError as error:
+            raise DeliveryError(f"no address of {self._host} within {self._connect_limit_s:g} s") from error
+        first = self._first_address % len(receivers)
+        last_error: NoWay | None = None
+        for receiver in receivers[first:] + receivers[:first]:
+            try:
+                await self._send_to(receiver, pdu)
+            except NoWay as error:
+                self._disconnect()
+                last_error = error
+            else:
+                return
+        raise last_error or NoWay(f"can't reach {self._host} port {self._port}")
+
+    async def _send_to(self, receiver: Receiver, pdu: Any) -> None:
+        if self._loaded is None:
+            raise DeliveryError("the output was not started")
+        self._link = await self._engine.connect(receiver, self._loaded, self._patience)
+        await self._engine.notify(self._link, pdu)
 
     async def close(self) -> None:
         """Close the socket, and the engine with the last output."""
         self._ready.clear()
         self._disconnect()
+        self._loaded = None
         await self._engine.release(self.name)
 
     def _disconnect(self) -> None:

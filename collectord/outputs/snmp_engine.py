@@ -1,140 +1,107 @@
 """
-The SNMP engine that all SNMP outputs share, and its identity on disk.
+The SNMP engine that all SNMP outputs share.
 
-Receivers of SNMPv3 know us by engine ID, boots and time (RFC 3414), so these outlive every restart and lie in a file
-of our own. pysnmp would keep boots below the folder for temporary files, which a service manager wipes at each stop
-and in which anybody may lie in wait; so it never gets an engine ID to make a file for, and is told boots and ID here.
+For traps we are the authority on boots and time that RFC 3414 speaks of, for informs the receiver is: pysnmp finds out
+its engine ID, boots and time, and again when it restarted.
+
+pysnmp would keep our boots below the folder for temporary files, which a service manager wipes at each stop and in
+which anybody may lie in wait; so it never gets an engine ID to make a file for, and is told boots and ID here.
 """
 
 import asyncio
-import hashlib
-import json
-import os
-import secrets
 import socket
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pysnmp.carrier.asyncio.dgram.udp import SNMP_UDP_DOMAIN, UdpAsyncioTransport  # type: ignore[import-untyped]
-from pysnmp.carrier.asyncio.dgram.udp6 import SNMP_UDP6_DOMAIN, Udp6AsyncioTransport  # type: ignore[import-untyped]
-from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher  # type: ignore[import-untyped]
+from pysnmp.carrier.asyncio.dgram.udp import SNMP_UDP_DOMAIN  # type: ignore[import-untyped]
+from pysnmp.carrier.asyncio.dgram.udp6 import SNMP_UDP6_DOMAIN  # type: ignore[import-untyped]
 from pysnmp.entity import config  # type: ignore[import-untyped]
 from pysnmp.entity.engine import SnmpEngine  # type: ignore[import-untyped]
 from pysnmp.entity.rfc3413.ntforg import NotificationOriginator  # type: ignore[import-untyped]
 from pysnmp.error import PySnmpError  # type: ignore[import-untyped]
-from pysnmp.proto.rfc1902 import OctetString  # type: ignore[import-untyped]
+from pysnmp.proto import errind  # type: ignore[import-untyped]
+from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
+from pysnmp.proto.rfc1902 import Integer32, OctetString  # type: ignore[import-untyped]
 
-from collectord import log as logs
-from collectord.errors import DeliveryError, StoreError
+from collectord.errors import DeliveryError
+from collectord.model import NS_PER_S
 from collectord.outputs.alarm import ENTERPRISE
+from collectord.outputs.snmp_identity import EngineIdentity, machine_id, next_identity
+from collectord.outputs.snmp_transport import ConnectedUdp, ConnectedUdp6, Dispatcher, Incoming
+from collectord.outputs.snmp_users import Loaded, LoadedCommunity, LoadedUser
 
-log = logs.get()
+ENGINE_TIME_MAX_S = 2**31 - 1
+"""68 years (RFC 3414 section 2.2.2)."""
 
-BOOTS_MAX = 2**31 - 1
-"""Boots stay there (RFC 3414 section 2.2.2)."""
+ADDRESSES_TRIED = 8
+"""Of a name that has more, the others are not tried."""
 
-_ENGINE_ID_RANDOM_BYTES = 12
+DISCOVERY_S = 3.0
+"""What finding out a receiver's engine ID, boots and time may add to the tries of an inform."""
+
 _NS_PER_TICK = 10_000_000  # A time tick is a hundredth of a second (RFC 2578 section 7.1.8).
 
 # An ICMP error of a datagram that nobody wanted is here by then on a local network; a later one fails the next send.
 ICMP_WAIT_S = 0.01
 
 
+class NoWay(DeliveryError):
+    """An address that nothing can be sent to, known at once: the receiver's next address may work."""
+
+
 @dataclass(frozen=True, slots=True)
-class EngineIdentity:
-    """Who we are to receivers of SNMPv3."""
+class Receiver:
+    """One of a receiver's addresses."""
 
-    engine_id: bytes
-    """RFC 3411 form: enterprise number with the top bit set, format 5 (octets), random octets."""
-    boots: int
-    """Starts with this engine ID, from 1."""
-
-
-def next_identity(state_file: Path, machine_id: str) -> EngineIdentity:
-    """
-    The identity for this start: the stored one with boots + 1, stored before it is given out.
-
-    A machine that was cloned has another machine ID; it gets a new engine ID, as two engines must not share one.
-
-    Args:
-        state_file: ``snmp_engine.json``; its folder exists. Written whole, with fsync of file and folder.
-        machine_id: Content of ``/etc/machine-id``, empty where there is none. Only its hash is stored.
-
-    Raises:
-        StoreError: the file can't be written, or is there and can't be read.
-    """
-    machine = hashlib.sha256(b"collectord snmp engine\0" + machine_id.encode()).hexdigest()
-    try:
-        stored = _stored(state_file)
-    except OSError as error:
-        raise StoreError(f"can't read {state_file}: {error.strerror}") from error
-    if stored is None or stored["machine"] != machine:
-        prefix = (ENTERPRISE | 0x8000_0000).to_bytes(4, "big") + b"\x05"
-        identity = EngineIdentity(prefix + secrets.token_bytes(_ENGINE_ID_RANDOM_BYTES), 1)
-        if stored is not None:
-            log.warning("snmp engine id changed", reason="another machine id")
-    else:
-        identity = EngineIdentity(bytes.fromhex(stored["engine_id"]), min(stored["boots"] + 1, BOOTS_MAX))
-    content = {"engine_id": identity.engine_id.hex(), "boots": identity.boots, "machine": machine}
-    try:
-        _write_durably(state_file, json.dumps(content) + "\n")
-    except OSError as error:
-        raise StoreError(f"can't write {state_file}: {error.strerror}") from error
-    return identity
+    name: str
+    """How people know it, in errors."""
+    family: int
+    address: tuple[Any, ...]
+    """As ``socket.connect`` takes it."""
 
 
-def machine_id(path: Path = Path("/etc/machine-id")) -> str:
-    """This machine's ID (machine-id(5)); empty where there is none, as in many containers."""
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How an inform waits for its acknowledgement."""
+
+    timeout_s: float
+    """After each try."""
+    retries: int
+    """Tries after the first."""
 
 
-class ConnectedUdp(UdpAsyncioTransport):  # type: ignore[misc]
-    """
-    A socket for one receiver.
+@dataclass(slots=True)
+class Link:
+    """An open way to one receiver: a socket, and its entries in the engine's tables."""
 
-    Connected, so that the kernel reports a refusal (pysnmp's own socket is shared and drops every error), and so that
-    nobody else's datagrams come in. Notifications without confirmation have no answers: what comes in is dropped.
-    """
+    owner: "NotificationEngine"
+    engine: Any
+    transport: ConnectedUdp
+    domain: tuple[int, ...]
+    name: str
+    receiver: Receiver
+    user: str
+    """Empty with a community."""
+    patience: Patience | None
+    """None for traps."""
+    closed: bool = False
 
-    refused: asyncio.Future[OSError]
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.refused = loop.create_future()
-
-    def send_message(self, outgoingMessage: bytes, transportAddress: Any) -> None:
-        """Send to the one receiver; errors end up in ``refused``."""
-        if self.transport is not None:
-            self.transport.sendto(outgoingMessage)
-
-    def error_received(self, exc: Exception) -> None:
-        """The kernel could not send, or an ICMP error came back."""
-        if not self.refused.done():
-            self.refused.set_result(exc if isinstance(exc, OSError) else OSError(str(exc)))
-
-    def datagram_received(self, datagram: bytes, transportAddress: Any) -> None:
-        """Drop it."""
-
-
-class ConnectedUdp6(ConnectedUdp, Udp6AsyncioTransport):  # type: ignore[misc]
-    """The same over IPv6."""
-
-
-class Dispatcher(AsyncioDispatcher):  # type: ignore[misc]
-    """pysnmp's, which cancels its timer task but waits for nobody: here the last one cancelled can be waited for."""
-
-    last_timer: asyncio.Task[None] | None = None
-
-    def _cancel_loopingcall(self) -> None:
-        if self.loopingcall is not None:
-            self.last_timer = self.loopingcall
-        super()._cancel_loopingcall()
+    def close(self) -> None:
+        """Close the socket and take the entries out; without effect on a closed engine, or the second time."""
+        if self.closed:
+            return
+        self.closed = True
+        self.transport.close_transport()
+        if self.engine.transport_dispatcher is not None:
+            config.delete_target_address(self.engine, self.name)
+            config.delete_target_parameters(self.engine, self.name)
+            if self.user:
+                self.owner.forget_user(self.user)
+            else:
+                config.delete_v1_system(self.engine, self.name)
+            self.engine.transport_dispatcher.unregister_transport(self.domain)
 
 
 class NotificationEngine:
@@ -143,8 +110,10 @@ class NotificationEngine:
 
     Args:
         state_file: As for ``next_identity``.
-        mono_ns: Monotonic clock in ns.
+        mono_ns: Clock in ns that nobody sets, and that goes on while the machine sleeps: receivers of SNMPv3 compare
+            our time with theirs.
         machine: The machine's ID; taken from ``/etc/machine-id`` by default.
+        enterprise: Private enterprise number for an engine ID that is made.
     """
 
     _transports: ClassVar[dict[int, tuple[tuple[int, ...], type[ConnectedUdp]]]] = {
@@ -152,18 +121,28 @@ class NotificationEngine:
         socket.AF_INET6: (SNMP_UDP6_DOMAIN, ConnectedUdp6),
     }
 
-    def __init__(self, state_file: Path, *, mono_ns: Callable[[], int], machine: str | None = None) -> None:
+    def __init__(
+        self,
+        state_file: Path,
+        *,
+        mono_ns: Callable[[], int],
+        machine: str | None = None,
+        enterprise: int = ENTERPRISE,
+    ) -> None:
         self.identity: EngineIdentity | None = None
         """None before the first start."""
+        self.incoming = Incoming()
         self._state_file = state_file
         self._mono_ns = mono_ns
         self._machine = machine
-        self._users: set[str] = set()
+        self._enterprise = enterprise
+        self._outputs: set[str] = set()
         self._lock = asyncio.Lock()
         self._engine: Any = None
         self._originator = NotificationOriginator()
         self._started_ns = 0
         self._links = 0
+        self._users: dict[str, tuple[LoadedUser, int]] = {}  # Name -> (keys in pysnmp's tables, links with this user).
 
     async def acquire(self, user: str) -> None:
         """
@@ -175,15 +154,15 @@ class NotificationEngine:
         async with self._lock:
             if self._engine is None:
                 self._engine = await asyncio.to_thread(self._make)
-                self._engine.register_transport_dispatcher(Dispatcher())
-                self._started_ns = self._mono_ns()
-            self._users.add(user)
+                self._engine.register_transport_dispatcher(Dispatcher(self.incoming))
+                self._users.clear()
+            self._outputs.add(user)
 
     async def release(self, user: str) -> None:
         """Close the engine if nobody else needs it; no task or socket of it is left."""
         async with self._lock:
-            self._users.discard(user)
-            if self._engine is None or self._users:
+            self._outputs.discard(user)
+            if self._engine is None or self._outputs:
                 return
             engine, self._engine = self._engine, None
             dispatcher = engine.transport_dispatcher
@@ -193,120 +172,205 @@ class NotificationEngine:
 
     def _make(self) -> SnmpEngine:
         machine = machine_id() if self._machine is None else self._machine
-        self.identity = next_identity(self._state_file, machine)
+        self.identity = next_identity(self._state_file, machine, self._enterprise)
+        self._started_ns = self._mono_ns()
         engine = SnmpEngine()  # With an engine ID as argument it would keep files of its own.
-        engine_id, boots = engine.get_mib_builder().import_symbols(
-            "__SNMP-FRAMEWORK-MIB", "snmpEngineID", "snmpEngineBoots"
+        engine_id, boots, seconds = engine.get_mib_builder().import_symbols(
+            "__SNMP-FRAMEWORK-MIB", "snmpEngineID", "snmpEngineBoots", "snmpEngineTime"
         )
         engine_id.syntax = engine_id.syntax.clone(self.identity.engine_id)
         engine.snmpEngineID = engine_id.syntax
         boots.syntax = boots.syntax.clone(self.identity.boots)
+        seconds.syntax = _EngineTime(self.engine_time_s)
         return engine
 
     def uptime_ticks(self) -> int:
         """Time since the engine started, in hundredths of a second; wraps after 497 days."""
         return (self._mono_ns() - self._started_ns) // _NS_PER_TICK % 2**32
 
-    async def connect(self, host: str, port: int, community: str) -> "Link":
+    def engine_time_s(self) -> int:
+        """snmpEngineTime: since boots last rose (RFC 3414 section 2.2.2)."""
+        return min((self._mono_ns() - self._started_ns) // NS_PER_S, ENGINE_TIME_MAX_S)
+
+    async def receivers(self, host: str, port: int) -> list[Receiver]:
         """
-        A way to one SNMPv2c receiver. The caller sets the time limit.
+        Where a receiver may be, the likeliest first. The caller sets the time limit.
 
         Raises:
-            DeliveryError: the host has no address, or the machine has no way to it.
+            DeliveryError: the host has no address.
         """
-        loop = asyncio.get_running_loop()
+        name = f"{host} port {port}"
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-            family, _, _, _, address = found[0]
-            domain, transport_type = self._transports[family]
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            raise DeliveryError(f"can't reach {name}: {error.strerror or error}") from error
+        addresses = [(family, address) for family, _, _, _, address in found if family in self._transports]
+        if not addresses:
+            raise DeliveryError(f"can't reach {name}: it has no address of IPv4 or IPv6")
+        several = len(addresses) > 1
+        return [
+            Receiver(f"{name} ({address[0]})" if several else name, family, address)
+            for family, address in addresses[:ADDRESSES_TRIED]
+        ]
+
+    async def connect(self, receiver: Receiver, credentials: Loaded, patience: Patience | None = None) -> Link:
+        """
+        A way to one receiver; with ``patience`` for informs, else for traps.
+
+        Raises:
+            NoWay: the machine has no way to it.
+            DeliveryError: pysnmp refuses the credentials.
+        """
+        domain, transport_type = self._transports[receiver.family]
+        loop = asyncio.get_running_loop()
+        peer = (str(receiver.address[0]), int(receiver.address[1]))
+        bound = socket.socket(receiver.family, socket.SOCK_DGRAM)
+        try:
+            bound.setblocking(False)
+            bound.connect(receiver.address)
             _, transport = await loop.create_datagram_endpoint(
-                lambda: transport_type(loop), family=family, remote_addr=(str(address[0]), port)
+                lambda: transport_type(loop, peer, confirmed=patience is not None, incoming=self.incoming), sock=bound
             )
         except OSError as error:
-            raise DeliveryError(f"can't reach {host} port {port}: {error.strerror or error}") from error
+            bound.close()
+            raise NoWay(f"can't reach {receiver.name}: {error.strerror or error}") from error
         self._links += 1
-        link = Link(self, self._engine, transport, (*domain, self._links), f"target{self._links}")
-        config.add_transport(self._engine, link.domain, transport)
-        config.add_v1_system(self._engine, link.name, community)
-        config.add_target_parameters(self._engine, link.name, link.name, "noAuthNoPriv", 1)
-        config.add_target_address(self._engine, link.name, link.domain, tuple(address[:2]), link.name)
+        name = f"target{self._links}"
+        user = credentials.name if isinstance(credentials, LoadedUser) else ""
+        link = Link(self, self._engine, transport, (*domain, self._links), name, receiver, user, patience)
+        try:
+            config.add_transport(self._engine, link.domain, transport)
+            if isinstance(credentials, LoadedCommunity):
+                config.add_v1_system(self._engine, name, credentials.community)
+                config.add_target_parameters(self._engine, name, name, "noAuthNoPriv", 1)
+            else:
+                self._use(credentials)
+                config.add_target_parameters(self._engine, name, user, "authPriv", 3)
+            waits = () if patience is None else (round(patience.timeout_s * 100), patience.retries)
+            config.add_target_address(self._engine, name, link.domain, peer, name, *waits)
+        except PySnmpError as error:
+            transport.close_transport()
+            raise DeliveryError(f"snmp: {error}") from error
         return link
 
-    async def notify(self, link: "Link", pdu: Any) -> None:
+    def _use(self, user: LoadedUser) -> None:
+        """Have the user in pysnmp's tables, which know users by name alone; the newest keys win."""
+        known, links = self._users.get(user.name, (None, 0))
+        if known != user:
+            if known is not None:
+                config.delete_v3_user(self._engine, user.name)
+            # With keys in place of passwords pysnmp neither hashes them here, which takes long, nor keeps them.
+            config.add_v3_user(
+                self._engine,
+                user.name,
+                user.auth,
+                user.auth_key,
+                user.priv,
+                user.priv_key,
+                authKeyType=config.USM_KEY_TYPE_MASTER,
+                privKeyType=config.USM_KEY_TYPE_MASTER,
+            )
+        self._users[user.name] = (user, links + 1)
+
+    def forget_user(self, name: str) -> None:
+        """One link fewer has this user; with the last one its keys go."""
+        user, links = self._users[name]
+        if links > 1:
+            self._users[name] = (user, links - 1)
+            return
+        del self._users[name]
+        config.delete_v3_user(self._engine, name)
+
+    async def notify(self, link: Link, pdu: Any) -> None:
         """
-        Send a v2 trap PDU.
+        Send a v2 trap PDU, on a link for informs as an inform.
+
+        A trap is done when the kernel took it and no refusal came back at once, an inform when it is acknowledged.
 
         Raises:
-            DeliveryError: it could not be sent, or a refusal came back at once.
+            NoWay: it could not be sent, or a refusal came back.
+            DeliveryError: it was not acknowledged.
         """
         if link.transport.refused.done():
-            raise DeliveryError(_refusal(link))
-        engine_id = OctetString(self._engine.snmpEngineID)
+            raise NoWay(_refusal(link))
+        if link.patience is None:
+            self._send(link, pdu, OctetString(self._engine.snmpEngineID))
+            await asyncio.wait([link.transport.refused], timeout=ICMP_WAIT_S)
+        else:
+            await self._confirm(link, _inform(pdu), link.patience)
+        if link.transport.refused.done():
+            raise NoWay(_refusal(link))
+
+    async def _confirm(self, link: Link, pdu: Any, patience: Patience) -> None:
+        """Until there is an acknowledgement, a refusal, or nothing more to wait for."""
+        answer: asyncio.Future[tuple[Any, Any]] = asyncio.get_running_loop().create_future()
+
+        def answered(engine: Any, handle: Any, indication: Any, response: Any, context: Any) -> None:
+            if not answer.done():
+                answer.set_result((indication, response))
+
+        # The context is the receiver's: pysnmp fills it in when it has found out the receiver's engine ID.
+        self._send(link, pdu, None, answered)
+        # pysnmp keeps the time for each try; answers that send it from one discovery to the next do not stretch it.
+        longest_s = patience.timeout_s * (patience.retries + 1) + DISCOVERY_S
+        waited_for: list[asyncio.Future[Any]] = [answer, link.transport.refused]
+        await asyncio.wait(waited_for, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            indication, response = answer.result()
+            if indication is not None:
+                raise DeliveryError(_unacknowledged(link, indication, patience))
+            if status := v2c.apiPDU.get_error_status(response):
+                raise DeliveryError(f"{link.receiver.name} answers with the error {status.prettyPrint()}")
+        elif not link.transport.refused.done():
+            raise DeliveryError(_unacknowledged(link, errind.requestTimedOut, patience))
+
+    def _send(self, link: Link, pdu: Any, context_engine_id: Any, answered: Any = None) -> None:
         try:
-            self._originator.send_pdu(self._engine, link.name, engine_id, b"", pdu)
+            self._originator.send_pdu(self._engine, link.name, context_engine_id, b"", pdu, answered)
         except PySnmpError as error:
             raise DeliveryError(f"snmp: {error}") from error
-        await asyncio.wait([link.transport.refused], timeout=ICMP_WAIT_S)
-        if link.transport.refused.done():
-            raise DeliveryError(_refusal(link))
 
 
-@dataclass(slots=True)
-class Link:
-    """An open way to one receiver: a socket, and its entries in the engine's tables."""
+class _EngineTime(Integer32):  # type: ignore[misc]
+    """snmpEngineTime as pysnmp asks for it; its own runs by the wall clock, which may be set back."""
 
-    owner: NotificationEngine
-    engine: Any
-    transport: ConnectedUdp
-    domain: tuple[int, ...]
-    name: str
+    def __init__(self, seconds: Callable[[], int]) -> None:
+        self._seconds = seconds
+        super().__init__(0)
 
-    def close(self) -> None:
-        """Close the socket and take the entries out; without effect on a closed engine."""
-        self.transport.close_transport()
-        if self.engine.transport_dispatcher is not None:
-            config.delete_target_address(self.engine, self.name)
-            config.delete_target_parameters(self.engine, self.name)
-            config.delete_v1_system(self.engine, self.name)
-            self.engine.transport_dispatcher.unregister_transport(self.domain)
+    def clone(self, *args: Any, **kwargs: Any) -> Any:
+        """The value of now."""
+        return Integer32(self._seconds())
+
+
+def _inform(trap: Any) -> Any:
+    """The InformRequest-PDU with a trap's variables."""
+    pdu = v2c.InformRequestPDU()
+    v2c.apiPDU.set_defaults(pdu)
+    v2c.apiPDU.set_varbinds(pdu, v2c.apiTrapPDU.get_varbinds(trap))
+    return pdu
+
+
+# What the receiver reports (RFC 3414 section 3.2), or what we find wrong with its answer.
+_REPORTS = {
+    errind.WrongDigest: "authentication failure: the auth password or algorithm of user {user} is another there",
+    errind.AuthenticationFailure: "authentication failure: the answer does not fit user {user}'s auth password",
+    errind.UnknownUserName: "it does not know user {user}",
+    errind.UnsupportedSecurityLevel: "it has user {user} without authentication or privacy",
+    errind.DecryptionError: "the priv password or algorithm of user {user} is another there",
+    errind.NotInTimeWindow: "its boots and time can't be followed",
+    errind.UnknownEngineID: "its engine ID can't be found out",
+}
+
+
+def _unacknowledged(link: Link, indication: Any, patience: Patience) -> str:
+    if isinstance(indication, errind.RequestTimedOut):
+        tries = patience.retries + 1
+        return f"no acknowledgement from {link.receiver.name} within {tries} tries of {patience.timeout_s:g} s"
+    reason = _REPORTS.get(type(indication), str(indication)).format(user=link.user)
+    return f"{link.receiver.name} did not take it: {reason}"
 
 
 def _refusal(link: Link) -> str:
     error = link.transport.refused.result()
     return f"datagram refused: {error.strerror or error}"
-
-
-def _stored(state_file: Path) -> dict[str, Any] | None:
-    """What the file holds; None where there is none or it makes no sense."""
-    try:
-        content = json.loads(state_file.read_text(encoding="utf-8"))
-        engine_id, boots, machine = content["engine_id"], content["boots"], content["machine"]
-        # RFC 3411: an SnmpEngineID has 5 to 32 octets.
-        sane = 5 <= len(bytes.fromhex(engine_id)) <= 32 and type(boots) is int and boots >= 0 and type(machine) is str
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        sane = False
-    if not sane:
-        log.warning("snmp engine state is damaged, a new engine id is made", path=state_file)
-        return None
-    return {"engine_id": engine_id, "boots": boots, "machine": machine}
-
-
-def _write_durably(path: Path, content: str) -> None:
-    """Replace the file so that after a power cut it is the old or the new one, whole."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -151,27 +151,47 @@ def _wait_until_bound(server: Server, protocols: tuple[str, ...]) -> None:
 
 @contextlib.contextmanager
 def snmptrapd(
-    folder: Path, mib: str, *, community: str = "public", arguments: tuple[str, ...] = ()
+    folder: Path,
+    mib: str,
+    *,
+    community: str = "public",
+    users: tuple[str, ...] = (),
+    port: int = 0,
+    address: str = "127.0.0.1",
+    arguments: tuple[str, ...] = (),
 ) -> Iterator[Server]:
     """
-    snmptrapd with a community and one MIB module, and no other.
+    snmptrapd with a community, users of SNMPv3 and one MIB module, and no other.
 
     Each trap is one line of its log: ``TRAP`` and the varbinds as ``name=value`` with tabs between them.
+
+    Args:
+        folder: Everything lies there, what it keeps from one start to the next included.
+        mib: The module's text.
+        community: What SNMPv2c has to come with.
+        users: Arguments of ``createUser`` (snmpd.conf(5)); with ``-e`` and an engine ID for traps, without for informs.
+        port: 0 is any that is free.
+        address: Of this machine, IPv4 or IPv6.
+        arguments: Of the program.
     """
     program = find_program("snmptrapd")
-    port = free_port(socket.SOCK_DGRAM)
-    (folder / "mibs").mkdir()
+    port = port or free_port(socket.SOCK_DGRAM)
+    (folder / "mibs").mkdir(parents=True, exist_ok=True)
     (folder / "mibs" / "COLLECTORD-MIB.txt").write_text(mib)
-    (folder / "snmptrapd.conf").write_text(f"authCommunity log {community}\ndoNotLogTraps no\n")
+    lines = [f"authCommunity log {community}", "doNotLogTraps no"]
+    for user in users:
+        words = user.split()
+        lines += [f"createUser {user}", f"authUser log {words[2] if words[0] == '-e' else words[0]} priv"]
+    (folder / "snmptrapd.conf").write_text("\n".join([*lines, ""]))
     log = folder / "traps"
     command = [
         *(str(program.path), "-f", "-C", "-c", str(folder / "snmptrapd.conf"), "-Lf", str(log)),
         *("-M", str(folder / "mibs"), "-m", "COLLECTORD-MIB", "-F", "TRAP\t%v\n", *arguments),
-        f"udp:127.0.0.1:{port}",
+        f"udp6:[{address}]:{port}" if ":" in address else f"udp:{address}:{port}",
     ]
     environment = program.environment | {"SNMP_PERSISTENT_DIR": str(folder / "persistent")}
     with _running(command, environment, folder, port, log) as server:
-        _wait_until_bound(server, ("udp",))
+        _wait_until_bound(server, ("udp6" if ":" in address else "udp",))
         yield server
 
 

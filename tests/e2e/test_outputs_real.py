@@ -12,6 +12,7 @@ from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
 from collectord.outputs import mib
 from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import NotificationEngine
+from collectord.outputs.snmp_users import Community
 from collectord.outputs.syslog import SyslogOutput
 
 from .servers import find_program, rsyslogd, smi_modules, snmptrapd
@@ -63,7 +64,7 @@ async def test_snmptrapd_names_every_object(tmp_path: Path, root: str) -> None:
             name="noc",
             host="127.0.0.1",
             port=server.port,
-            community="not-public",
+            credentials=Community(lambda: "not-public"),
             root=root,
             collector_host="collector-1",
         )

@@ -114,7 +114,8 @@ def shipped(tmp_path: Path, *, optional: bool) -> Path:
         text = re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
         for name in ("profiles.d", "rules.d"):
             (tmp_path / name).mkdir()
-        written(tmp_path, "public\n", "snmp-community").chmod(0o640)
+        for name in ("snmp-community", "snmp-auth-password", "snmp-priv-password"):
+            written(tmp_path, "not-public\n", name).chmod(0o640)
     written(tmp_path, "", "port-watchlist.csv")
     written(tmp_path, "", "hosts.csv")
     return written(tmp_path, text)
@@ -136,6 +137,15 @@ def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
         LogOutput(type="log", name="log"),
         SyslogOutput(type="syslog", name="noc-syslog", host="192.0.2.50"),
         SnmpOutput(type="snmp", name="noc-traps", host="192.0.2.51", community_file=tmp_path / "snmp-community"),
+        SnmpOutput(
+            type="snmp",
+            name="noc-v3",
+            host="192.0.2.52",
+            version="3",
+            user="collectord",
+            auth_password_file=tmp_path / "snmp-auth-password",
+            priv_password_file=tmp_path / "snmp-priv-password",
+        ),
     )
 
     assert expected == config.output
@@ -445,6 +455,113 @@ def test_community_refused(tmp_path: Path, mode: int, content: bytes, key: str, 
     problem = only_problem(tmp_path, f"{SNMP}{key}\n").replace(f"{tmp_path}/", "")
 
     assert expected in problem
+
+
+V3 = f"""{SNMP}version = "3"
+user = "noc"
+auth_password_file = "auth"
+priv_password_file = "priv"
+"""
+
+
+@pytest.fixture
+def passwords(tmp_path: Path) -> None:
+    """Two files with passwords, as V3 names them."""
+    for name in ("auth", "priv"):
+        written(tmp_path, f"{name} password\n", name).chmod(0o600)
+
+
+@pytest.mark.usefixtures("passwords")
+def test_snmp_user(tmp_path: Path) -> None:
+    """The algorithms' defaults are those that both ends have nowadays; an inform's patience has a default, too."""
+    (output,) = loaded(tmp_path, V3).output
+
+    assert isinstance(output, SnmpOutput)
+    assert ("noc", "SHA-256", "AES-128") == (output.user, output.auth, output.priv)
+    assert (tmp_path / "auth", tmp_path / "priv") == (output.auth_password_file, output.priv_password_file)
+    assert ("trap", 5, 3) == (output.notification, output.timeout_s, output.retries)
+
+
+@pytest.mark.usefixtures("passwords")
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (f'{V3}community = "c"', "version 3 has no community (version"),
+        (f'{V3}community_file = "auth"', "version 3 has no community_file (version"),
+        (f'{SNMP}community = "c"\nuser = "noc"', 'version 2c has no user (version = "3" has users, "2c" a community)'),
+        (f'{SNMP}version = "3"', "version 3 needs user and auth_password_file and priv_password_file"),
+        (f'{SNMP}version = "3"\nuser = "x"', "version 3 needs auth_password_file and priv_password_file"),
+        (f'{SNMP}version = "1"', 'version: expected "2c" or "3", got "1"'),
+        (f'{V3}auth = "MD5"', "MD5 can be broken (weak = true if the receiver knows nothing better)"),
+        (f'{V3}auth = "SHA"', "SHA can be broken"),
+        (f'{V3}auth = "SHA"\npriv = "DES"', "SHA and DES can be broken"),
+        (f'{V3}auth = "none"', "auth: expected"),
+        (V3.replace('"noc"', '""'), "user: expected 1 to 32 ASCII characters"),
+        (V3.replace('"noc"', f'"{33 * "x"}"'), "user: expected 1 to 32 ASCII characters"),
+        (V3.replace('"noc"', '"n c"'), "user: expected 1 to 32 ASCII characters"),
+        (V3.replace('"noc"', '"nöc"'), "user: expected 1 to 32 ASCII characters"),
+        (f'{V3}timeout = "10s"', "4 tries of 10 s are over 20 s (lower retries or timeout"),
+        (f'{V3}timeout = "0s"', "timeout: expected 1s to 20s"),
+        (f"{V3}retries = 10", "retries: expected at most 9"),
+        (f'{V3}notification = "get"', 'notification: expected "trap" or "inform"'),
+        (f'{V3}auth_password = "hushhush"', "auth_password: unknown key (did you mean"),
+    ],
+)
+def test_snmp_output_refused(tmp_path: Path, table: str, expected: str) -> None:
+    """Keys of the other version are a mistake that would leave something unprotected."""
+    problem = only_problem(tmp_path, f"{table}\n")
+
+    assert expected in problem
+    assert "hushhush" not in problem
+
+
+@pytest.mark.usefixtures("passwords")
+def test_broken_algorithms_by_consent(tmp_path: Path) -> None:
+    """For receivers that know nothing better."""
+    (output,) = loaded(tmp_path, f'{V3}auth = "MD5"\npriv = "DES"\nweak = true\n').output
+
+    assert isinstance(output, SnmpOutput)
+    assert ("MD5", "DES") == (output.auth, output.priv)
+
+
+@pytest.mark.usefixtures("passwords")
+def test_short_password_refused(tmp_path: Path) -> None:
+    """RFC 3414 section 11.2."""
+    (tmp_path / "priv").write_text("seven77\n", encoding="utf-8")
+    problem = only_problem(tmp_path, V3)
+
+    assert "output[0].priv_password_file: the secret in " in problem
+    assert "has 7 characters, expected at least 8" in problem
+    assert "seven77" not in problem
+
+
+@pytest.mark.usefixtures("passwords")
+def test_one_user_has_one_set_of_keys(tmp_path: Path) -> None:
+    """Users are known by engine and name (RFC 3414 section 2.1), and for traps the engine is ours."""
+    other = V3.replace('name = "o"', 'name = "p"')
+    assert 2 == len(loaded(tmp_path, V3 + other).output)
+    assert 2 == len(loaded(tmp_path, V3 + other.replace('"noc"', '"nod"') + 'auth = "SHA-512"\n').output)
+
+    problem = only_problem(tmp_path, f'{V3}{other}auth = "SHA-512"\n')
+    assert "output[1].user: output[0] has this user with another auth (a user has one set of keys" in problem
+    problem = only_problem(tmp_path, V3 + other.replace('"auth"', '"priv"'))
+    assert "output[1].user: output[0] has this user with another auth_password_file" in problem
+
+
+@pytest.mark.usefixtures("passwords")
+def test_secrets_as_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare name is looked for among the service's credentials first, a path never."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "auth").write_text("from systemd\n", encoding="utf-8")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    (output,) = loaded(tmp_path, V3).output
+    assert isinstance(output, SnmpOutput)
+    assert (folder / "auth", tmp_path / "priv") == (output.auth_password_file, output.priv_password_file)
+
+    (output,) = loaded(tmp_path, V3.replace('"auth"', '"./auth"')).output
+    assert isinstance(output, SnmpOutput)
+    assert tmp_path / "auth" == output.auth_password_file
 
 
 # Relays and devices

@@ -18,7 +18,9 @@ from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 from collectord.errors import DeliveryError, StoreError
 from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
 from collectord.outputs.snmp import SnmpOutput, trap_pdu
-from collectord.outputs.snmp_engine import BOOTS_MAX, NotificationEngine, machine_id, next_identity
+from collectord.outputs.snmp_engine import NotificationEngine
+from collectord.outputs.snmp_identity import BOOTS_MAX, machine_id, next_identity
+from collectord.outputs.snmp_users import Community
 
 ROOT = (1, 3, 6, 1, 4, 1, 32473, 1)
 T0_NS = 1_795_341_600 * NS_PER_S
@@ -74,7 +76,12 @@ def engine(tmp_path: Path) -> NotificationEngine:
 
 
 def output(engine: NotificationEngine, port: int, **changes: Any) -> SnmpOutput:
-    options: dict[str, Any] = {"name": "noc", "host": "127.0.0.1", "port": port, "community": "public"}
+    options: dict[str, Any] = {
+        "name": "noc",
+        "host": "127.0.0.1",
+        "port": port,
+        "credentials": Community(lambda: "public"),
+    }
     return SnmpOutput(engine, **(options | changes))
 
 
@@ -92,7 +99,7 @@ class TestOutput:
         """Each output has its community; the last one to close ends the engine with its tasks."""
         before = set(os.listdir(tempfile.gettempdir()))
         first = output(engine, receiver.getsockname()[1])
-        second = output(engine, receiver.getsockname()[1], name="other", community="other")
+        second = output(engine, receiver.getsockname()[1], name="other", credentials=Community(lambda: "other"))
         await first.start()
         await second.start()
         await first.send(alert(), 3)

@@ -1,0 +1,123 @@
+"""
+Who our SNMP engine is: its ID and boots, on disk.
+
+Receivers of SNMPv3 know us by engine ID, boots and time (RFC 3414), so these outlive every restart and lie in a file
+of our own.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collectord import log as logs
+from collectord.errors import StoreError
+from collectord.outputs.alarm import ENTERPRISE
+
+log = logs.get()
+
+BOOTS_MAX = 2**31 - 1
+"""Boots stay there (RFC 3414 section 2.2.2)."""
+
+_ENGINE_ID_RANDOM_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class EngineIdentity:
+    """Who we are to receivers of SNMPv3."""
+
+    engine_id: bytes
+    """RFC 3411 form: enterprise number with the top bit set, format 5 (octets), random octets."""
+    boots: int
+    """Starts with this engine ID, from 1."""
+
+
+def next_identity(state_file: Path, machine_id: str, enterprise: int = ENTERPRISE) -> EngineIdentity:
+    """
+    The identity for this start: the stored one with boots + 1, stored before it is given out.
+
+    Once stored, the engine ID stays: receivers have users for it. Only a machine that was cloned, and has another
+    machine ID since, gets a new one, as two engines must not share one. Where a machine ID is not there, or was not,
+    nothing can be said, and the engine ID stays.
+
+    Args:
+        state_file: ``snmp_engine.json``; its folder exists. Written whole, with fsync of file and folder.
+        machine_id: Content of ``/etc/machine-id``, empty where there is none. Only its hash is stored.
+        enterprise: Private enterprise number for an engine ID that is made.
+
+    Raises:
+        StoreError: the file can't be written, or is there and can't be read.
+    """
+    machine, unknown = _machine_hash(machine_id), _machine_hash("")
+    try:
+        stored = _stored(state_file)
+    except OSError as error:
+        raise StoreError(f"can't read {state_file}: {error.strerror}") from error
+    if stored is not None and (stored["machine"] in (machine, unknown) or machine == unknown):
+        identity = EngineIdentity(bytes.fromhex(stored["engine_id"]), min(stored["boots"] + 1, BOOTS_MAX))
+        machine = stored["machine"] if machine == unknown else machine
+    else:
+        # Four octets hold the number, but for the top bit (RFC 3411 section 5); greater ones are not given out.
+        number = enterprise if enterprise < 2**31 else ENTERPRISE
+        prefix = (number | 0x8000_0000).to_bytes(4, "big") + b"\x05"
+        identity = EngineIdentity(prefix + secrets.token_bytes(_ENGINE_ID_RANDOM_BYTES), 1)
+        if stored is not None:
+            log.warning("snmp engine id changed", reason="another machine id")
+    content = {"engine_id": identity.engine_id.hex(), "boots": identity.boots, "machine": machine}
+    try:
+        _write_durably(state_file, json.dumps(content) + "\n")
+    except OSError as error:
+        raise StoreError(f"can't write {state_file}: {error.strerror}") from error
+    return identity
+
+
+def _machine_hash(machine_id: str) -> str:
+    return hashlib.sha256(b"collectord snmp engine\0" + machine_id.encode()).hexdigest()
+
+
+def machine_id(path: Path = Path("/etc/machine-id")) -> str:
+    """This machine's ID (machine-id(5)); empty where there is none, as in many containers."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _stored(state_file: Path) -> dict[str, Any] | None:
+    """What the file holds; None where there is none or it makes no sense."""
+    try:
+        content = json.loads(state_file.read_text(encoding="utf-8"))
+        engine_id, boots, machine = content["engine_id"], content["boots"], content["machine"]
+        # RFC 3411: an SnmpEngineID has 5 to 32 octets.
+        sane = 5 <= len(bytes.fromhex(engine_id)) <= 32 and type(boots) is int and boots >= 0 and type(machine) is str
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        sane = False
+    if not sane:
+        log.warning("snmp engine state is damaged, a new engine id is made", path=state_file)
+        return None
+    return {"engine_id": engine_id, "boots": boots, "machine": machine}
+
+
+def _write_durably(path: Path, content: str) -> None:
+    """Replace the file so that after a power cut it is the old or the new one, whole."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
