@@ -216,7 +216,7 @@ class CounterDefinition:
     """Rows of these ports are the last to be cut away, however small they are: rules look back at them."""
 
     def counts_as(self, other: "CounterDefinition") -> bool:
-        """Whether what one holds means the same for the other: what bounds them and what is kept beside is no matter."""
+        """Whether what one holds means the same for the other: bounds, and what is kept beside, are no matter."""
         same = ("name", "where", "group_by", "slot_s", "weight", "distinct", "every_record", "beacon")
         return all(getattr(self, name) == getattr(other, name) for name in same)
 

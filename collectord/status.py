@@ -12,6 +12,7 @@ from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, rfc3339
 from collectord.outputs.delivery import DeliveryWorker
 from collectord.outputs.heartbeat import HeartbeatCounters
+from collectord.outputs.snmp import SnmpOutput
 from collectord.plan import Setup
 from collectord.store.outbox import Outbox
 from collectord.store.writer import Writer
@@ -69,6 +70,7 @@ class DaemonStatus:
                 }
                 for worker in self._workers
             ],
+            "snmp": self._snmp(),
             "alerts": {"active": self._states.active_count, "refused": self._states.refused},
             "tick": {
                 "ticks": tick.ticks,
@@ -97,6 +99,18 @@ class DaemonStatus:
         """Of an output that has heartbeats."""
         counters = self._heartbeats.get(output)
         return {} if counters is None else {"heartbeats": counters.sent, "heartbeats_failed": counters.failed}
+
+    def _snmp(self) -> dict[str, Any] | None:
+        """What receivers of SNMPv3 have to know of the engine that all SNMP outputs share; None without one."""
+        for worker in self._workers:
+            output = worker.output
+            if isinstance(output, SnmpOutput) and (identity := output.engine_identity) is not None:
+                return {
+                    "engine_id": f"0x{identity.engine_id.hex()}",
+                    "boots": identity.boots,
+                    "ignored_datagrams": output.datagrams_ignored,
+                }
+        return None
 
     def _listener(self, listener: UdpListener | TcpListener) -> dict[str, Any]:
         host, port = listener.address

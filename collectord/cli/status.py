@@ -126,6 +126,8 @@ def show(answer: dict[str, Any], console: Console) -> None:
         figures = [f"{output[key]:,}" for key in ("delivered", "waiting", "failures")]
         outputs.add_row(output["name"], state, *figures, shown(output["last_error"]))
     console.print(outputs)
+    if snmp := answer.get("snmp"):
+        console.print(f"SNMP engine ID {snmp['engine_id']}, boots {snmp['boots']:,}", highlight=False)
     tick = answer["tick"]
     console.print(
         f"{answer['alerts']['active']} active alerts (collectord alerts); tick {tick['last_ms']} ms, "

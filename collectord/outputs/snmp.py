@@ -65,7 +65,7 @@ class SnmpOutput:
         self._turn = asyncio.Lock()
         self._last_sequence = 0
         self._first_address = 0
-        """Of a receiver with several, the one to begin with; rises when nobody acknowledges there."""
+        """Of a receiver with several, the one to begin with: that of the last time, or behind it if it was silent."""
 
     @property
     def engine_identity(self) -> EngineIdentity | None:
@@ -155,11 +155,12 @@ class SnmpOutput:
                 receivers = await self._engine.receivers(self._host, self._port)
         except TimeoutError as error:
             raise DeliveryError(f"no address of {self._host} within {self._connect_limit_s:g} s") from error
-        first = self._first_address % len(receivers)
+        first = self._first_address
         last_error: NoWay | None = None
-        for receiver in receivers[first:] + receivers[:first]:
+        for index in range(first, first + len(receivers)):
+            self._first_address = index % len(receivers)
             try:
-                await self._send_to(receiver, pdu)
+                await self._send_to(receivers[self._first_address], pdu)
             except NoWay as error:
                 self._disconnect()
                 last_error = error

@@ -229,7 +229,7 @@ class NotificationEngine:
             bound.setblocking(False)
             bound.connect(receiver.address)
             _, transport = await loop.create_datagram_endpoint(
-                lambda: transport_type(loop, peer, confirmed=patience is not None, incoming=self.incoming), sock=bound
+                lambda: transport_type(loop, confirmed=patience is not None, incoming=self.incoming), sock=bound
             )
         except OSError as error:
             bound.close()
@@ -366,7 +366,11 @@ _REPORTS = {
 def _unacknowledged(link: Link, indication: Any, patience: Patience) -> str:
     if isinstance(indication, errind.RequestTimedOut):
         tries = patience.retries + 1
-        return f"no acknowledgement from {link.receiver.name} within {tries} tries of {patience.timeout_s:g} s"
+        # net-snmp says nothing to what it can't decrypt.
+        hint = (
+            f"; if it runs, is the priv password or algorithm of user {link.user} another there?" if link.user else ""
+        )
+        return f"no acknowledgement from {link.receiver.name} within {tries} tries of {patience.timeout_s:g} s{hint}"
     reason = _REPORTS.get(type(indication), str(indication)).format(user=link.user)
     return f"{link.receiver.name} did not take it: {reason}"
 

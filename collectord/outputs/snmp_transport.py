@@ -91,19 +91,16 @@ class ConnectedUdp(UdpAsyncioTransport):  # type: ignore[misc]
     nobody else's datagrams come in.
 
     Args:
-        peer: The receiver's address as pysnmp's tables have it.
         confirmed: Whether answers are waited for. Those who get traps have nothing to say: all of it is dropped.
         incoming: Counts what comes in.
     """
 
     refused: asyncio.Future[OSError]
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, peer: tuple[str, int], *, confirmed: bool, incoming: Incoming
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, confirmed: bool, incoming: Incoming) -> None:
         super().__init__(loop=loop)
         self.refused = loop.create_future()
-        self._peer = peer
+        self._peer: Any = None  # The receiver's address as pysnmp's tables have it, by which it finds what it knows.
         self._confirmed = confirmed
         self._incoming = incoming
         self._awaited: dict[tuple[int, int], int] = {}
@@ -116,6 +113,7 @@ class ConnectedUdp(UdpAsyncioTransport):  # type: ignore[misc]
             self._awaited[number] = ANSWERS_PER_REQUEST
             if len(self._awaited) > AWAITED_REQUESTS:
                 del self._awaited[next(iter(self._awaited))]
+        self._peer = transportAddress
         self.transport.sendto(outgoingMessage)
 
     def error_received(self, exc: Exception) -> None:

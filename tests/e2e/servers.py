@@ -185,12 +185,14 @@ def snmptrapd(
     (folder / "snmptrapd.conf").write_text("\n".join([*lines, ""]))
     log = folder / "traps"
     command = [
-        *(str(program.path), "-f", "-C", "-c", str(folder / "snmptrapd.conf"), "-Lf", str(log)),
+        *(str(program.path), "-f", "-Lf", str(log)),
         *("-M", str(folder / "mibs"), "-m", "COLLECTORD-MIB", "-F", "TRAP\t%v\n", *arguments),
         f"udp6:[{address}]:{port}" if ":" in address else f"udp:{address}:{port}",
     ]
-    environment = program.environment | {"SNMP_PERSISTENT_DIR": str(folder / "persistent")}
-    with _running(command, environment, folder, port, log) as server:
+    # Without -C, it reads its own engine ID and boots of last time, too.
+    kept = folder / "persistent"
+    folders = {"SNMPCONFPATH": f"{folder}:{kept}", "SNMP_PERSISTENT_DIR": str(kept)}
+    with _running(command, program.environment | folders, folder, port, log) as server:
         _wait_until_bound(server, ("udp6" if ":" in address else "udp",))
         yield server
 

@@ -15,6 +15,9 @@ from collectord.engine import BUILD
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.outputs.heartbeat import HeartbeatCounters
+from collectord.outputs.snmp import SnmpOutput
+from collectord.outputs.snmp_engine import NotificationEngine
+from collectord.outputs.snmp_users import Community
 from collectord.status import DaemonStatus
 from collectord.store.outbox import OutboxCounts
 from collectord.tick import TickCounters
@@ -109,6 +112,7 @@ async def test_everything_is_told(
         "outputs": [
             {"name": "noc", "up": True, "delivered": 7, "failures": 2, "waiting": 3, "last_error": ""},
         ],
+        "snmp": None,
         "alerts": {"active": 2, "refused": {"too many": 1}},
         "tick": {
             "ticks": 9, "last_ms": 1.5, "longest_ms": 2.0, "carried_rows": 3, "store_failures": 0,
@@ -121,6 +125,23 @@ async def test_everything_is_told(
         ],
     }  # fmt: skip
     assert json.loads(json.dumps(answer)) == answer
+
+
+async def test_snmp_engine(status: DaemonStatus, worker: SimpleNamespace, tmp_path: Path) -> None:
+    """What a receiver of SNMPv3 has to know, once the engine was started."""
+    engine = NotificationEngine(tmp_path / "snmp_engine.json", mono_ns=lambda: 0, machine="m")
+    worker.output = SnmpOutput(engine, name="noc", host="127.0.0.1", credentials=Community(lambda: "public"))
+    assert (await status.answer({}, 0))["snmp"] is None
+
+    await worker.output.start()
+    assert engine.identity is not None
+    engine.incoming.dropped = 3
+    assert (await status.answer({}, 0))["snmp"] == {
+        "engine_id": f"0x{engine.identity.engine_id.hex()}",
+        "boots": 1,
+        "ignored_datagrams": 3,
+    }
+    await worker.output.close()
 
 
 async def test_an_output_without_entries(status: DaemonStatus, worker: SimpleNamespace) -> None:

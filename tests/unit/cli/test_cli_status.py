@@ -65,6 +65,12 @@ def stored(config: Path) -> None:
 class TestRunning:
     """The daemon answers."""
 
+    def test_snmp_engine(self, run: Any, answer: dict[str, Any]) -> None:
+        """Shown where there is one; receivers of SNMPv3 need it."""
+        assert "SNMP" not in run("status").stdout
+        answer["snmp"] = {"engine_id": "0x80007ed905", "boots": 1234, "ignored_datagrams": 0}
+        assert "SNMP engine ID 0x80007ed905, boots 1,234" in run("status").stdout
+
     def test_for_people(self, run: Any, answer: dict[str, Any]) -> None:
         answer["outputs"][0].update(up=False, last_error="\x1b[2Jrefused")
         result = run("status")
