@@ -88,6 +88,13 @@ fmt: $(V)/.dev-deps $(RUST_LINT_STAMP)
 .PHONY: dev        ## everything for development, with the debug engine in .venv
 dev: $(V)/.engine-debug $(V)/.dev-deps $(RUST_LINT_STAMP)
 
+.PHONY: integrations ## packaging/integrations anew: the files for receivers, of the default configuration
+integrations: $(ENGINE_STAMP)
+	@for tool in snmptrapd snmptt zabbix librenms icinga opennms; do \
+		$(PY) -m collectord snmp receiver-config --config conf/collectord.toml --for $$tool \
+			--dir packaging/integrations/$$tool --force || exit; \
+	done
+
 .PHONY: package    ## wheel and source archive into dist/
 package: $(V)/.deps
 	$(V)/maturin build --release --sdist $(CARGO_FLAGS) --out dist
@@ -98,7 +105,7 @@ clean:
 
 .PHONY: help       ## this list
 help:
-	@sed -n 's/^\.PHONY: *\([a-z-]*\) *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\.PHONY: *\([a-z-]*\) *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 # Receivers and senders of other projects for the end-to-end tests, and valgrind; what needs them is skipped without.
 .PHONY: servers

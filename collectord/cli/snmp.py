@@ -6,6 +6,7 @@ import click
 
 from collectord import config as configuration
 from collectord.cli.options import config_option
+from collectord.cli.receiver_config import receiver_config
 from collectord.errors import EX_USAGE
 from collectord.outputs import mib as module
 
@@ -16,8 +17,9 @@ def snmp() -> None:
     What the NOC's SNMP tools need.
 
     \b
-    Example:
+    Examples:
       collectord snmp mib > COLLECTORD-MIB.txt
+      collectord snmp receiver-config --for zabbix --dir zabbix
     """
 
 
@@ -46,3 +48,6 @@ def mib(root: str | None, standalone: bool, config_path: Path | None) -> None:
     except ValueError as error:
         click.echo(f"collectord: {error}", err=True)
         raise SystemExit(EX_USAGE) from error
+
+
+snmp.add_command(receiver_config)
