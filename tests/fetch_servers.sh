@@ -1,6 +1,6 @@
 #!/bin/sh
-# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptranslate, rsyslogd, smilint), and the one that
-# counts instructions (valgrind), into a folder of the project, without installing anything: an installed snmptrapd or
+# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptt, snmptranslate, rsyslogd, smilint), and the one
+# that counts instructions (valgrind), into a folder of the project, without installing anything: an installed snmptrapd or
 # rsyslogd would start with the machine.
 #
 #   tests/fetch_servers.sh [FOLDER]        default: .cache/servers beside the tests
@@ -10,9 +10,9 @@
 set -eu
 
 folder=${1:-$(dirname "$0")/../.cache/servers}
-programs="usr/sbin/snmptrapd usr/bin/snmptranslate usr/sbin/rsyslogd usr/bin/smilint usr/bin/valgrind.bin"
+programs="usr/sbin/snmptrapd usr/bin/snmptranslate usr/sbin/rsyslogd usr/bin/smilint usr/bin/valgrind.bin usr/sbin/snmptt"
 # The SMI base modules, which Debian does not ship with net-snmp, come with Erlang's SNMP compiler.
-wanted="snmptrapd snmp libsnmp-base rsyslog smitools erlang-snmp valgrind"
+wanted="snmptrapd snmptt snmp libsnmp-base rsyslog smitools erlang-snmp valgrind"
 
 fail() {
     echo "fetch_servers: $*" >&2
@@ -31,7 +31,8 @@ library_path() {
 missing() {
     for program in $programs; do
         [ -x "$1/$program" ] || { echo "$program"; continue; }
-        LD_LIBRARY_PATH=$(library_path "$1") ldd "$1/$program" | awk '/not found/ { print $1 }'
+        # Of a Perl script ldd only says that it is none of its business.
+        LD_LIBRARY_PATH=$(library_path "$1") ldd "$1/$program" 2>/dev/null | awk '/not found/ { print $1 }'
     done | sort -u | tr '\n' ' '
 }
 
