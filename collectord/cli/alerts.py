@@ -240,7 +240,11 @@ def _facts(alert: Alert, marks: Marks, names: Names) -> Iterator[tuple[str, Any]
     yield "first", local_time(alert.first_time_ns)
     yield "cleared" if alert.state is AlertState.CLEARED else "last", local_time(alert.last_time_ns)
     yield "ATT&CK", ", ".join((*alert.tactics, *alert.techniques)) or "-"
-    yield from ((name, value) for name, value in alert.details.items() if name not in ("held", "evidence"))
+    device = alert.details.get("device")
+    if isinstance(device, Mapping):
+        address = device.get("address")
+        yield "device", f"{device.get('name')}{f' ({address})' if address else ''}"
+    yield from ((name, value) for name, value in alert.details.items() if name not in ("held", "evidence", "device"))
     evidence = alert.details.get("evidence")
     if isinstance(evidence, Mapping):
         yield from _evidence(evidence)

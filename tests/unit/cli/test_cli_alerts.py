@@ -249,6 +249,12 @@ def test_show(run: Any) -> None:
         assert text in result.stdout
 
 
+@pytest.mark.parametrize(("address", "text"), [("192.0.2.1", "fw-1 (192.0.2.1)\n"), ("", "fw-1\n")])
+def test_the_device_that_it_is_about(run: Any, store: Callable[..., None], address: str, text: str) -> None:
+    store(alert(1, details={"device": {"name": "fw-1", "address": address}}))
+    assert text in run("alerts", "show", f"{1:016x}").stdout
+
+
 @pytest.mark.usefixtures("three")
 def test_show_for_programs(run: Any) -> None:
     (line,) = run("alerts", "show", "--json", f"{3:016x}").stdout.splitlines()
