@@ -281,7 +281,7 @@ def attack(daemon: Daemon, source: str) -> None:
 
 def sources(server: Server, count: int) -> list[str]:
     """Whom a receiver was told of, as soon as it has so many notifications."""
-    lines = server.wait_for_lines(count, "TRAP", 2 * PATIENCE_S)
+    lines = server.wait_for_lines(count, "SrcIpAddr=", 2 * PATIENCE_S)
     return [names(line)["collectordAlarmKey.0"].removeprefix("STRING: SrcIpAddr=") for line in lines]
 
 
@@ -384,7 +384,7 @@ def test_informs_wait_for_the_receiver(tmp_path: Path) -> None:
                     3 * PATIENCE_S,
                 )
             with snmptrapd(tmp_path / "receiver", MIB, users=(create_user(),), port=port) as server:
-                (line,) = server.wait_for_lines(1, "TRAP", 4 * PATIENCE_S)
+                (line,) = server.wait_for_lines(1, "SrcIpAddr=", 4 * PATIENCE_S)
                 wait_delivered(daemon, "noc", 1)
                 attack(daemon, "203.0.113.2")
                 assert sources(server, 2) == ["203.0.113.1", "203.0.113.2"]
