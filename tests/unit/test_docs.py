@@ -91,6 +91,9 @@ def test_examples_in_toml_are_valid(readme: str, tmp_path: Path) -> None:
 
     examples = re.findall(r"^```toml\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
     assert examples
+    for name in ("snmp-auth-password", "snmp-priv-password"):
+        (tmp_path / name).write_text("not a secret\n")
+        (tmp_path / name).chmod(0o600)
     for number, example in enumerate(examples):
         path = tmp_path / f"{number}.toml"
         path.write_text(example)
