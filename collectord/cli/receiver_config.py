@@ -73,7 +73,7 @@ def _facts(setup: plan.Setup, root: str | None, name: str | None, with_secrets: 
         root=root or config.snmp.root,
         targets=targets or receivers.Facts().targets,
         engine_id=_engine_id(config) if traps_v3 else None,
-        heartbeat_s=int(getattr(config.snmp, "heartbeat", receivers.Facts().heartbeat_s)),
+        heartbeat_s=int(getattr(config.snmp, "heartbeat_s", receivers.Facts().heartbeat_s)),
         rules=tuple(rule.name for rule in setup.rules if rule.mode is Mode.NOTIFY),
     )
 

@@ -70,6 +70,19 @@ def smi_modules() -> Path:
     pytest.skip(f"no SNMPv2-SMI module in the system's folders or in {UNPACKED}; tests/fetch_servers.sh unpacks it")
 
 
+@contextlib.contextmanager
+def snmptrapd_with(folder: Path, configuration: str, port: int, arguments: tuple[str, ...] = ()) -> "Iterator[Server]":
+    """snmptrapd with a configuration as it is, on a port of loopback; its log is as ``arguments`` say."""
+    program = find_program("snmptrapd")
+    path = folder / "snmptrapd.conf"
+    path.write_text(configuration)
+    command = [str(program.path), "-f", "-C", "-c", str(path), "-Lf", str(folder / "traps"), *arguments]
+    environment = program.environment | {"SNMP_PERSISTENT_DIR": str(folder / "persistent")}
+    with _running([*command, f"udp:127.0.0.1:{port}"], environment, folder, port, folder / "traps") as server:
+        _wait_until_bound(server, ("udp",))
+        yield server
+
+
 def free_port(kind: socket.SocketKind) -> int:
     """A port that nobody has on 127.0.0.1 just now."""
     with socket.socket(socket.AF_INET, kind) as probe:

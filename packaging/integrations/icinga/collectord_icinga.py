@@ -112,7 +112,7 @@ def understood(text: str) -> Objects:
             name = OBJECTS.get(name[len(ROOT) + 4 :], "")
         if name in NAMES and name not in found:
             found[name] = plain(value)
-    return found if found.get("collectordAlarmId") and found.get("collectordAlarmRuleName") else {}
+    return found if found.get("collectordAlarmId") else {}
 
 
 def plain(value: str) -> str:
@@ -133,7 +133,7 @@ def result(notification: Objects, settings: Settings) -> tuple[str, str, int, st
     if notification["collectordAlarmId"] == HEARTBEAT_ID:
         count = number_of(notification.get("collectordAlarmCount", ""))
         return host, "collectord heartbeat", OK, f"OK: {count} active alarms"
-    rule = notification["collectordAlarmRuleName"]
+    rule = notification.get("collectordAlarmRuleName", "")
     service = f"collectord {rule}" if rule in settings.get("rules", ()) else "collectord other"
     code, output = remembered(notification, settings, host, service)
     return host, service, code, output
