@@ -35,8 +35,8 @@ def receiver_config(
     """
     Write the files with which a receiver names, raises and clears our alarms; each comes with a README.md.
 
-    Without --dir the main file goes to standard output. An output that sends SNMPv3 traps needs the engine ID that the
-    daemon makes at its first start; before that there is nothing to write, and the exit status is 69.
+    Without --dir the main file goes to standard output. A snmptrapd that takes SNMPv3 traps must know the engine ID that
+    the daemon makes at its first start; before that there is nothing to write for it, and the exit status is 69.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def receiver_config(
     except ValueError as error:
         click.echo(f"collectord: {error}", err=True)
         raise SystemExit(EX_USAGE) from error
-    facts = _facts(setup, root, name, with_secrets)
+    facts = _facts(setup, tool, root, name, with_secrets)
     files = receivers.files(tool, facts)
     if folder is None:
         main, *others = files
@@ -60,15 +60,16 @@ def receiver_config(
     _write(folder, files, force)
 
 
-def _facts(setup: plan.Setup, root: str | None, name: str | None, with_secrets: bool) -> receivers.Facts:
+def _facts(setup: plan.Setup, tool: str, root: str | None, name: str | None, with_secrets: bool) -> receivers.Facts:
     config = setup.config
+    with_users = tool in receivers.WITH_USERS
     outputs = [output for output in config.output if isinstance(output, SnmpOutput)]
     if name is not None:
         outputs = [output for output in outputs if output.name == name]
         if not outputs:
             raise click.UsageError(f'there is no SNMP output "{name}" in the configuration')
-    targets = tuple(_target(output, with_secrets) for output in outputs)
-    traps_v3 = any(target.version == "3" and not target.inform for target in targets)
+    targets = tuple(_target(output, with_secrets and with_users) for output in outputs)
+    traps_v3 = with_users and any(target.version == "3" and not target.inform for target in targets)
     return receivers.Facts(
         root=root or config.snmp.root,
         targets=targets or receivers.Facts().targets,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from collectord.outputs.receivers import icinga, librenms, opennms, snmptrapd, snmptt, zabbix
 from collectord.outputs.receivers.facts import Facts, Target
 
-__all__ = ["TOOLS", "Facts", "Target", "files"]
+__all__ = ["TOOLS", "WITH_USERS", "Facts", "Target", "files"]
 
 TOOLS: dict[str, Callable[[Facts], dict[str, str]]] = {
     "snmptrapd": snmptrapd.files,
@@ -20,6 +20,9 @@ TOOLS: dict[str, Callable[[Facts], dict[str, str]]] = {
     "icinga": icinga.files,
     "opennms": opennms.files,
 }
+
+WITH_USERS = frozenset({"snmptrapd", "librenms"})
+"""Tools whose files hold communities, users and the engine ID; the others come after a snmptrapd or have a place."""
 
 
 def files(tool: str, facts: Facts) -> dict[str, str]:

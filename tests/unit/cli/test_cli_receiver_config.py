@@ -120,6 +120,21 @@ def test_a_v3_output_brings_its_user_and_passwords(tmp_path: Path) -> None:
     assert module._target(output, with_secrets=False).auth_password is None
 
 
+def test_only_a_file_with_users_needs_the_engine_id(tmp_path: Path) -> None:
+    """Zabbix and the others can be set up before the daemon ever ran."""
+    output = SimpleNamespace(name="noc", version="3", notification="trap", user="collector")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SnmpOutput", SimpleNamespace)
+        config = SimpleNamespace(output=[output], snmp=SimpleNamespace(root="1.3.6.1.4.1.9"), state_dir=tmp_path)
+        setup: Any = SimpleNamespace(config=config, rules=())
+        for tool in receivers.TOOLS:
+            if tool in receivers.WITH_USERS:
+                with pytest.raises(UnavailableError):
+                    module._facts(setup, tool, None, None, False)
+            else:
+                assert module._facts(setup, tool, None, None, False).engine_id is None
+
+
 def test_the_engine_id_is_that_of_the_state_folder(tmp_path: Path) -> None:
     config: Any = SimpleNamespace(state_dir=tmp_path)
     with pytest.raises(UnavailableError, match="no SNMP engine ID yet") as failure:
