@@ -1,7 +1,7 @@
 #!/bin/sh
-# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptt, snmptranslate, rsyslogd, smilint), and the one
-# that counts instructions (valgrind), into a folder of the project, without installing anything: an installed snmptrapd or
-# rsyslogd would start with the machine.
+# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptt, snmptranslate, rsyslogd, smilint), and the
+# one that counts instructions (valgrind), into a folder of the project, without installing anything: an installed
+# snmptrapd or rsyslogd would start with the machine.
 #
 #   tests/fetch_servers.sh [FOLDER]        default: .cache/servers beside the tests
 #

@@ -35,8 +35,8 @@ def receiver_config(
     """
     Write the files with which a receiver names, raises and clears our alarms; each comes with a README.md.
 
-    Without --dir the main file goes to standard output. A snmptrapd that takes SNMPv3 traps must know the engine ID that
-    the daemon makes at its first start; before that there is nothing to write for it, and the exit status is 69.
+    Without --dir the main file goes to standard output. A snmptrapd that takes SNMPv3 traps must know the engine ID
+    that the daemon makes at its first start; before that there is nothing to write for it, and the exit status is 69.
 
     \b
     Examples:
