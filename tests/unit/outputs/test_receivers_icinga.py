@@ -170,6 +170,37 @@ def test_the_host_can_be_another(nagios: Nagios) -> None:
     assert nagios.result(notification())[0] == "fw-1"
 
 
+ALIVE = {"collectordAlarmId": "heartbeat", "collectordAlarmRuleName": "heartbeat", "collectordAlarmCount": "1"}
+
+
+def test_a_heartbeat_tells_all_services_again(nagios: Nagios) -> None:
+    """What Nagios missed while it was down stands right after the next heartbeat."""
+    nagios.run(notification(collectordAlarmId="aa", collectordAlarmPerceivedSeverity="major"))
+    nagios.run(notification(collectordAlarmId="bb", collectordAlarmRuleName="other-rule"))
+    nagios.run(cleared(collectordAlarmId="bb", collectordAlarmRuleName="other-rule"))
+    nagios.run(notification(collectordAlarmId="cc", collectordCollectorHost="collector-2"))
+    os.read(nagios.fifo, 65536)
+
+    done = nagios.run(notification(trap="COLLECTORD-MIB::collectordHeartbeat", **ALIVE))
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = [line.split(";")[1:] for line in os.read(nagios.fifo, 65536).decode().splitlines()]
+    assert lines[0] == ["collector-1", "collectord heartbeat", "0", "OK: 1 active alarms"]
+    assert sorted(lines[1:]) == [
+        ["collector-1", "collectord excessive-failures", "2", "MAJOR: 5001 failed connections"],
+        ["collector-1", "collectord other", "0", "OK: cleared: 5001 failed connections"],
+    ]
+
+    # What has been OK for a day is no longer told; a damaged file stops nothing.
+    for path in (nagios.folder / "state").iterdir():
+        stored = json.loads(path.read_text())
+        if not stored["active"]:
+            path.write_text(json.dumps(stored | {"at": stored["at"] - 90_000}))
+    (nagios.folder / "state" / "damaged.json").write_text("{")
+    nagios.run(notification(trap="COLLECTORD-MIB::collectordHeartbeat", **ALIVE))
+    assert os.read(nagios.fifo, 65536).count(b"\n") == 2
+    assert len(list((nagios.folder / "state").iterdir())) == 3
+
+
 HOSTILE = "a;b|c\\n<script>\"'`id`$(id)&& [1] PROCESS\u2028_HOST;x;2;y\x1b[31m\r"
 
 

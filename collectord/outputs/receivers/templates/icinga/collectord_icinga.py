@@ -8,6 +8,7 @@ Settings: /etc/collectord_icinga.json, or the file that the first argument names
 
 There is a service for each host and rule, and a rule can have many alarms at a time: which ones are active is kept in a
 file per service below `state_dir`, and a service is as bad as the worst of them. It is OK when the last one is cleared.
+With each heartbeat all services are told again, so that a result that was lost does not stand wrong for ever.
 
 A notification's texts hold what devices on the network said. They never reach a shell; in a result they are one line
 without the characters that mean something to Nagios or to a page that shows them.
@@ -33,6 +34,8 @@ from typing import Any
 Objects = dict[str, str]
 Settings = dict[str, Any]
 Active = dict[str, dict[str, Any]]
+Result = tuple[str, str, int, str]
+"""Host, service, code, text."""
 
 SETTINGS = "/etc/collectord_icinga.json"
 ROOT = "@{root}"
@@ -76,11 +79,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         with open(settings_file, encoding="utf-8") as stream:
             settings = json.load(stream)
-        host, service, code, output = result(notification, settings)
-        if settings["to"] == "nagios":
-            to_nagios(settings, host, service, code, output)
-        else:
-            to_icinga(settings, host, service, code, output)
+        send = to_nagios if settings["to"] == "nagios" else to_icinga
+        for host, service, code, output in results(notification, settings):
+            send(settings, host, service, code, output)
     except (Refused, OSError, ValueError, KeyError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, (KeyError, ValueError)) else str(error)
         sys.stderr.write(f"collectord_icinga: {printable(reason)}\n")
@@ -123,8 +124,8 @@ def plain(value: str) -> str:
     return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
 
 
-def result(notification: Objects, settings: Settings) -> tuple[str, str, int, str]:
-    """Host, service, code and text of the check result; remembers which alarms of the service are active."""
+def results(notification: Objects, settings: Settings) -> list[Result]:
+    """What to hand over; remembers which alarms of the service are active."""
     by = "collectordAlarmResource" if settings.get("host") == "resource" else "collectordCollectorHost"
     host = settings.get("hosts", {}).get(notification.get(by, ""), notification.get(by, ""))
     host = name_of(host)
@@ -132,11 +133,36 @@ def result(notification: Objects, settings: Settings) -> tuple[str, str, int, st
         raise Refused(f"the notification has no {by}")
     if notification["collectordAlarmId"] == HEARTBEAT_ID:
         count = number_of(notification.get("collectordAlarmCount", ""))
-        return host, "collectord heartbeat", OK, f"OK: {count} active alarms"
+        return [(host, "collectord heartbeat", OK, f"OK: {count} active alarms"), *again(settings, host)]
     rule = notification.get("collectordAlarmRuleName", "")
     service = f"collectord {rule}" if rule in settings.get("rules", ()) else "collectord other"
     code, output = remembered(notification, settings, host, service)
-    return host, service, code, output
+    return [(host, service, code, output)]
+
+
+def again(settings: Settings, host: str) -> list[Result]:
+    """The services of the host as they are remembered; one that has been OK for a day is forgotten."""
+    folder = settings["state_dir"]
+    found: list[Result] = []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, name)
+        with open(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), "r+", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                stored = json.load(stream)
+                active = still_active(stored, settings)
+                if not active and epoch() - float(stored["at"]) > 86400:
+                    os.unlink(path)
+                elif stored["host"] == host:
+                    found.append((host, str(stored["service"]), *judged(active, str(stored["last"]))))
+    return found
+
+
+def still_active(stored: dict[str, Any], settings: Settings) -> Active:
+    """The alarms of a file that have been heard of within the time after which one is forgotten."""
+    forget_s = float(settings.get("forget_after_days", 7)) * 86400
+    now = epoch()
+    return {str(key): entry for key, entry in stored["active"].items() if now - float(entry["at"]) < forget_s}
 
 
 def remembered(notification: Objects, settings: Settings, host: str, service: str) -> tuple[int, str]:
@@ -146,15 +172,13 @@ def remembered(notification: Objects, settings: Settings, host: str, service: st
     # The name of a file must not hold what a name from the network may.
     name = hashlib.sha256(f"{host}\n{service}".encode()).hexdigest()[:32] + ".json"
     now = epoch()
-    forget_s = float(settings.get("forget_after_days", 7)) * 86400
     descriptor = os.open(os.path.join(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "r+", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         active: Active = {}
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
             # A file that a power cut left half written is begun anew.
-            stored = json.load(stream)["active"]
-            active = {str(key): entry for key, entry in stored.items() if now - float(entry["at"]) < forget_s}
+            active = still_active(json.load(stream), settings)
         alarm = notification["collectordAlarmId"][:64]
         summary = printable(notification.get("collectordAlarmSummary", ""))
         if notification.get("collectordAlarmState") in ("cleared", "2"):
@@ -165,7 +189,7 @@ def remembered(notification: Objects, settings: Settings, host: str, service: st
             active[alarm] = {"severity": word if word in BY_RANK else "minor", "summary": summary, "at": now}
         stream.seek(0)
         stream.truncate()
-        json.dump({"host": host, "service": service, "active": active}, stream)
+        json.dump({"host": host, "service": service, "at": now, "last": summary, "active": active}, stream)
         stream.write("\n")
     return judged(active, summary)
 
