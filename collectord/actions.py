@@ -11,11 +11,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from collectord import log as logs
-from collectord.config import Config
 from collectord.detect import where
 from collectord.detect.alerts import AlertStates
 from collectord.detect.exempt_tables import EXEMPT_NAMES, MAX_EXEMPTS
-from collectord.detect.rules import Rule, names_of_key
+from collectord.detect.rules import names_of_key
 from collectord.errors import RequestError
 from collectord.model import NS_PER_S, AddedExempt, Alert, AlertMark, MaintenanceWindow, MarkKind
 from collectord.store import exceptions, marks
@@ -42,26 +41,21 @@ class Actions:
     The actions, by the name of their request.
 
     Args:
-        config: For the site's networks.
-        rules: All of them.
         database: The writing side.
         states: The state machine that they hold for.
-        tick: Stores what they do to active alerts.
+        tick: Stores what they do to active alerts, and knows the rules and the site's networks.
         now_ns: Wall time.
     """
 
     def __init__(
         self,
         *,
-        config: Config,
-        rules: Sequence[Rule],
         database: Database,
         states: AlertStates,
         tick: Tick,
         now_ns: Callable[[], int],
     ) -> None:
-        self._networks = config.internal_networks
-        self._rules = {rule.name: rule for rule in rules}
+        self._added: Sequence[AddedExempt] = ()
         self._database = database
         self._alerts = Alerts(database)
         self._states = states
@@ -88,9 +82,14 @@ class Actions:
         self._states.holds.set_maintenance(exceptions.maintenance(self._database, now_ns))
 
     def _exempt(self) -> None:
-        added = exceptions.exempts(self._database, self._now_ns())
+        self._added = exceptions.exempts(self._database, self._now_ns())
+        self.resolve()
+
+    def resolve(self) -> None:
+        """The exempts that were added hold with the site's networks of now."""
+        networks = self._tick.setup.config.internal_networks
         self._states.exempts.set_added(
-            replace(each, where=where.resolved(each.where, self._networks)) for each in added
+            replace(each, where=where.resolved(each.where, networks)) for each in self._added
         )
 
     def _ack(self, arguments: dict[str, Any], user: int) -> tuple[Any, bool]:
@@ -115,9 +114,10 @@ class Actions:
 
     def _add_exempt(self, arguments: dict[str, Any], user: int) -> tuple[Any, bool]:
         name = _text(arguments, "rule")
-        rule = self._rules.get(name)
+        rules = {rule.name: rule for rule in self._tick.setup.rules}
+        rule = rules.get(name)
         if rule is None:
-            raise RequestError(f"there is no rule {name!r}; known: {', '.join(sorted(self._rules))}")
+            raise RequestError(f"there is no rule {name!r}; known: {', '.join(sorted(rules))}")
         tests = arguments.get("where")
         if not isinstance(tests, dict) or not tests:
             raise RequestError("an exempt needs at least one FIELD=VALUE")

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -31,6 +32,7 @@ from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.delivery import DeliveryWorker, Output, QueuedAlert
 from collectord.outputs.heartbeat import Heartbeat
 from collectord.plan import Setup
+from collectord.reload import Reloader
 from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
 from collectord.status import DaemonStatus
@@ -51,6 +53,8 @@ class App:
 
     Args:
         setup: All that it is told, checked.
+        load: Reads and checks it anew, on SIGHUP and on command; None: it is never changed.
+        path: The file that ``load`` reads.
         clock: The time; tests bring their own.
         outputs: In place of the configured ones, with the lowest severity that each takes.
         resolve: Asks for the name of an address, where the configuration wants names; tests bring their own.
@@ -60,11 +64,16 @@ class App:
         self,
         setup: Setup,
         *,
+        load: Callable[[], Setup] | None = None,
+        path: Path | None = None,
         clock: Clock | None = None,
         outputs: Sequence[tuple[Output, Severity]] | None = None,
         resolve: Resolve = system_name,
     ) -> None:
         self._setup = setup
+        self._load = load or (lambda: setup)
+        self._path = path
+        self._reload = asyncio.Event()
         self._clock = SystemClock() if clock is None else clock
         self._given_outputs = outputs
         self._resolve = resolve
@@ -87,6 +96,8 @@ class App:
         """
         config = self._setup.config
         with contextlib.ExitStack() as cleanup:
+            # From the beginning: by default it would end the process.
+            _on_signal(signal.SIGHUP, self._reload.set, cleanup)
             _make_folder(config.state_dir)
             database = cleanup.enter_context(contextlib.closing(Database(config.database)))
             writer = Writer()
@@ -127,12 +138,10 @@ class App:
                     self._kernel_drops,
                     lambda: {worker.output.name: worker.up for worker in workers},
                 ),
-                raised=self._asking(namer) if config.alerts.reverse_dns else None,
+                raised=lambda alert: _ask_names(tick.setup, namer, alert),
             )
             await writer.run(tick.restore)
             actions = Actions(
-                config=config,
-                rules=self._setup.rules,
                 database=database,
                 states=states,
                 tick=tick,
@@ -155,28 +164,49 @@ class App:
                 active=lambda: states.active_count,
                 now_ns=self._clock.now_ns,
             )
+            notifier = cleanup.enter_context(Notifier.from_environment())
+            reloader = Reloader(
+                self._load,
+                self._path,
+                tick=tick,
+                states=states,
+                actions=actions,
+                listeners=self.listeners,
+                database=database,
+                writer=writer,
+                notifier=notifier,
+                clock=self._clock,
+                wake=lambda: _wake(workers),
+            )
             status = DaemonStatus(
-                self._setup, self._clock, self.listeners, workers, tick, states, writer, outbox, heartbeat.counters
+                self._clock,
+                self.listeners,
+                workers,
+                tick,
+                states,
+                writer,
+                outbox,
+                lambda: reloader.last,
+                heartbeat.counters,
             )
             handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
             control = ControlServer(
                 config.control_socket,
-                {"status": status.answer, "quarantine-forget": _forget(database, writer), **handlers},
+                {
+                    "status": status.answer,
+                    "reload": reloader.answer,
+                    "quarantine-forget": _forget(database, writer),
+                    **handlers,
+                },
             )
             await control.start()
-            notifier = cleanup.enter_context(Notifier.from_environment())
             for number in (signal.SIGTERM, signal.SIGINT):
                 _on_signal(number, self.stop, cleanup)
             try:
-                await self._serve(writer, tick, workers, status, notifier, namer, heartbeat)
+                await self._serve(writer, tick, workers, status, notifier, namer, heartbeat, reloader)
             finally:
                 await control.stop()
                 await writer.stop()
-
-    def _asking(self, namer: Namer) -> Callable[[Alert], None]:
-        """Hands a raised alert on, with the addresses that the site has no names for."""
-        hosts = self._setup.hosts
-        return lambda alert: namer.ask(Wanted(alert.id, alert.episode, nameless(alert.key, alert.site, hosts)))
 
     async def _serve(
         self,
@@ -187,6 +217,7 @@ class App:
         notifier: Notifier,
         namer: Namer,
         heartbeat: Heartbeat,
+        reloader: Reloader,
     ) -> None:
         async with asyncio.TaskGroup() as everything:
             for worker in workers:
@@ -195,8 +226,8 @@ class App:
                 tasks = [inputs.create_task(listener.serve()) for listener in self.listeners]
                 tasks.append(inputs.create_task(self._ticks(writer, tick, workers, status, notifier)))
                 tasks.append(inputs.create_task(heartbeat.run()))
-                if self._setup.config.alerts.reverse_dns:
-                    tasks.append(inputs.create_task(namer.run()))
+                tasks.append(inputs.create_task(namer.run()))
+                tasks.append(inputs.create_task(reloader.serve(self._reload)))
                 # Only now the sockets are really read: what connects before waits in the kernel.
                 self._announce(notifier)
                 await self._stop.wait()
@@ -213,8 +244,7 @@ class App:
     ) -> None:
         while True:
             if await writer.run(tick.run):
-                for worker in workers:
-                    worker.wake()
+                _wake(workers)
             notifier.status(status.line())
             notifier.watchdog()
             await asyncio.sleep(TICK_S - self._clock.now_ns() % NS_PER_S / NS_PER_S)
@@ -239,14 +269,24 @@ def receivers(alert: Alert, outputs: Sequence[tuple[Output, Severity]]) -> list[
     return [output.name for output, lowest in outputs if rank >= lowest.rank and output.wants(alert)]
 
 
+def _ask_names(setup: Setup, namer: Namer, alert: Alert) -> None:
+    """Hands a raised alert on, with the addresses that the site has no names for."""
+    if setup.config.alerts.reverse_dns:
+        namer.ask(Wanted(alert.id, alert.episode, nameless(alert.key, alert.site, setup.hosts)))
+
+
+def _wake(workers: Sequence[DeliveryWorker]) -> None:
+    for worker in workers:
+        worker.wake()
+
+
 def _acting(action: Action, writer: Writer, workers: Sequence[DeliveryWorker]) -> Handler:
     """A command of an operator: on the store's thread, where alerts are judged as well."""
 
     async def act(arguments: dict[str, Any], user: int) -> Any:
         answer, queued = await writer.run(action, arguments, user)
         if queued:
-            for worker in workers:
-                worker.wake()
+            _wake(workers)
         return answer
 
     return act
@@ -285,7 +325,7 @@ class _StoredOutbox:
         await self._writer.run(self._outbox.failed, id, err, next_try_ns)
 
 
-def _make_folder(path: Any) -> None:
+def _make_folder(path: Path) -> None:
     try:
         path.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:

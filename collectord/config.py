@@ -6,7 +6,7 @@ Durations and sizes stand in the file as text with a unit; here their names end 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
@@ -131,21 +131,61 @@ def load(path: Path | None) -> Config:
     """
     if path is None:
         return _validated(_Sources(), Path(), "defaults")
-    folder = path.absolute().parent
     found: list[Problem] = []
+    sources = _read(path, found)
+    try:
+        config = _validated(sources, path.absolute().parent, str(path))
+    except ConfigError as error:
+        raise ConfigError(found + error.problems) from error
+    if found:
+        raise ConfigError(found)
+    return config
+
+
+def control_socket(path: Path | None) -> Path:
+    """
+    Where the daemon of a configuration answers, also while something else in it is wrong.
+
+    Raises:
+        ConfigError: as ``load``, where it can't be told.
+    """
+    try:
+        return load(path).control_socket
+    except ConfigError as error:
+        unread: list[Problem] = []
+        sources = _Sources() if path is None else _read(path, unread)
+        if path is None or unread:
+            raise
+        told = {name: value for name, value in sources.values.items() if name in ("state_dir", "control_socket")}
+        try:
+            return _validated(_Sources(told), path.absolute().parent, str(path)).control_socket
+        except ConfigError:
+            raise error from None
+
+
+def problems_at(path: Path | None, keys: Iterable[KeyPath], reason: str, hint: str) -> list[Problem]:
+    """
+    The same problem of several keys, each where it stands in the files.
+
+    Args:
+        path: As ``load`` takes it.
+        keys: Their paths; one that no file has is told with the file alone.
+        reason: What is wrong.
+        hint: What to do.
+    """
+    sources = _Sources() if path is None else _read(path, [])
+    return [sources.problem(key, reason, hint, str(path or "defaults")) for key in keys]
+
+
+def _read(path: Path, found: list[Problem]) -> "_Sources":
+    """What the files say; ``found`` takes what can't be read of them."""
     sources = _Sources()
     for file in _files(path, found):
         try:
             sources.add(toml.load(file))
         except ConfigError as error:
             found += error.problems
-    try:
-        config = _validated(sources, folder, str(path))
-    except ConfigError as error:
-        raise ConfigError(found + error.problems) from error
-    if found:
-        raise ConfigError(found)
-    return config
+    return sources
 
 
 def _files(path: Path, found: list[Problem]) -> Iterator[Path]:

@@ -111,9 +111,15 @@ class ControlServer:
             return {"ok": False, "error": str(error), "usage": isinstance(error, RequestError)}
 
 
-def ask(path: Path, command: str, **arguments: Any) -> Any:
+def ask(path: Path, command: str, *, limit_s: float = ASK_LIMIT_S, **arguments: Any) -> Any:
     """
     Ask the running daemon, from a command.
+
+    Args:
+        path: Its control socket.
+        command: What is asked for.
+        limit_s: Most that is waited for the answer.
+        arguments: Of the command.
 
     Raises:
         RequestError: it was asked for something that can't be.
@@ -122,7 +128,7 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(ASK_LIMIT_S)
+            client.settimeout(limit_s)
             client.connect(str(path))
             client.sendall(request)
             with client.makefile("rb") as stream:
@@ -130,7 +136,7 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
     except PermissionError as error:
         raise UnavailableError(f"no permission to talk to the daemon on {path}") from error
     except TimeoutError as error:
-        raise UnavailableError(f"the daemon does not answer within {ASK_LIMIT_S:g} s") from error
+        raise UnavailableError(f"the daemon does not answer within {limit_s:g} s") from error
     except OSError as error:
         raise UnavailableError(f"the daemon does not run (nobody answers on {path})") from error
     if not line.endswith(b"\n"):

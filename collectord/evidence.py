@@ -5,7 +5,7 @@ The engine hands a key's evidence over when it changed; here it is kept until a 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,17 @@ class Evidence:
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
+        self._kept: dict[str, dict[Place, str]] = {}
+        self.take_up(rules, ())
+
+    def take_up(self, rules: Iterable[Rule], kept: Collection[str]) -> None:
+        """
+        Other rules from now on.
+
+        Args:
+            rules: All rules.
+            kept: Counters that count as before: what is known of their keys stays.
+        """
         self._counters: dict[str, str] = {}
         self._group_by: dict[str, tuple[str, ...]] = {}
         self._known: dict[str, set[str]] = {}
@@ -45,7 +56,7 @@ class Evidence:
                 self._counters[rule.name] = rule.counter
                 self._group_by[rule.counter] = rule.group_by
                 self._known.setdefault(rule.counter, set()).update(rule.evidence, rule.group_by)
-        self._kept: dict[str, dict[Place, str]] = {}
+        self._kept = {counter: known for counter, known in self._kept.items() if counter in kept}
 
     def note(self, states: Sequence[KeyState]) -> None:
         """Takes in a batch's states, or those that the database holds; other kinds are passed over."""

@@ -38,9 +38,7 @@ class Health:
         kernel_drops: Callable[[], Mapping[str, int]],
         outputs_up: Callable[[], Mapping[str, bool | None]],
     ) -> None:
-        active = [rule for rule in rules if rule.mode is not Mode.OFF]
-        self._silence_rules = [rule for rule in active if rule.type is RuleType.SILENCE]
-        self._gauge_rules = [rule for rule in active if rule.type is RuleType.GAUGE]
+        self._use(rules)
         self._silences = silences
         self._gauges = Gauges()
         self._listeners = listeners
@@ -49,6 +47,26 @@ class Health:
         self._dropped: dict[str, int] = {}
         self._failing_since_ns: dict[str, int] = {}
         self._judged_ns = 0
+
+    def _use(self, rules: Iterable[Rule]) -> None:
+        active = [rule for rule in rules if rule.mode is not Mode.OFF]
+        self._silence_rules = [rule for rule in active if rule.type is RuleType.SILENCE]
+        self._gauge_rules = [rule for rule in active if rule.type is RuleType.GAUGE]
+
+    def take_up(
+        self, rules: Iterable[Rule], listed: Iterable[tuple[str | None, str]], relays: Sequence[str], now_ns: int
+    ) -> None:
+        """
+        Other rules, and another list of devices, from now on; what was measured stays.
+
+        Args:
+            rules: All rules.
+            listed: As :class:`Silences` takes it.
+            relays: As :class:`Silences` takes it.
+            now_ns: Wall time, ns.
+        """
+        self._use(rules)
+        self._silences.take_up(listed, relays, now_ns)
 
     def restore(self, devices: Iterable[DeviceHistory]) -> None:
         """Takes up the devices that earlier runs saw."""

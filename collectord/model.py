@@ -216,7 +216,7 @@ class CounterDefinition:
     """Rows of these ports are the last to be cut away, however small they are: rules look back at them."""
 
     def counts_as(self, other: "CounterDefinition") -> bool:
-        """Whether what one holds means the same for the other: bounds, and what is kept beside, are no matter."""
+        """Whether what one holds is of use to the other: bounds, and what is kept beside the counts, are no matter."""
         same = ("name", "where", "group_by", "slot_s", "weight", "distinct", "every_record", "beacon")
         return all(getattr(self, name) == getattr(other, name) for name in same)
 

@@ -1,6 +1,6 @@
 """What is going on, in one object: the answer of ``collectord status`` from the running daemon."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from collectord import __version__
@@ -13,7 +13,7 @@ from collectord.model import NS_PER_S, rfc3339
 from collectord.outputs.delivery import DeliveryWorker
 from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.outputs.snmp import SnmpOutput
-from collectord.plan import Setup
+from collectord.reload import Reload
 from collectord.store.outbox import Outbox
 from collectord.store.writer import Writer
 from collectord.tick import Tick
@@ -24,7 +24,6 @@ class DaemonStatus:
 
     def __init__(
         self,
-        setup: Setup,
         clock: Clock,
         listeners: Sequence[UdpListener | TcpListener],
         workers: Sequence[DeliveryWorker],
@@ -32,9 +31,9 @@ class DaemonStatus:
         states: AlertStates,
         writer: Writer,
         outbox: Outbox,
+        last_reload: Callable[[], Reload | None],
         heartbeats: Mapping[str, HeartbeatCounters] | None = None,
     ) -> None:
-        self._setup = setup
         self._clock = clock
         self._listeners = listeners
         self._workers = workers
@@ -43,6 +42,7 @@ class DaemonStatus:
         self._writer = writer
         self._outbox = outbox
         self._heartbeats = heartbeats or {}
+        self._last_reload = last_reload
         self._started_ns = clock.now_ns()
         self._started_mono_ns = clock.mono_ns()
 
@@ -50,13 +50,16 @@ class DaemonStatus:
         """Everything, as documented in the README; for the control socket."""
         waiting = await self._writer.run(self._outbox.counts)
         tick = self._tick.counters
+        setup = self._tick.setup
+        reload = self._last_reload()
         return {
             "version": __version__,
             "engine": BUILD,
             "running": True,
             "started": rfc3339(self._started_ns),
             "uptime_s": (self._clock.mono_ns() - self._started_mono_ns) // NS_PER_S,
-            "database": str(self._setup.config.database),
+            "reload": None if reload is None else reload.as_json(),
+            "database": str(setup.config.database),
             "listeners": [self._listener(listener) for listener in self._listeners],
             "outputs": [
                 {
@@ -91,7 +94,7 @@ class DaemonStatus:
                     "without_key": tick.without_key.get(definition.name, 0),
                     "exempted": tick.exempted.get(definition.name, 0),
                 }
-                for definition in self._setup.definitions
+                for definition in setup.definitions
             ],
         }
 
@@ -143,4 +146,7 @@ class DaemonStatus:
         ]
         if down:
             parts.append(f"down: {', '.join(down)}")
+        reload = self._last_reload()
+        if reload is not None and not reload.taken:
+            parts.append(f"reload refused: {reload.count}")
         return ", ".join(parts)

@@ -8,6 +8,7 @@ batch.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -19,7 +20,7 @@ from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
-from collectord.model import NS_PER_S, Alert, AlertState, Changes, Window
+from collectord.model import NS_PER_S, Alert, AlertState, Changes, CounterDefinition, KeyState, Window
 from collectord.plan import Setup
 from collectord.store import audit, devices, exceptions, quarantine
 from collectord.store import names as alert_names
@@ -38,6 +39,19 @@ MAX_UNSTORED_ALERTS = 10_000
 
 MAINTENANCE_EVERY_S = 60
 """Ageing counters and expiring the rest take bounded bites of work; once a minute keeps up with any rate of slots."""
+
+
+SETTLING_PASSES = 8
+"""Passes in which what waits in the engine is stored before another setup is taken up; under a flood some is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the database holds of a counter, for the engine to go on with."""
+
+    counter: str
+    rows: Sequence[tuple[Any, ...]]
+    states: Sequence[KeyState]
 
 
 @dataclass(slots=True)
@@ -94,7 +108,6 @@ class Tick:
         health: Health | None = None,
         raised: Callable[[Alert], None] | None = None,
     ) -> None:
-        store = setup.config.store
         self.counters = TickCounters()
         self._engine = engine
         self._clock = clock
@@ -103,17 +116,9 @@ class Tick:
         self.alerts = Alerts(database)
         self.outbox = Outbox(database)
         self._states = states
-        self._definitions = setup.definitions
-        self._tables_to_age = [definition for definition in setup.definitions if definition.has_table]
-        self._listeners = [listener.name for listener in setup.config.listener]
         self._receivers = receivers
         self._raised = raised
-        self._longest_window_s = longest_windows_s(setup.rules)
-        keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
-        self._retention = Retention(database, self.tables, keep, self._longest_window_s)
-        self._keep_alerts_s = store.keep_alerts_s
         self._evidence = Evidence(setup.rules)
-        self._baselines = Baselines(History(database), setup.rules, setup.definitions, setup.watchlist)
         self._health = health
         self.outcomes: dict[str, dict[str, int]] = {}
         """Messages since the start, by listener and outcome."""
@@ -121,18 +126,28 @@ class Tick:
         self._maintained_ns = 0
         self._next_to_age = 0
         self._left_to_age = 0
+        self._store_error: StoreError | None = None
+        self._use(setup)
+
+    def _use(self, setup: Setup) -> None:
+        """What follows from a setup alone, and holds nothing yet."""
+        store = setup.config.store
+        self.setup = setup
+        """What is in force."""
+        self._tables_to_age = [definition for definition in setup.definitions if definition.has_table]
+        self._listeners = [listener.name for listener in setup.config.listener]
+        self._longest_window_s = longest_windows_s(setup.rules)
+        keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
+        self._retention = Retention(self._database, self.tables, keep, self._longest_window_s)
+        self._keep_alerts_s = store.keep_alerts_s
+        self._baselines = Baselines(History(self._database), setup.rules, setup.definitions, setup.watchlist)
 
     def restore(self) -> None:
         """Go on where the last run ended: open slots into the engine, active alerts into the state machine."""
         now_ns = self._clock.now_ns()
-        for name, aside in self.tables.ensure(self._definitions):
-            log.warning("counter has a new definition; its old table is kept", path=aside, rule=name)
-        for definition in self._definitions:
-            from_s = now_ns // NS_PER_S - self._longest_window_s[definition.name] - definition.slot_s
-            self._engine.restore(definition.name, self.tables.open_rows(definition, from_s))
-            states = key_states.open_states(self._database, definition.name, from_s)
-            self._engine.restore_states(states)
-            self._evidence.note(states)
+        _tell_aside(self.tables.ensure(self.setup.definitions))
+        for definition in self.setup.definitions:
+            self._give_back(self._stored(definition, self._longest_window_s, now_ns))
         last_tick_ns = self.tables.last_tick_ns()
         self._baselines.resume(last_tick_ns)
         if self._health is not None:
@@ -150,6 +165,81 @@ class Tick:
         known = alert_names.of(self._database, active)
         for alert in active:
             self._states.name(alert.id, alert.episode, known.get(alert.id, {}))
+
+    def take_up(self, setup: Setup) -> None:
+        """
+        Work with another setup from now on, that was checked and has the same listeners.
+
+        Counters that count the same, and what is known of their keys, stay. Alerts are judged by the new rules from the
+        next pass on; what the change does to active ones is up to ``reconcile``.
+
+        Raises:
+            StoreError: the database can't be read or written; nothing has changed.
+        """
+        self._settle()
+        now_ns = self._clock.now_ns()
+        longest_s = longest_windows_s(setup.rules)
+        with self._database.transaction("take up the changed configuration"):
+            aside = self.tables.ensure(setup.definitions)
+            stored = [
+                self._stored(definition, longest_s, now_ns, self._held_from_s(definition, now_ns))
+                for definition in setup.definitions
+            ]
+        # From here on nothing can fail: the loader proved the plan right, and the listeners are those of before.
+        _tell_aside(aside)
+        kept = {each.name for each in setup.definitions if self._before(each) is not None}
+        self._engine.replan(setup.plan, setup.definitions)
+        self._evidence.take_up(setup.rules, kept)
+        self._use(setup)
+        for each in stored:
+            self._give_back(each)
+        # The pass just before judged every day that had ended until then.
+        self._baselines.resume(now_ns)
+        self._left_to_age = min(self._left_to_age, len(self._tables_to_age))
+        if self._health is not None:
+            listed = [(device.site, device.name) for device in setup.config.device]
+            self._health.take_up(setup.rules, listed, setup.config.relays, now_ns)
+
+    def _settle(self) -> None:
+        """Passes until all that was counted is stored. What a flood leaves after some of them stays in the engine."""
+        for _ in range(SETTLING_PASSES):
+            self.run()
+            if self._store_error is not None:
+                raise self._store_error
+            if not self.counters.carried:
+                return
+
+    def _before(self, definition: CounterDefinition) -> CounterDefinition | None:
+        """The counter in force that counts the same."""
+        return next((each for each in self.setup.definitions if each.counts_as(definition)), None)
+
+    def _held_from_s(self, definition: CounterDefinition, now_ns: int) -> int | None:
+        """From when on (epoch s) the engine holds what this counter of another setup counts; None: it does not."""
+        before = self._before(definition)
+        if before is None:
+            return None
+        now_s = now_ns // NS_PER_S
+        return now_s - now_s % before.slot_s - self._longest_window_s[before.name]
+
+    def _stored(
+        self,
+        definition: CounterDefinition,
+        longest_window_s: Mapping[str, int],
+        now_ns: int,
+        held_from_s: int | None = None,
+    ) -> _Stored:
+        """What the database holds of the slots that a counter looks at, and the engine does not hold."""
+        from_s = now_ns // NS_PER_S - longest_window_s[definition.name] - definition.slot_s
+        if held_from_s is None:
+            rows = self.tables.open_rows(definition, from_s)
+            return _Stored(definition.name, rows, key_states.open_states(self._database, definition.name, from_s))
+        rows = self.tables.open_rows(definition, from_s, held_from_s) if from_s < held_from_s else []
+        return _Stored(definition.name, rows, [])
+
+    def _give_back(self, stored: _Stored) -> None:
+        self._engine.restore(stored.counter, stored.rows)
+        self._engine.restore_states(stored.states)
+        self._evidence.note(stored.states)
 
     def name(self, alert_id: str, episode: int, names: Mapping[str, str]) -> None:
         """
@@ -179,6 +269,7 @@ class Tick:
             Whether alerts were queued, so that the outputs have something to do.
         """
         began_ns = self._clock.mono_ns()
+        self._store_error = None
         now_ns = self._clock.now_ns()
         step_s = self._clock.check()
         # A step is followed after this pass, so that what came before it is still judged by the time it came at.
@@ -187,7 +278,7 @@ class Tick:
         self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
         queued = self._store_alerts()
         try:
-            self.tables.write(changes, self._definitions, self._listeners)
+            self.tables.write(changes, self.setup.definitions, self._listeners)
             # These read what has just been written; nothing of the batch depends on them.
             queued = self._judge_days(now_ns) or queued
             self.alerts.seen(self._states.seen())
@@ -243,6 +334,7 @@ class Tick:
         return True
 
     def _store_failed(self, error: StoreError) -> None:
+        self._store_error = error
         self.counters.store_failures += 1
         log.error("database can't be written; counting goes on in memory", err=str(error))
 
@@ -264,7 +356,7 @@ class Tick:
         if shed := self._retention.shed(self._tables_to_age, now_s):
             self.counters.shed_rows += shed
             log.warning("database is as large as it may be; the oldest counters are deleted", count=shed)
-        looked_at = [self._longest_window_s[each.name] + 2 * each.slot_s for each in self._definitions]
+        looked_at = [self._longest_window_s[each.name] + 2 * each.slot_s for each in self.setup.definitions]
         key_states.expire(self._database, now_s - max(looked_at, default=0), now_s)
         devices.trim(self._database)
         quarantine.trim(self._database)
@@ -289,3 +381,8 @@ class Tick:
         ):
             for name, count in gained.items():
                 totals[name] = totals.get(name, 0) + count
+
+
+def _tell_aside(tables: Sequence[tuple[str, str]]) -> None:
+    for name, aside in tables:
+        log.warning("counter has a new definition; its old table is kept", path=aside, rule=name)

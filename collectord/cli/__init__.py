@@ -20,6 +20,7 @@ from collectord.cli.maintenance import maintenance
 from collectord.cli.parse import parse
 from collectord.cli.profile import profile
 from collectord.cli.quarantine import quarantine
+from collectord.cli.reload import reload
 from collectord.cli.replay import replay
 from collectord.cli.rule_trial import try_rule
 from collectord.cli.rules import rules
@@ -64,7 +65,7 @@ def cli() -> None:
 
 
 for _command in (
-    run, demo, check, parse, explain, replay, status, alerts, learn, tune, exempt, maintenance, audit, devices,
+    run, demo, check, reload, parse, explain, replay, status, alerts, learn, tune, exempt, maintenance, audit, devices,
     quarantine, profile, rules, snmp,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -1,6 +1,7 @@
 """``collectord run``: the daemon in the foreground."""
 
 import asyncio
+import functools
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from collectord.cli.options import config_option
 @config_option
 def run(config_path: Path | None) -> None:
     """
-    Run the daemon in the foreground until SIGTERM or Ctrl-C.
+    Run the daemon in the foreground until SIGTERM or Ctrl-C; SIGHUP takes up a changed configuration.
 
     Without a configuration it listens on UDP and TCP port 5514 of loopback, keeps its database in the state folder, and
     writes alerts to its log (stderr).
@@ -26,4 +27,5 @@ def run(config_path: Path | None) -> None:
     """
     setup = plan.load(config_path)
     log.setup(setup.config.log.level)
-    asyncio.run(App(setup).run())
+    load = functools.partial(plan.load, config_path)
+    asyncio.run(App(setup, load=load, path=config_path).run())

@@ -1,5 +1,6 @@
 """``collectord status``: is all well?"""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from rich.table import Table
 from collectord import config as configuration
 from collectord import control
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
+from collectord.cli.reload import problem_lines
 from collectord.config import Config
-from collectord.errors import CollectordError, UnavailableError
-from collectord.model import OUTCOMES
+from collectord.errors import CollectordError, ConfigError, UnavailableError
+from collectord.model import NS_PER_S, OUTCOMES
 from collectord.store import ledger
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
@@ -20,6 +22,10 @@ from collectord.store.db import Database
 
 # Exit statuses of Nagios plugins (Monitoring Plugins Development Guidelines, "Plugin Return Codes").
 NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL, NAGIOS_UNKNOWN = range(4)
+
+
+SHOWN_PROBLEMS = 10
+"""Of a refused configuration; ``collectord check`` and ``--json`` tell more."""
 
 
 @click.command()
@@ -43,11 +49,31 @@ def status(config_path: Path | None, as_plugin: bool, as_json: bool) -> None:
         text, state = plugin(config_path)
         click.echo(text)
         raise SystemExit(state)
-    answer = current(configuration.load(config_path))
+    answer = found(config_path)
     if as_json:
         echo_json(answer)
     else:
         show(answer, Console())
+
+
+def found(config_path: Path | None) -> dict[str, Any]:
+    """
+    The answer, of a daemon that runs also where its configuration was made wrong meanwhile.
+
+    Raises:
+        ConfigError: the configuration is wrong, and no daemon answers.
+    """
+    try:
+        config = configuration.load(config_path)
+    except ConfigError:
+        try:
+            answer: dict[str, Any] = control.ask(configuration.control_socket(config_path), "status")
+        except UnavailableError:
+            pass
+        else:
+            return answer
+        raise
+    return current(config)
 
 
 def current(config: Config) -> dict[str, Any]:
@@ -78,7 +104,7 @@ def stored(config: Config) -> dict[str, Any]:
 def plugin(config_path: Path | None) -> tuple[str, int]:
     """Text and exit status for a monitoring plugin."""
     try:
-        answer = current(configuration.load(config_path))
+        answer = found(config_path)
     except CollectordError as error:
         return f"UNKNOWN - {str(error).splitlines()[0]}", NAGIOS_UNKNOWN
     if not answer["running"]:
@@ -94,6 +120,9 @@ def plugin(config_path: Path | None) -> tuple[str, int]:
     )
     if down:
         return f"WARNING - down: {', '.join(down)} | {figures}", NAGIOS_WARNING
+    reload = answer.get("reload")
+    if reload and not reload["taken"]:
+        return f"WARNING - the changed configuration is refused: collectord status | {figures}", NAGIOS_WARNING
     if dropped:
         return f"WARNING - the kernel dropped {dropped} datagrams: raise receive_buffer | {figures}", NAGIOS_WARNING
     return f"OK - {answer['alerts']['active']} active alerts | {figures}", NAGIOS_OK
@@ -108,6 +137,8 @@ def show(answer: dict[str, Any], console: Console) -> None:
     console.print(
         f"collectord {answer['version']}, up {answer['uptime_s']} s, database {answer['database']}", highlight=False
     )
+    if answer.get("reload"):
+        _show_reload(answer["reload"], console)
     table = Table("listener", "where", "received", *_seen_outcomes(answer["listeners"]), "kernel drops", "note")
     for listener in answer["listeners"]:
         outcomes = listener["outcomes"]
@@ -142,6 +173,17 @@ def show(answer: dict[str, Any], console: Console) -> None:
                 f"{counter['without_key']:,} sessions without its key, {counter['exempted']:,} exempt",
                 highlight=False,
             )
+
+
+def _show_reload(reload: dict[str, Any], console: Console) -> None:
+    when, who = local_time(int(datetime.fromisoformat(reload["time"]).timestamp()) * NS_PER_S), shown(reload["who"])
+    if reload["taken"]:
+        console.print(f"configuration taken up {when} by {who}", markup=False, highlight=False)
+        return
+    text = f"CONFIGURATION REFUSED {when} (reload by {who}); what was in force before stays so:"
+    console.print(text, markup=False, highlight=False, style="bold")
+    for line in problem_lines(reload, SHOWN_PROBLEMS):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _seen_outcomes(listeners: list[dict[str, Any]]) -> list[str]:

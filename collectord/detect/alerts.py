@@ -172,15 +172,26 @@ class AlertStates:
             self._clear_quiet(rule, warm, judged_ns, told)
         return told
 
-    def reconcile(self, rules: Iterable[Rule], watchlist: Watchlist, now_ns: int) -> list[Alert]:
+    def reconcile(
+        self, rules: Iterable[Rule], watchlist: Watchlist, now_ns: int, hosts: Hosts | None = None
+    ) -> list[Alert]:
         """
         Takes over new rules and a new watchlist; alerts that they leave no ground for are cleared with that reason.
+
+        Args:
+            rules: All of them.
+            watchlist: For the rules that use it.
+            now_ns: Wall time, ns.
+            hosts: What is known of addresses; None: as before.
 
         Returns:
             The cleared states, and updates of those whose rule or row has a new severity.
         """
         self._rules = {rule.name: rule for rule in rules}
         self._watchlist = watchlist
+        if hosts is not None:
+            self._hosts = hosts
+            self.exempts.set_hosts(hosts)
         self.exempts.set_rules(self._rules.values())
         told: list[Alert] = []
         for active in self._all_active():

@@ -29,6 +29,11 @@ class Exempts:
         self._added: dict[str, tuple[Exempt, ...]] = {}
         self._decided: dict[str, tuple[Exempt, ...]] = {}
 
+    def set_hosts(self, hosts: Hosts) -> None:
+        """What is known of addresses from now on."""
+        self._hosts = hosts
+        self._decided.clear()
+
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """The rules from now on, ``internal`` resolved."""
         self._of_rules = {

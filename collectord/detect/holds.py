@@ -36,6 +36,14 @@ class Holds:
         self._sent: dict[str, deque[int]] = {}
         self._held_back: dict[str, int] = {}
 
+    def set_limits(self, *, learn_until_ns: int, storm_cap: int | None, storm_window_s: int) -> None:
+        """Other values from now on; what was sent before still counts."""
+        self._learn_until_ns = learn_until_ns
+        self._storm_window_s = storm_window_s
+        if storm_cap != self._storm_cap:
+            self._storm_cap = storm_cap
+            self._sent = {rule: deque(sent, maxlen=storm_cap) for rule, sent in self._sent.items()}
+
     def set_maintenance(self, windows: Iterable[MaintenanceWindow]) -> None:
         """The windows from now on, in place of those before."""
         self._maintenance = tuple(windows)

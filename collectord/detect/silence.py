@@ -47,14 +47,30 @@ class Silences:
     """
 
     def __init__(self, listed: Iterable[tuple[str | None, str]], relays: Sequence[str], started_ns: int) -> None:
-        self._listed = {(site, name.casefold()) for site, name in listed}
-        self._relays = [ip_network(network) for network in relays]
+        self._listed: set[tuple[str | None, str]] = set()
         self._started_ns = started_ns
         self._devices: dict[tuple[str, str], _Watched] = {}
         self._changed: set[tuple[str, str]] = set()
-        for site, name in sorted(self._listed, key=lambda device: device[1]):
+        self.take_up(listed, relays, started_ns)
+
+    def take_up(self, listed: Iterable[tuple[str | None, str]], relays: Sequence[str], now_ns: int) -> None:
+        """
+        Another list, and other relays, from now on; what was seen of devices stays.
+
+        A device that is new on the list and was never seen is missed from ``now_ns`` on.
+        """
+        before, self._listed = self._listed, {(site, name.casefold()) for site, name in listed}
+        self._relays = [ip_network(network) for network in relays]
+        for (site, name), device in list(self._devices.items()):
+            device.listed = self._is_listed(site, name, device.peer)
+            if not device.listed and not device.last_seen_ns:
+                del self._devices[site, name]
+        heard: set[tuple[str | None, str]] = set()
+        for (place, name), device in self._devices.items():
+            heard.update((where, each.casefold()) for where in (place, None) for each in (name, device.peer))
+        for where, name in sorted(self._listed - before - heard, key=lambda device: device[1]):
             # Until it sends something, it goes by what the configuration calls it.
-            self._devices[site or "", name] = _Watched("", started_ns, 0, listed=True)
+            self._devices[where or "", name] = _Watched("", now_ns, 0, listed=True)
 
     def restore(
         self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int, gaps: Mapping[int, int]
@@ -143,7 +159,7 @@ class Silences:
 
     def _silent(self, rule: Rule, site: str, name: str, device: _Watched, now_ns: int) -> WindowKey | None:
         quiet = rule.silence
-        silence_ns = now_ns - max(device.last_seen_ns, self._started_ns)
+        silence_ns = now_ns - max(device.last_seen_ns or device.first_seen_ns, self._started_ns)
         today = now_ns // DAY_NS
         longest_ns = max((gap for day, gap in device.gaps.items() if day > today - GAP_DAYS), default=0)
         limit_s = max(quiet.after_s, int(quiet.factor * longest_ns) // NS_PER_S) if quiet else 0
@@ -154,16 +170,20 @@ class Silences:
         return WindowKey(site, (name,), silence_s, 0, limit_s, details)
 
     def _place(self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int) -> _Watched:
-        names = {name.casefold(), peer.casefold()}
-        listed = any((place, each) in self._listed for place in (site, None) for each in names)
-        for each in names:
+        for each in {name.casefold(), peer.casefold()}:
             # From now on it goes by the name that its messages give it.
             for place in {site, ""}:
                 placeholder = self._devices.get((place, each))
                 if placeholder is not None and not placeholder.last_seen_ns:
                     del self._devices[place, each]
-        watched = self._devices[site, name] = _Watched(peer, first_seen_ns, last_seen_ns, listed)
+        watched = self._devices[site, name] = _Watched(
+            peer, first_seen_ns, last_seen_ns, self._is_listed(site, name, peer)
+        )
         return watched
+
+    def _is_listed(self, site: str, name: str, peer: str) -> bool:
+        names = {name.casefold(), peer.casefold()}
+        return any((place, each) in self._listed for place in (site, None) for each in names)
 
     def _note_gap(self, site: str, name: str, watched: _Watched, day: int, gap_ns: int) -> None:
         if gap_ns <= watched.gaps.get(day, 0):

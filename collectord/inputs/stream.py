@@ -99,6 +99,12 @@ class TcpListener:
         """Connections that are open."""
         return len(self._open)
 
+    def take_up(self, *, connections: int, idle_s: float, allow: Sequence[str]) -> None:
+        """Other bounds from now on; what is connected stays, idle for longer than ``idle_s`` apart."""
+        self._most = connections
+        self._idle_s = idle_s
+        self._allow = [ip_network(network) for network in allow]
+
     def bind(self) -> None:
         """
         Take the port.

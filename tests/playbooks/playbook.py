@@ -241,8 +241,6 @@ class Story:
         )
         self.tick.restore()
         self._actions = Actions(
-            config=setup.config,
-            rules=rules,
             database=self._database,
             states=self.states,
             tick=self.tick,

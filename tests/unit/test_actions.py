@@ -36,10 +36,8 @@ class World:
         self.database = database
         self.states = AlertStates(setup.rules, setup.watchlist)
         self.told: list[Alert] = []
-        tick: Any = SimpleNamespace(reconcile=self._store)
+        tick: Any = SimpleNamespace(reconcile=self._store, setup=setup)
         self.actions = Actions(
-            config=setup.config,
-            rules=setup.rules,
             database=database,
             states=self.states,
             tick=tick,

@@ -18,7 +18,15 @@ from collectord import control, plan
 from collectord.app import App, receivers
 from collectord.clock import ManualClock
 from collectord.config import Config
-from collectord.errors import DeliveryError, EnvironmentProblem, ListenError, RequestError, StoreError
+from collectord.errors import (
+    ConfigError,
+    DeliveryError,
+    EnvironmentProblem,
+    ListenError,
+    Problem,
+    RequestError,
+    StoreError,
+)
 from collectord.model import Alert, AlertState, Mode, Severity, UnreadGroup
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
 from collectord.settings import TcpListener, UdpListener
@@ -220,6 +228,48 @@ async def test_signals_stop_it(make_setup: MakeSetup, number: signal.Signals) ->
         os.kill(os.getpid(), number)
         await task
     assert stored(setup) == {("udp", "session"): 1}
+
+
+async def test_sighup_reloads(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The service manager is told when it begins (sd_notify(3): with the time) and ends, and what is wrong."""
+    setup = make_setup()
+    setups: list[plan.Setup] = []
+
+    def load() -> plan.Setup:
+        if not setups:
+            raise ConfigError([Problem("many.toml", 3, "severity", "is missing")])
+        return setups.pop()
+
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    # Read at once: where nobody does, the kernel keeps a few and the daemon goes on without.
+    said: asyncio.Queue[str] = asyncio.Queue()
+    asyncio.get_running_loop().add_reader(manager, lambda: said.put_nowait(manager.recv(4096).decode()))
+
+    async def told(word: str) -> str:
+        while word not in (text := await said.get()):
+            pass
+        return text
+
+    output = FakeOutput()
+    clock = ManualClock(NOW_NS)
+    with manager:
+        async with running(App(setup, load=load, clock=clock, outputs=[(output, Severity.LOW)])):
+            assert await told("READY=1") == "READY=1"
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert "MONOTONIC_USEC=" in await told("RELOADING=1")
+            assert await told("READY=1") == "READY=1"
+            assert (await told("STATUS=")).endswith(", reload refused: 1 problem")
+            ask = functools.partial(asyncio.to_thread, control.ask, setup.config.control_socket)
+            assert [each["line"] for each in (await ask("status"))["reload"]["problems"]] == [3]
+
+            (rule,) = setup.rules
+            setups.append(plan.check(setup.config, [replace(rule, threshold=1)]))
+            assert (await ask("reload"))["taken"]
+            assert "refused" not in await told("STATUS=")
+            assert (await ask("status"))["reload"]["taken"]
+        asyncio.get_running_loop().remove_reader(manager)
 
 
 async def test_a_restart_goes_on(make_setup: MakeSetup) -> None:

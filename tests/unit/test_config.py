@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collectord import data
-from collectord.config import Config, load
+from collectord.config import Config, load, problems_at
 from collectord.errors import EX_CONFIG, ConfigError
 from collectord.model import Severity
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
@@ -650,3 +650,28 @@ def test_utc_offset_refused(tmp_path: Path, value: str) -> None:
 )
 def test_devices_refused(tmp_path: Path, text: str, expected: str) -> None:
     assert only_problem(tmp_path, text).startswith(f"collectord.toml{expected}")
+
+
+class TestProblemsAt:
+    """Problems of keys that are right in themselves."""
+
+    def test_each_at_its_place(self, tmp_path: Path) -> None:
+        """In whichever file it stands; where none has it, the table's place or the file alone is told."""
+        path = tmp_path / "c.toml"
+        path.write_text('[[listener]]\ntype = "udp"\nname = "a"\nport = 1\n')
+        (tmp_path / "conf.d").mkdir()
+        (tmp_path / "conf.d" / "a.toml").write_text('[snmp]\nroot = "1.3.6"\n')
+        keys: list[tuple[str | int, ...]] = [
+            ("listener", 0, "port"), ("listener", 0, "host"), ("snmp", "root"), ("state_dir",),
+        ]  # fmt: skip
+        found = problems_at(path, keys, "was changed", "restart")
+        assert [str(problem).replace(f"{tmp_path}/", "") for problem in found] == [
+            "c.toml:4: listener[0].port: was changed (restart)",
+            "c.toml:1: listener[0].host: was changed (restart)",
+            "conf.d/a.toml:2: snmp.root: was changed (restart)",
+            "c.toml: state_dir: was changed (restart)",
+        ]
+
+    def test_without_a_file(self) -> None:
+        (problem,) = problems_at(None, [("relays",)], "was changed", "")
+        assert str(problem) == "defaults: relays: was changed"

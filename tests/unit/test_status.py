@@ -12,12 +12,14 @@ from collectord import __version__, plan
 from collectord.clock import ManualClock
 from collectord.config import Config
 from collectord.engine import BUILD
+from collectord.errors import Problem
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import NotificationEngine
 from collectord.outputs.snmp_users import Community
+from collectord.reload import Reload
 from collectord.status import DaemonStatus
 from collectord.store.outbox import OutboxCounts
 from collectord.tick import TickCounters
@@ -73,8 +75,19 @@ def tick() -> SimpleNamespace:
 
 
 @pytest.fixture
+def reloads() -> list[Reload]:
+    """What became of changed configurations, the newest last."""
+    return []
+
+
+@pytest.fixture
 def status(
-    clock: ManualClock, listeners: list[Any], worker: SimpleNamespace, tick: SimpleNamespace, tmp_path: Path
+    clock: ManualClock,
+    listeners: list[Any],
+    worker: SimpleNamespace,
+    tick: SimpleNamespace,
+    tmp_path: Path,
+    reloads: list[Reload],
 ) -> DaemonStatus:
     """The status of a daemon whose parts are as the other fixtures say."""
     seed = [rule for rule in plan.load(None).rules if rule.name in ("excessive-failures", "port-misuse")]
@@ -82,7 +95,8 @@ def status(
     states = SimpleNamespace(active_count=2, refused={"too many": 1})
     outbox = SimpleNamespace(counts=lambda: {"noc": OutboxCounts(3, 1, 7, 0), "gone": OutboxCounts(1, 1, 1, 0)})
     parts: Any = (listeners, [worker], tick, states, FakeWriter(), outbox)
-    return DaemonStatus(setup, clock, *parts)
+    tick.setup = setup
+    return DaemonStatus(clock, *parts, lambda: reloads[-1] if reloads else None)
 
 
 async def test_everything_is_told(
@@ -98,6 +112,7 @@ async def test_everything_is_told(
         "running": True,
         "started": "2027-01-15T08:00:00.000Z",
         "uptime_s": 61,
+        "reload": None,
         "database": str(tmp_path / "collectord.db"),
         "listeners": [
             {
@@ -180,3 +195,29 @@ def test_line(status: DaemonStatus, listeners: list[UdpListener | TcpListener], 
     assert status.line() == "10 messages, 2 active alerts, 0 dropped by the kernel, down: noc"
     worker.up = None
     assert "down" not in status.line()
+
+
+async def test_the_last_reload(status: DaemonStatus, reloads: list[Reload]) -> None:
+    """Whether it was taken, what was wrong, and one word of it for the service manager."""
+    problem = Problem("rules.d/many.toml", 9, "exempt[0].role", "is wrong", "write it right")
+    reloads.append(Reload(START_S * 10**9, "ada", "/etc/c.toml", 0.25, (problem,), 2))
+    assert (await status.answer({}, 0))["reload"] == {
+        "time": "2027-01-15T08:00:00.000Z",
+        "taken": False,
+        "who": "ada",
+        "config": "/etc/c.toml",
+        "elapsed_s": 0.25,
+        "problems": [
+            {
+                "file": "rules.d/many.toml", "line": 9, "key": "exempt[0].role", "reason": "is wrong",
+                "hint": "write it right",
+            }
+        ],
+        "problems_left_out": 2,
+    }  # fmt: skip
+    assert status.line().endswith(", reload refused: 3 problems")
+
+    reloads.append(Reload(START_S * 10**9, "SIGHUP", "", 0.25, (), 0))
+    answer = (await status.answer({}, 0))["reload"]
+    assert (answer["taken"], answer["config"], answer["problems"]) == (True, None, [])
+    assert "reload" not in status.line()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collectord.errors import UnavailableError
+from collectord.errors import ConfigError, UnavailableError
 from collectord.model import Changes
 from collectord.store.counters import Counters
 from collectord.store.db import Database
@@ -60,6 +60,51 @@ def stored(config: Path) -> None:
             seq=1, now_ns=NOW_NS, rows={}, ledger=ledger, windows=(), evicted={}, without_key={}, carried=0
         )
         Counters(database, "run").write(changes, (), ["udp"])
+
+
+REFUSED: dict[str, Any] = {
+    "time": "2027-01-15T08:00:00.000Z", "taken": False, "who": "ada", "config": "/etc/c.toml", "elapsed_s": 0.2,
+    "problems": [
+        {"file": "rules.d/many.toml", "line": number, "key": "severity", "reason": "is missing", "hint": ""}
+        for number in range(1, 13)
+    ],
+    "problems_left_out": 4,
+}  # fmt: skip
+
+
+class TestReload:
+    """What became of a changed configuration."""
+
+    def test_taken(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["reload"] = {**REFUSED, "taken": True, "problems": [], "problems_left_out": 0}
+        assert "configuration taken up 2027-01-15 " in run("status").stdout
+        assert run("status", "--check").stdout.startswith("OK - ")
+
+    def test_refused(self, run: Any, answer: dict[str, Any]) -> None:
+        """The first ten problems, and how many more."""
+        answer["reload"] = REFUSED
+        lines = run("status").stdout.splitlines()
+        assert "CONFIGURATION REFUSED 2027-01-15 " in lines[1]
+        assert lines[2] == "  rules.d/many.toml:1: severity: is missing"
+        assert lines[11:13] == [
+            "  rules.d/many.toml:10: severity: is missing",
+            "  and 6 more: collectord check tells all",
+        ]
+        result = run("status", "--check")
+        assert (result.exit_code, result.stdout.partition(" |")[0]) == (
+            1, "WARNING - the changed configuration is refused: collectord status",
+        )  # fmt: skip
+
+    def test_of_a_daemon_whose_configuration_is_wrong_now(self, run: Any, answer: dict[str, Any], config: Path) -> None:
+        """It runs on with what it had, and is asked all the same."""
+        answer["reload"] = REFUSED
+        config.write_text(f"{config.read_text()}relays = 5\n")
+        assert "CONFIGURATION REFUSED" in run("status").stdout
+
+    def test_a_wrong_configuration_and_no_daemon(self, run: Any, config: Path) -> None:
+        config.write_text(f"{config.read_text()}relays = 5\n")
+        with pytest.raises(ConfigError):
+            run("status")
 
 
 class TestRunning:
