@@ -163,6 +163,27 @@ pub struct Window {
     pub keys: Vec<(String, Vec<Part>, u64, u64)>,
 }
 
+/// A plan that is read, for [`Engine::take_up`]: reading takes some 50 ms, in which an engine need not stand still.
+pub struct Next {
+    plan: Plan,
+    lean: Profiles,
+    full: Profiles,
+    /// How many there were.
+    sites: usize,
+}
+
+impl Next {
+    /// Reads a plan for an engine with these sites.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the plan, at once.
+    pub fn read(plan: &Json, sites: &[String]) -> Result<Self, Vec<Problem>> {
+        let plan = Plan::read(plan, sites.to_vec())?;
+        let (lean, full) = (Profiles::new(&plan.specs, plan.wanted), Profiles::new(&plan.specs, Wanted::ALL));
+        Ok(Self { plan, lean, full, sites: sites.len() })
+    }
+}
+
 impl Engine {
     /// An engine for a plan (its JSON is told in the Python stub of the binding).
     ///
@@ -209,13 +230,25 @@ impl Engine {
     /// # Errors
     /// As [`Engine::new`]; the engine goes on with the old plan then.
     pub fn replan(&mut self, plan: &Json) -> Result<(), Vec<Problem>> {
-        let plan = Plan::read(plan, self.found.sites.clone())?;
+        let next = Next::read(plan, self.sites())?;
+        self.take_up(next)
+    }
+
+    /// The second half of [`Engine::replan`]: quick, as messages wait meanwhile.
+    ///
+    /// # Errors
+    /// As [`Engine::replan`], and that sites came up since the plan was read.
+    pub fn take_up(&mut self, next: Next) -> Result<(), Vec<Problem>> {
+        let Next { plan, lean, full, sites } = next;
         if plan.listeners.len() < self.listeners.len() {
             let reason = format!("{} listeners, but {} are at work", plan.listeners.len(), self.listeners.len());
             return Err(vec![Problem { path: "listeners".into(), reason }]);
         }
-        self.lean = Profiles::new(&plan.specs, plan.wanted);
-        self.full = Profiles::new(&plan.specs, Wanted::ALL);
+        if sites != self.found.sites.len() {
+            let reason = "the sites are not those of before any more".into();
+            return Err(vec![Problem { path: "listeners".into(), reason }]);
+        }
+        (self.lean, self.full) = (lean, full);
         self.surroundings =
             Surroundings { internal: plan.internal, relays: plan.relays, known: plan.known, bounds: plan.bounds };
         self.found.ledger.resize(plan.listeners.len(), Tally::default());

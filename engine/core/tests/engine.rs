@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use collectord_core::engine::{Changes, OUTCOMES, Origin, Row};
+use collectord_core::engine::{Changes, Next, OUTCOMES, Origin, Row};
 use collectord_core::key::Part;
 use collectord_core::states::StateRow;
 use collectord_core::{Engine, Outcome};
@@ -414,6 +414,11 @@ fn a_plan_with_fewer_listeners_or_mistakes_is_refused_and_nothing_changes() {
     fewer["listeners"].as_array_mut().unwrap().pop();
     assert_eq!(engine.replan(&fewer).unwrap_err()[0].path, "listeners");
     assert!(engine.replan(&json!({})).is_err());
+    let next = Next::read(&plan(), engine.sites()).unwrap();
+    let mut another = plan();
+    another["listeners"][0]["site"] = json!("a site that came up meanwhile");
+    engine.replan(&another).unwrap();
+    assert_eq!(engine.take_up(next).unwrap_err()[0].path, "listeners");
     assert_eq!(outcome_of(&mut engine, &deny("192.0.2.1", "")), "session");
 }
 

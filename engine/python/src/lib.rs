@@ -62,7 +62,12 @@ impl Engine {
 
     fn replan(&self, py: Python<'_>, plan: &str) -> PyResult<()> {
         let plan = read_plan(plan)?;
-        py.detach(|| self.lock().core.replan(&plan)).map_err(plan_error)
+        py.detach(|| {
+            let sites = self.lock().core.sites().to_vec();
+            let next = engine::Next::read(&plan, &sites)?;
+            self.lock().core.take_up(next)
+        })
+        .map_err(plan_error)
     }
 
     #[pyo3(signature = (listener, fd, now_ns, budget, woken))]
