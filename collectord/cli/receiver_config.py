@@ -74,32 +74,26 @@ def _facts(setup: plan.Setup, tool: str, root: str | None, name: str | None, wit
         root=root or config.snmp.root,
         targets=targets or receivers.Facts().targets,
         engine_id=_engine_id(config) if traps_v3 else None,
-        heartbeat_s=int(getattr(config.snmp, "heartbeat_s", receivers.Facts().heartbeat_s)),
+        heartbeat_s=config.snmp.heartbeat_s,
         rules=tuple(rule.name for rule in setup.rules if rule.mode is Mode.NOTIFY),
     )
 
 
 def _target(output: SnmpOutput, with_secrets: bool) -> receivers.Target:
     """The output as its receiver has to know it; secrets only if they are asked for."""
-    # What SNMPv3 needs is read by name: an output of version 2c has none of it.
-    version3 = str(output.version) == "3"
+    version3 = output.version == "3"
     return receivers.Target(
         name=output.name,
-        version=str(output.version),
-        inform=getattr(output, "notification", "trap") == "inform",
-        report_as=getattr(output, "report_as", "collector"),
+        version=output.version,
+        inform=output.notification == "inform",
+        report_as=output.report_as,
         community=output.read_community() if with_secrets and not version3 else None,
-        user=getattr(output, "user", None) or "",
-        auth=getattr(output, "auth", None) or "SHA-256",
-        priv=getattr(output, "priv", None) or "AES-128",
-        auth_password=_password(output, "auth_password_file") if with_secrets and version3 else None,
-        priv_password=_password(output, "priv_password_file") if with_secrets and version3 else None,
+        user=output.user or "",
+        auth=output.auth,
+        priv=output.priv,
+        auth_password=output.read_auth_password() if with_secrets and version3 else None,
+        priv_password=output.read_priv_password() if with_secrets and version3 else None,
     )
-
-
-def _password(output: SnmpOutput, key: str) -> str | None:
-    path: Path | None = getattr(output, key, None)
-    return None if path is None else path.read_text(encoding="utf-8").strip()
 
 
 def _engine_id(config: Config) -> bytes:

@@ -167,14 +167,13 @@ async def test_an_output_without_entries(status: DaemonStatus, worker: SimpleNam
     assert (output["up"], output["waiting"]) == (None, 0)
 
 
-async def test_an_output_with_heartbeats(
-    clock: ManualClock, worker: SimpleNamespace, tick: SimpleNamespace, tmp_path: Path
-) -> None:
+async def test_an_output_with_heartbeats(clock: ManualClock, worker: SimpleNamespace, tick: SimpleNamespace) -> None:
     """What was told beside alerts is counted beside them."""
     outbox = SimpleNamespace(counts=dict)
     states = SimpleNamespace(active_count=2, refused={})
-    parts: Any = ([], [worker], tick, states, FakeWriter(), outbox, {"noc": HeartbeatCounters(sent=5, failed=1)})
-    (output,) = (await DaemonStatus(plan.check(Config(state_dir=tmp_path), []), clock, *parts).answer({}, 0))["outputs"]
+    heartbeats = {"noc": HeartbeatCounters(sent=5, failed=1)}
+    parts: Any = ([], [worker], tick, states, FakeWriter(), outbox, lambda: None, heartbeats)
+    (output,) = (await DaemonStatus(clock, *parts).answer({}, 0))["outputs"]
 
     assert (output["heartbeats"], output["heartbeats_failed"]) == (5, 1)
 

@@ -21,9 +21,7 @@ def test_notifications_are_those_of_the_module() -> None:
     defined = _numbers("NOTIFICATION-TYPE", "collectordNotifications")
     known = {each.name: each.number for each in NOTIFICATIONS}
 
-    assert defined.items() <= known.items()
-    # A module that has the heartbeat has them all; before, their numbers are only kept for them.
-    assert defined == known or "collectordHeartbeat" not in defined
+    assert defined == known
 
 
 def test_objects_are_those_of_the_module_in_its_order() -> None:
