@@ -62,7 +62,11 @@ def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:
                 port=output.port,
                 transport=output.transport,
                 framing=output.framing,
+                format=output.format,
                 facility=output.facility,
+                files=output.tls_files() if output.transport == "tls" else None,
+                server_name=output.server_name,
+                now_ns=clock.now_ns,
             )
         else:
             made = SnmpOutput(

@@ -1,12 +1,20 @@
 """What the tables of the configuration say about outputs, and the secrets that those need."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 
 from collectord import secret_files
-from collectord.errors import SecretError
+from collectord.errors import DeliveryError, SecretError
 from collectord.model import Severity
 from collectord.schema import FilePath, Host, Name, Refused, Strict, Text, duration
 
@@ -20,6 +28,9 @@ ACKNOWLEDGED_WITHIN_S = 20
 
 SecretPath = Annotated[FilePath, BeforeValidator(secret_files.credential)]
 """A file with a secret: a path, or the name of a credential that systemd hands the service."""
+
+if TYPE_CHECKING:
+    from collectord.outputs.certificates import TlsFiles
 
 Facility = Literal[
     # RFC 5424 section 6.2.1, in the order of their codes.
@@ -87,16 +98,82 @@ class LogOutput(_AnyOutput):
     type: Literal["log"]
 
 
+def _only_for_tls(value: Any, info: ValidationInfo) -> Any:
+    if info.data.get("transport", "tls") != "tls":
+        raise Refused('only for transport = "tls"')
+    return value
+
+
+def _framing(value: str, info: ValidationInfo) -> str:
+    if value == "lf" and info.data.get("transport") == "tls":
+        raise Refused('expected "octet-counting", as TLS has no other framing (RFC 5425)', "leave it out")
+    return value
+
+
+def _tls_file(path: Path, info: ValidationInfo) -> Path:
+    """What is wrong with a file is told as the connection would tell it; a key is held against its certificate."""
+    # It takes a while to load, and most configurations have no use for it.
+    from collectord.outputs.certificates import TlsFiles
+
+    paths = {str(info.field_name): path}
+    if info.field_name == "key_file":
+        if info.data.get("cert_file") is None:
+            return path
+        paths["cert_file"] = info.data["cert_file"]
+    try:
+        TlsFiles(**paths).check()
+    except DeliveryError as error:
+        raise Refused(str(error)) from error
+    return path
+
+
+_ForTls = AfterValidator(_only_for_tls)
+_TlsFile = Annotated[FilePath, _ForTls, AfterValidator(_tls_file)]
+
+
 class SyslogOutput(_AnyOutput):
-    """Alerts as syslog messages (RFC 5424)."""
+    """Alerts as syslog messages."""
 
     type: Literal["syslog"]
     host: Host
     port: Annotated[int, Field(ge=1, le=65535)] = 514
-    transport: Literal["udp", "tcp"] = "udp"
-    framing: Literal["octet-counting", "lf"] = "octet-counting"
+    """6514 for TLS (RFC 5425 section 4.1)."""
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    framing: Annotated[Literal["octet-counting", "lf"], AfterValidator(_framing)] = "octet-counting"
     """How TCP frames end (RFC 6587 section 3.4); UDP has none."""
+    format: Literal["rfc5424", "cef"] = "rfc5424"
     facility: Facility = "local4"
+    ca_file: _TlsFile | None = None
+    """PEM; the CAs that the system trusts if None."""
+    cert_file: _TlsFile | None = None
+    """PEM: our client certificate, and after it the intermediate ones."""
+    key_file: _TlsFile | None = None
+    server_name: Annotated[Host, _ForTls] | None = None
+    """Name that the receiver's certificate must be for; ``host`` if None."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_transport(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("transport") == "tls":
+            return {"port": 6514, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> "SyslogOutput":
+        if (self.cert_file is None) != (self.key_file is None):
+            raise Refused("expected cert_file and key_file together, or neither")
+        return self
+
+    def tls_files(self) -> "TlsFiles":
+        """Whom to believe and who we are; not read yet."""
+        from collectord.outputs.certificates import TlsFiles
+
+        return TlsFiles(self.ca_file, self.cert_file, self.key_file)
+
+    def warnings(self, now_ns: int) -> Iterator[str]:
+        """What is not wrong, but will be, or is for the receiver to judge."""
+        if self.transport == "tls":
+            yield from self.tls_files().warnings(now_ns)
 
 
 class SnmpOutput(_AnyOutput):

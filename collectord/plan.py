@@ -240,7 +240,7 @@ def own_traffic(config: Config, addresses: Sequence[str]) -> list[dict[str, Any]
             host = ip_address(output.host)
         except ValueError:
             continue
-        protocol = output.transport.upper() if isinstance(output, SyslogOutput) else "UDP"
+        protocol = "UDP" if isinstance(output, SnmpOutput) or output.transport == "udp" else "TCP"
         tests.append(
             {
                 "SrcIpAddr": list(addresses),

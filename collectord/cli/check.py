@@ -7,7 +7,10 @@ import click
 
 from collectord import plan
 from collectord.cli.options import config_option, echo_json, json_option
+from collectord.clock import SystemClock
+from collectord.config import Config
 from collectord.errors import ConfigError
+from collectord.output_settings import SyslogOutput
 
 
 @click.command()
@@ -18,7 +21,8 @@ def check(config_path: Path | None, as_json: bool) -> None:
     Check the configuration and all that it names: profiles with their samples, rules, the port watchlist.
 
     Everything that is wrong comes in one report, with file, line, key, reason and a hint. Exit status 0: all is well;
-    78: something is wrong.
+    78: something is wrong. Certificates that have expired or soon will are warned of: they stop one output, not the
+    daemon.
 
     \b
     Examples:
@@ -39,12 +43,14 @@ def check(config_path: Path | None, as_json: bool) -> None:
         "profiles": [str(document.values["name"]) for document in setup.profiles],
         "rules": [f"{rule.name}: {rule.mode}" for rule in setup.rules],
     }
+    warnings = _warnings(config)
     samples = sum(len(document.values["sample"]) for document in setup.profiles)
     if as_json:
         echo_json(
             {
                 "ok": True,
                 "problems": [],
+                "warnings": warnings,
                 "config": str(config_path) if config_path is not None else None,
                 "state_dir": str(config.state_dir),
                 **lists,
@@ -53,9 +59,22 @@ def check(config_path: Path | None, as_json: bool) -> None:
             }
         )
         return
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(f"configuration: {config_path or 'built-in defaults'}")
     click.echo(f"state folder:  {config.state_dir}")
     for name, entries in lists.items():
         click.echo(f"{name + ':':14} {', '.join(entries)}")
     click.echo(f"samples:       {samples}, all as they should be")
     click.echo(f"watchlist:     {len(watchlist.all_ports)} ports judged, from {config.port_watchlist}")
+
+
+def _warnings(config: Config) -> list[str]:
+    """What keeps nothing from starting."""
+    now_ns = SystemClock().now_ns()
+    return [
+        f'output "{output.name}": {warning}'
+        for output in config.output
+        if isinstance(output, SyslogOutput)
+        for warning in output.warnings(now_ns)
+    ]

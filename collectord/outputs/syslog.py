@@ -1,23 +1,21 @@
 """
-Alerts as syslog messages: RFC 5424, with the ``alarm`` element of RFC 5674 and an element of our own.
+Alerts as syslog messages: in CEF, or RFC 5424 with the ``alarm`` element of RFC 5674 and an element of our own.
 
     <163>1 2026-11-22T10:00:00.000Z collector collectord - ALARM-RAISE [alarm resource="collectord" ...]
     [collectord@32473 alarmId="..." ...] Excessive number of failed connections ...
 
-(one line). Over UDP a message is a datagram (RFC 5426); over TCP it is a frame with its length before it, or ends with
-a line feed (RFC 6587 section 3.4).
+(one line).
 """
 
 import asyncio
-import fcntl
-import select
 import socket
-import struct
-import termios
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 import asyncio_dgram
 
+from collectord import log as logs
+from collectord.clock import SystemClock
 from collectord.errors import DeliveryError
 from collectord.model import Alert, AlertState, rfc3339
 from collectord.outputs.alarm import (
@@ -30,6 +28,9 @@ from collectord.outputs.alarm import (
     probable_cause,
     resource,
 )
+from collectord.outputs.cef import cef_message
+from collectord.outputs.certificates import EXPIRES_SOON_DAYS, TlsFiles, days_left
+from collectord.outputs.syslog_wire import Tcp, Tls, Udp, Wire
 
 # In the order of their codes (RFC 5424 table 1).
 FACILITIES = (
@@ -47,19 +48,16 @@ _TRENDS = {AlertState.RAISED: "moreSevere", AlertState.UPDATED: "noChange", Aler
 _HOSTNAME_LIMIT_BYTES = 255  # RFC 5424 section 6
 _SD_NAME_LIMIT = 32  # RFC 5424 section 6
 _VALUE_LIMIT_BYTES = 255
+_ID_LIMIT_BYTES = 64  # An id of ours has 16; the shortest message has room for it whatever else is long.
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "]": "\\]"})
 _BOM = b"\xef\xbb\xbf"
 
 # A message with less free text than this gives up details before it gives up more text.
 _TEXT_KEPT_BYTES = 128
 
-# An ICMP error of a datagram that nobody wanted is here by then on a local network; a later one fails the next send.
-_ICMP_WAIT_S = 0.01
-# What a receiver sends back to a UDP socket of ours is never read, so the socket does not live long without use.
-_IDLE_S = 5.0
+_DAY_S = 86_400.0
 
-# Looking for the acknowledgement of what was written: often at first, then rarely.
-_ACK_FIRST_S = 0.001
-_ACK_LONGEST_S = 0.1
+log = logs.get()
 
 
 class SyslogOutput:
@@ -70,12 +68,16 @@ class SyslogOutput:
         name: The output's name in the configuration.
         host: Name or address of the receiver.
         port: UDP or TCP port.
-        transport: ``udp`` or ``tcp``.
-        framing: How a TCP frame ends; UDP has none.
+        transport: ``udp``, ``tcp`` or ``tls``.
+        framing: How a TCP frame ends; UDP has none, and TLS has a length before each (RFC 5425 section 4.3).
+        format: What a message looks like.
         facility: One of ``FACILITIES``.
+        files: For TLS: whom we believe, and who we are.
+        server_name: For TLS: the name that the receiver's certificate must be for; its host by default.
         collector_host: How this host is named in the header; its host name by default.
         message_limit_bytes: Longer messages lose text first, then details.
         io_limit_s: Most that connecting and sending may take.
+        now_ns: Wall clock, ns since 1970 UTC, to tell how long certificates last; the machine's by default.
     """
 
     def __init__(
@@ -84,39 +86,57 @@ class SyslogOutput:
         name: str,
         host: str,
         port: int = 514,
-        transport: Literal["udp", "tcp"] = "udp",
+        transport: Literal["udp", "tcp", "tls"] = "udp",
         framing: Literal["octet-counting", "lf"] = "octet-counting",
+        format: Literal["rfc5424", "cef"] = "rfc5424",
         facility: str = "local4",
+        files: TlsFiles | None = None,
+        server_name: str | None = None,
         collector_host: str | None = None,
         message_limit_bytes: int = MESSAGE_LIMIT_BYTES,
         io_limit_s: float = 10.0,
+        now_ns: Callable[[], int] | None = None,
     ) -> None:
         self.name = name
+        self._write = cef_message if format == "cef" else syslog_message
         self._facility = FACILITIES.index(facility)
         self._collector_host = socket.gethostname() if collector_host is None else collector_host
         self._message_limit_bytes = message_limit_bytes
         self._io_limit_s = io_limit_s
         self._where = f"{host} port {port} ({transport})"
-        self._wire: _Wire = _Udp(host, port) if transport == "udp" else _Tcp(host, port, counted=framing != "lf")
+        self._files = files or TlsFiles()
+        self._now_ns = now_ns or SystemClock().now_ns
+        self._daily: asyncio.TimerHandle | None = None
+        self._wire: Wire
+        match transport:
+            case "udp":
+                self._wire = Udp(host, port)
+            case "tcp":
+                self._wire = Tcp(host, port, counted=framing != "lf")
+            case "tls":
+                self._wire = Tls(host, port, name=server_name or host, files=self._files, now_ns=self._now_ns)
 
     def wants(self, alert: Alert) -> bool:
         """Every alert: a receiver filters by severity."""
         return True
 
     async def start(self) -> None:
-        """Nothing to get ready: the connection is made when there is something to send."""
+        """The connection is made when there is something to send; only our own certificate is looked at now."""
+        if self._files.cert_file is not None:
+            self._tell_of_expiry()
 
     async def send(self, alert: Alert, sequence: int) -> None:
         """
         Send one message.
 
-        UDP: it counts as delivered when the kernel took it and no refusal came back at once. TCP: when the receiver's
-        kernel acknowledged it and the connection still stands; whether its program read it is known to nobody.
+        UDP: it counts as delivered when the kernel took it and no refusal came back at once. TCP and TLS: when the
+        receiver's kernel acknowledged it and the connection still stands; whether its program read it is known to
+        nobody.
 
         Raises:
             DeliveryError: no connection, or it broke, or nothing was acknowledged in time.
         """
-        message = syslog_message(
+        message = self._write(
             alert,
             sequence,
             facility=self._facility,
@@ -126,10 +146,15 @@ class SyslogOutput:
         try:
             async with asyncio.timeout(self._io_limit_s) as limit:
                 await self._wire.send(message)
+        except DeliveryError as error:
+            self._wire.close()
+            raise DeliveryError(f"{self._where}: {error}") from error
         except (OSError, asyncio_dgram.TransportClosed) as error:
+            stage = self._wire.stage
             self._wire.close()
             if limit.expired():
-                raise DeliveryError(f"{self._where}: no result within {self._io_limit_s:g} s") from error
+                waited = f" from {stage}" if stage else ""
+                raise DeliveryError(f"{self._where}: no result within {self._io_limit_s:g} s{waited}") from error
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise DeliveryError(f"{self._where}: {reason}") from error
         except asyncio.CancelledError:
@@ -139,7 +164,29 @@ class SyslogOutput:
 
     async def close(self) -> None:
         """Close the connection."""
+        if self._daily is not None:
+            self._daily.cancel()
+            self._daily = None
         self._wire.close()
+
+    def _tell_of_expiry(self) -> None:
+        """Once a day: that our certificate ends soon, or has. A file of a few KiB is read."""
+        self._daily = asyncio.get_running_loop().call_later(_DAY_S, self._tell_of_expiry)
+        try:
+            own = self._files.own()
+        except DeliveryError as error:
+            log.error("client certificate can't be read", destination=self.name, err=str(error))
+            return
+        days = EXPIRES_SOON_DAYS if own is None else days_left(own, self._now_ns())
+        if days < 0:
+            log.error("client certificate has expired", destination=self.name, path=str(self._files.cert_file))
+        elif days < EXPIRES_SOON_DAYS:
+            log.warning(
+                "client certificate ends in so many days",
+                destination=self.name,
+                path=str(self._files.cert_file),
+                count=days,
+            )
 
 
 def syslog_message(
@@ -175,7 +222,7 @@ def syslog_message(
     )
     # What names the alarm stands first; what is dropped for want of room, last.
     details: dict[str, str | int] = {
-        "alarmId": alert.id,
+        "alarmId": cut(alert.id, _ID_LIMIT_BYTES).decode(),
         "state": alert.state.value,
         "episode": alert.episode,
         "event": alert.event,
@@ -216,113 +263,15 @@ def _element(sd_id: str, params: dict[str, str | int] | dict[str, str]) -> str:
 
 
 def _value(value: str | int) -> str:
-    """A PARAM-VALUE (RFC 5424 section 6.3.3): cut, on one line, with ``\\``, ``"`` and ``]`` escaped."""
+    """
+    A PARAM-VALUE (RFC 5424 section 6.3.3): on one line, with ``\\``, ``"`` and ``]`` escaped, and cut so that it is
+    not too long with them.
+    """
     text = cut(str(value), _VALUE_LIMIT_BYTES).decode()
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("]", "\\]")
+    while len((escaped := text.translate(_ESCAPES)).encode()) > _VALUE_LIMIT_BYTES:
+        text = text[:-1]
+    return escaped
 
 
 def _is_sd_name(name: str) -> bool:
     return 0 < len(name) <= _SD_NAME_LIMIT and all("!" <= c <= "~" and c not in '="]' for c in name)
-
-
-class _Wire(Protocol):
-    async def send(self, message: bytes) -> None:
-        """Send one message, connecting first where needed; an OSError or TransportClosed says that it failed."""
-
-    def close(self) -> None:
-        """Close at once; the next send connects again."""
-
-
-class _Udp:
-    def __init__(self, host: str, port: int) -> None:
-        self._address = (host, port)
-        self._stream: asyncio_dgram.DatagramClient | None = None
-        self._idle: asyncio.TimerHandle | None = None
-
-    async def send(self, message: bytes) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        if self._stream is None:
-            self._stream = await asyncio_dgram.connect(self._address)
-        stream = self._stream
-        await stream.send(message)
-        try:
-            async with asyncio.timeout(_ICMP_WAIT_S) as limit:
-                while True:
-                    await stream.recv()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        # An error that arrived while we waited is raised by looking at it.
-        _ = stream.exception
-        self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self.close)
-
-    def close(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
-
-
-class _Tcp:
-    def __init__(self, host: str, port: int, *, counted: bool) -> None:
-        self._address = (host, port)
-        self._counted = counted
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def send(self, message: bytes) -> None:
-        if self._writer is not None and self._is_over(self._writer):
-            self.close()
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(*self._address)
-            self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        writer = self._writer
-        writer.write(b"%d %b" % (len(message), message) if self._counted else message + b"\n")
-        await writer.drain()
-        await self._acknowledged(writer)
-
-    def _is_over(self, writer: asyncio.StreamWriter) -> bool:
-        """Whether the receiver closed its side, also where the event loop has not heard of it yet."""
-        if writer.is_closing() or self._reader is None or self._reader.at_eof():
-            return True
-        return _has_hung_up(writer.get_extra_info("socket"))
-
-    async def _acknowledged(self, writer: asyncio.StreamWriter) -> None:
-        """
-        Wait until the receiver's kernel has everything.
-
-        A write only fills a buffer: without this, a message into a connection that is dead counts as delivered.
-        """
-        connection: socket.socket = writer.get_extra_info("socket")
-        pause_s = _ACK_FIRST_S
-        while not self._is_over(writer):
-            if writer.transport.get_write_buffer_size() == 0 and _unacknowledged_bytes(connection) == 0:
-                # A receiver that closed with our bytes unread has acknowledged them, and then reset the connection.
-                if self._is_over(writer):
-                    break
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _ACK_LONGEST_S)
-        raise ConnectionResetError("connection closed by the receiver")
-
-    def close(self) -> None:
-        writer, self._writer, self._reader = self._writer, None, None
-        if writer is not None:
-            # Not close(), which would go on sending what is left, without a limit.
-            writer.transport.abort()
-
-
-def _has_hung_up(connection: socket.socket) -> bool:
-    """Whether the other side has closed, reset or lost the connection, asked of the kernel."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLRDHUP)
-    return bool(poll.poll(0))
-
-
-def _unacknowledged_bytes(connection: socket.socket) -> int:
-    """Bytes in the kernel's send queue that the other side has not acknowledged (tcp(7), SIOCOUTQ)."""
-    answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-    return int(struct.unpack("i", answer)[0])

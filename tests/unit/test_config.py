@@ -12,6 +12,8 @@ from collectord.model import Severity
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
 from collectord.settings import Alerts, Bounds, Device, Store, TcpListener, UdpListener
 
+from ..certificates import Authority
+
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -116,6 +118,9 @@ def shipped(tmp_path: Path, *, optional: bool) -> Path:
             (tmp_path / name).mkdir()
         for name in ("snmp-community", "snmp-auth-password", "snmp-priv-password"):
             written(tmp_path, "not-public\n", name).chmod(0o640)
+        authority = Authority("NOC CA")
+        (tmp_path / "siem-ca.pem").write_bytes(authority.certificate_pem)
+        authority.signs("collector.example.net").write(tmp_path, "collectord")
     written(tmp_path, "", "port-watchlist.csv")
     written(tmp_path, "", "hosts.csv")
     return written(tmp_path, text)
@@ -136,6 +141,17 @@ def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
     expected = (
         LogOutput(type="log", name="log"),
         SyslogOutput(type="syslog", name="noc-syslog", host="192.0.2.50"),
+        SyslogOutput(
+            type="syslog",
+            name="siem",
+            host="siem.example.net",
+            port=6514,
+            transport="tls",
+            ca_file=tmp_path / "siem-ca.pem",
+            cert_file=tmp_path / "collectord.pem",
+            key_file=tmp_path / "collectord.key",
+            server_name="siem.example.net",
+        ),
         SnmpOutput(type="snmp", name="noc-traps", host="192.0.2.51", community_file=tmp_path / "snmp-community"),
         SnmpOutput(
             type="snmp",

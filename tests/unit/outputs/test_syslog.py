@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from collectord.errors import DeliveryError
 from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
-from collectord.outputs import syslog
+from collectord.outputs import syslog_wire
 from collectord.outputs.syslog import FACILITIES, SyslogOutput, syslog_message
 
 T0_NS = 1_795_341_600 * NS_PER_S
@@ -183,7 +183,7 @@ class TestUdp:
 
     async def test_the_socket_does_not_wait_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody reads what a receiver sends back, so an idle socket is closed."""
-        monkeypatch.setattr(syslog, "_IDLE_S", 0.0)
+        monkeypatch.setattr(syslog_wire, "_IDLE_S", 0.0)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
             receiver.bind(("127.0.0.1", 0))
             noc = output(receiver.getsockname()[1], "udp")
@@ -284,7 +284,7 @@ class TestTcp:
         """A receiver that takes the bytes into its kernel and closes without reading them has not got the alert."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             noc = output(listening.getsockname()[1], "tcp")
-            unacknowledged = syslog._unacknowledged_bytes
+            unacknowledged = syslog_wire._unacknowledged_bytes
 
             def closed_meanwhile(connection: socket.socket) -> int:
                 left = unacknowledged(connection)
@@ -292,14 +292,14 @@ class TestTcp:
                     listening.accept()[0].close()
                 return left
 
-            monkeypatch.setattr(syslog, "_unacknowledged_bytes", closed_meanwhile)
+            monkeypatch.setattr(syslog_wire, "_unacknowledged_bytes", closed_meanwhile)
             with pytest.raises(DeliveryError, match="closed by the receiver"):
                 await noc.send(alert(), 1)
             await noc.close()
 
     async def test_nobody_acknowledges(self, tcp_receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         """As with a receiver whose host is gone: the kernel keeps the bytes and tries for minutes."""
-        monkeypatch.setattr(syslog, "_unacknowledged_bytes", lambda _: 1)
+        monkeypatch.setattr(syslog_wire, "_unacknowledged_bytes", lambda _: 1)
         noc = output(tcp_receiver.port, "tcp", io_limit_s=0.05)
         with pytest.raises(DeliveryError, match=r"\(tcp\): no result within 0.05 s"):
             await noc.send(alert(), 1)
@@ -317,7 +317,7 @@ class TestTcp:
         self, tcp_receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Half a frame must not stand before the next one."""
-        monkeypatch.setattr(syslog, "_unacknowledged_bytes", lambda _: 1)
+        monkeypatch.setattr(syslog_wire, "_unacknowledged_bytes", lambda _: 1)
         noc = output(tcp_receiver.port, "tcp")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):

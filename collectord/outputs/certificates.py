@@ -1,0 +1,240 @@
+"""Certificates of a TLS connection that we make: the files of our side, and what the other side showed."""
+
+import os
+import ssl
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import NameOID
+
+from collectord.errors import DeliveryError
+from collectord.model import NS_PER_S
+from collectord.outputs.alarm import line
+
+EXPIRES_SOON_DAYS = 30
+"""From then on the end of our own certificate is told."""
+
+_FILE_LIMIT_BYTES = 16 * 2**20  # Debian's bundle of all public CAs has a quarter of a MiB.
+_SHOWN_NAMES = 3
+_SHOWN_CHARACTERS = 80
+
+# What the parser raises for a certificate that is none, or whose parts are wrong; those of a receiver are its word.
+_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """
+    Whom we believe and who we are; the files are read each time, so that renewed ones are used without a restart.
+
+    All PEM. No ``ca_file``: the CAs that the system trusts. No ``cert_file``: no client certificate.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """
+        A context for one connection: TLS 1.2 at least, and always with the receiver's certificate and name checked.
+
+        Raises:
+            DeliveryError: a file is missing, unreadable or holds something else; it says which and why.
+        """
+        self.check()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        try:
+            if self.ca_file is None:
+                context.load_default_certs()
+            else:
+                context.load_verify_locations(self.ca_file)
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file, password=b"")
+        except (OSError, ValueError) as error:
+            # A file that changed since it was checked, or that OpenSSL does not like: a key too short, say.
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+            raise DeliveryError(f"TLS files can't be used: {words(reason)}") from error
+        return context
+
+    def check(self) -> None:
+        """
+        Read the files and hold them against each other, without a connection.
+
+        Raises:
+            DeliveryError: as ``context``.
+        """
+        if self.ca_file is not None:
+            certificates(self.ca_file)
+        if self.cert_file is not None:
+            leaf = certificates(self.cert_file)[0]
+            if self.key_file is not None:
+                _check_key(self.key_file, leaf, self.cert_file)
+
+    def own(self) -> x509.Certificate | None:
+        """
+        Our client certificate.
+
+        Raises:
+            DeliveryError: it can't be read.
+        """
+        return None if self.cert_file is None else certificates(self.cert_file)[0]
+
+    def warnings(self, now_ns: int) -> Iterator[str]:
+        """
+        What is not wrong yet or not for us to judge: certificates that have ended, begin later, or end soon.
+
+        Raises:
+            DeliveryError: as ``context``.
+        """
+        if self.ca_file is not None:
+            found = certificates(self.ca_file)
+            if all(days_left(each, now_ns) < 0 for each in found):
+                yield f"every CA certificate in {self.ca_file} has expired, the last on {_day(max(map(_end, found)))}"
+        leaf = self.own()
+        if leaf is None:
+            return
+        days = days_left(leaf, now_ns)
+        if days < 0:
+            yield f"the client certificate {self.cert_file} expired on {_day(_end(leaf))}"
+        elif days < EXPIRES_SOON_DAYS:
+            yield f"the client certificate {self.cert_file} expires in {days} days, on {_day(_end(leaf))}"
+        elif leaf.not_valid_before_utc > _moment(now_ns):
+            yield f"the client certificate {self.cert_file} is not valid before {_day(leaf.not_valid_before_utc)}"
+
+
+def certificates(path: Path) -> list[x509.Certificate]:
+    """
+    The certificates of a PEM file, one at least.
+
+    Raises:
+        DeliveryError: it can't be read, or holds none.
+    """
+    content = _content(path)
+    try:
+        return x509.load_pem_x509_certificates(content)
+    except _UNREADABLE as error:
+        raise DeliveryError(f"{path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from error
+
+
+def days_left(certificate: x509.Certificate, now_ns: int) -> int:
+    """Whole days until it ends; negative once it has."""
+    return (_end(certificate) - _moment(now_ns)).days
+
+
+def shown(encoded: bytes) -> x509.Certificate | None:
+    """A certificate in DER that the other side sent; None if it can't be read."""
+    try:
+        return x509.load_der_x509_certificate(encoded)
+    except _UNREADABLE:
+        return None
+
+
+def names(certificate: x509.Certificate) -> str:
+    """For whom it is: names and addresses of subjectAltName, else the common name, quoted and cut."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = [
+            *extension.get_values_for_type(x509.DNSName),
+            *map(str, extension.get_values_for_type(x509.IPAddress)),
+        ]
+    except (*_UNREADABLE, x509.ExtensionNotFound):
+        found = []
+    found = found or _common_names(certificate, issuer=False)
+    if not found:
+        return "nobody"
+    rest = f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else ""
+    return ", ".join(map(_quoted, found[:_SHOWN_NAMES])) + rest
+
+
+def issuer(certificate: x509.Certificate) -> str:
+    """Who signed it, quoted and cut."""
+    found = _common_names(certificate, issuer=True)
+    if found:
+        return _quoted(found[0])
+    try:
+        return _quoted(certificate.issuer.rfc4514_string())
+    except _UNREADABLE:
+        return "somebody"
+
+
+def not_valid_now(chain: Sequence[x509.Certificate], now_ns: int) -> str:
+    """Which certificate of a chain has expired or not begun, and when; empty if all are valid."""
+    now = _moment(now_ns)
+    for certificate in chain:
+        try:
+            begin, end = certificate.not_valid_before_utc, _end(certificate)
+        except _UNREADABLE:
+            continue
+        if end < now:
+            return f"the certificate for {names(certificate)} expired on {_day(end)}"
+        if begin > now:
+            return f"the certificate for {names(certificate)} is not valid before {_day(begin)}, here it is {_day(now)}"
+    return ""
+
+
+def words(reason: str) -> str:
+    """A reason of OpenSSL's (``KEY_VALUES_MISMATCH``) or of the system's in lower-case words."""
+    return line(reason)[:_SHOWN_CHARACTERS].replace("_", " ").lower()
+
+
+def _check_key(path: Path, leaf: x509.Certificate, of: Path) -> None:
+    content = _content(path, secret=True)
+    try:
+        key = load_pem_private_key(content, password=None)
+    except TypeError as error:
+        raise DeliveryError(f"the key in {path} is encrypted, and there is nobody to ask for its password") from error
+    except ValueError as error:
+        raise DeliveryError(f"{path} holds no private key in PEM (-----BEGIN PRIVATE KEY-----)") from error
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        fits = key.public_key().public_bytes(*form) == leaf.public_key().public_bytes(*form)
+    except ValueError as error:
+        raise DeliveryError(f"the key of the certificate in {of} can't be read") from error
+    if not fits:
+        raise DeliveryError(f"the key in {path} does not belong to the certificate in {of}")
+
+
+def _content(path: Path, *, secret: bool = False) -> bytes:
+    """What a file holds; of a secret one everybody's rights are refused."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_FILE_LIMIT_BYTES)
+            mode = os.fstat(stream.fileno()).st_mode
+    except OSError as error:
+        raise DeliveryError(f"can't read {path}: {(error.strerror or type(error).__name__).lower()}") from error
+    if secret and mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise DeliveryError(f"everybody can read or write {path} (mode {mode & 0o777:04o}); chmod 640 {path}")
+    return content
+
+
+def _end(certificate: x509.Certificate) -> datetime:
+    return certificate.not_valid_after_utc
+
+
+def _moment(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def _common_names(certificate: x509.Certificate, *, issuer: bool) -> list[str]:
+    try:
+        name = certificate.issuer if issuer else certificate.subject
+        return [str(each.value) for each in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except _UNREADABLE:
+        return []
+
+
+def _quoted(text: str) -> str:
+    """A word of somebody else's: on one line, cut."""
+    shown = line(text)
+    return f'"{shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "..."}"'
