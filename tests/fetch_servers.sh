@@ -1,6 +1,6 @@
 #!/bin/sh
-# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptt, snmptranslate, rsyslogd, smilint), and the
-# one that counts instructions (valgrind), into a folder of the project, without installing anything: an installed
+# Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptt, snmptranslate, rsyslogd with TLS, smilint),
+# and the one that counts instructions (valgrind), into a folder of the project, without installing anything: an installed
 # snmptrapd or rsyslogd would start with the machine.
 #
 #   tests/fetch_servers.sh [FOLDER]        default: .cache/servers beside the tests
@@ -11,8 +11,10 @@ set -eu
 
 folder=${1:-$(dirname "$0")/../.cache/servers}
 programs="usr/sbin/snmptrapd usr/bin/snmptranslate usr/sbin/rsyslogd usr/bin/smilint usr/bin/valgrind.bin usr/sbin/snmptt"
+# rsyslog's modules for TLS, by GnuTLS and by OpenSSL; in a folder that is named after the machine.
+modules="lmnsd_gtls.so lmnsd_ossl.so"
 # The SMI base modules, which Debian does not ship with net-snmp, come with Erlang's SNMP compiler.
-wanted="snmptrapd snmptt snmp libsnmp-base rsyslog smitools erlang-snmp valgrind"
+wanted="snmptrapd snmptt snmp libsnmp-base rsyslog rsyslog-gnutls rsyslog-openssl smitools erlang-snmp valgrind"
 
 fail() {
     echo "fetch_servers: $*" >&2
@@ -27,12 +29,13 @@ library_path() {
     find "$1" -name '*.so*' -exec dirname {} + 2>/dev/null | sort -u | tr '\n' ':'
 }
 
-# Prints what the unpacked programs still miss, nothing when all of them would load.
+# Prints what the unpacked programs and modules still miss, nothing when all of them would load.
 missing() {
-    for program in $programs; do
-        [ -x "$1/$program" ] || { echo "$program"; continue; }
+    for name in $programs $modules; do
+        file=$(find "$1/usr" -path "*/$name" 2>/dev/null | head -n 1)
+        [ -n "$file" ] || { echo "$name"; continue; }
         # Of a Perl script ldd only says that it is none of its business.
-        LD_LIBRARY_PATH=$(library_path "$1") ldd "$1/$program" 2>/dev/null | awk '/not found/ { print $1 }'
+        LD_LIBRARY_PATH=$(library_path "$1") ldd "$file" 2>/dev/null | awk '/not found/ { print $1 }'
     done | sort -u | tr '\n' ' '
 }
 

@@ -109,6 +109,8 @@ class Server:
     log: Path
     """What it writes: traps for snmptrapd, one message per line for rsyslogd."""
     errors: Path
+    tls_port: int = 0
+    """Of a rsyslogd that has one."""
 
     def lines(self) -> list[str]:
         """Complete lines so far."""
@@ -130,11 +132,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str], folder: Path, port: int, log: Path) -> Iterator[Server]:
+def _running(
+    command: list[str], environment: dict[str, str], folder: Path, port: int, log: Path, tls_port: int = 0
+) -> Iterator[Server]:
     errors = folder / "errors"
     with errors.open("wb") as sink:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=sink, stderr=subprocess.STDOUT)
-        server = Server(port, process, log, errors)
+        server = Server(port, process, log, errors, tls_port)
         try:
             yield server
         finally:
@@ -153,13 +157,13 @@ def _is_bound(port: int, protocol: str) -> bool:
     return any(row.split()[1].endswith(f":{wanted}") and row.split()[3] in {"0A", "07"} for row in rows)
 
 
-def _wait_until_bound(server: Server, protocols: tuple[str, ...]) -> None:
+def _wait_until_bound(server: Server, protocols: tuple[str, ...], port: int = 0) -> None:
     def ready() -> bool:
         if server.process.poll() is not None:
             pytest.fail(f"ended at start with {server.process.returncode}: {server.errors.read_text()}")
-        return all(_is_bound(server.port, protocol) for protocol in protocols)
+        return all(_is_bound(port or server.port, protocol) for protocol in protocols)
 
-    wait_for(ready, f"port {server.port} to be bound")
+    wait_for(ready, f"port {port or server.port} to be bound")
 
 
 @contextlib.contextmanager
@@ -225,19 +229,52 @@ template(name="understood" type="list" option.jsonf="on") {
     property(outname="structured_data" name="structured-data" format="jsonf")
     property(outname="data" name="$!rfc5424-sd" format="jsonf")
     property(outname="msg" name="msg" format="jsonf")
+    property(outname="raw" name="rawmsg" format="jsonf")
 }
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How rsyslogd listens with TLS: both sides show a certificate, and the client's has to be for one of the names."""
+
+    driver: str
+    """``gtls`` (GnuTLS) or ``ossl`` (OpenSSL)."""
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+    clients: tuple[str, ...]
+
+    def input(self, port: int) -> str:
+        """The listener in rsyslog's language."""
+        names = ", ".join(f'"{name}"' for name in self.clients)
+        return f"""
+input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="received"
+      streamDriver.name="{self.driver}" streamDriver.mode="1" streamDriver.authMode="x509/name"
+      permittedPeer=[{names}] streamDriver.caFile="{self.ca_file}"
+      streamDriver.certFile="{self.cert_file}" streamDriver.keyFile="{self.key_file}")
+"""
+
+
+def _check_driver(program: Program, driver: str) -> None:
+    """Skips the test where rsyslogd comes without it."""
+    library = UNPACKED / "usr/lib" if UNPACKED in program.path.parents else Path("/usr/lib")
+    if not any(library.glob(f"**/rsyslog/lmnsd_{driver}.so")):
+        pytest.skip(f"no lmnsd_{driver}.so in {library}; tests/fetch_servers.sh unpacks it")
+
+
 @contextlib.contextmanager
-def rsyslogd(folder: Path, port: int = 0) -> Iterator[Server]:
+def rsyslogd(folder: Path, port: int = 0, *, tls: Tls | None = None) -> Iterator[Server]:
     """
-    rsyslogd on one port (0: any that is free), UDP and TCP (both framings).
+    rsyslogd on one port (0: any that is free), UDP and TCP (both framings), and with ``tls`` on one more.
 
     Each message is one JSON object per line of its log; ``data`` holds, as JSON in a string, what rsyslog's own module
-    made of the structured data.
+    made of the structured data, ``raw`` all as it came in.
     """
     program = find_program("rsyslogd")
+    if tls is not None:
+        _check_driver(program, tls.driver)
+    tls_port = 0 if tls is None else free_port(socket.SOCK_STREAM)
     # The port has to be free for both.
     port = port or wait_for(lambda: _port_for_both(), "a port that is free for UDP and TCP")
     log = folder / "messages"
@@ -255,13 +292,16 @@ ruleset(name="received") {{
 }}
 input(type="imudp" address="127.0.0.1" port="{port}" ruleset="received")
 input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="received")
+{"" if tls is None else tls.input(tls_port)}
 """
     )
     command = [str(program.path), "-n", "-f", str(configuration), "-i", str(folder / "pid")]
     if UNPACKED in program.path.parents:
         command += ["-M", str(next(UNPACKED.glob("usr/lib/**/rsyslog/imudp.so")).parent)]
-    with _running(command, program.environment, folder, port, log) as server:
+    with _running(command, program.environment, folder, port, log, tls_port) as server:
         _wait_until_bound(server, ("udp", "tcp"))
+        if tls_port:
+            _wait_until_bound(server, ("tcp",), tls_port)
         yield server
 
 
