@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from collectord.health import Health
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, Alert, Severity
-from collectord.outputs.delivery import DeliveryWorker, Output, QueuedAlert
+from collectord.outputs.delivery import DeliveryWorker, Output
 from collectord.outputs.heartbeat import Heartbeat
 from collectord.plan import Setup
+from collectord.queueing import OutboxRequests, StoredOutbox, receivers
 from collectord.reload import Reloader
 from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
@@ -39,6 +41,7 @@ from collectord.status import DaemonStatus
 from collectord.store import quarantine
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
+from collectord.store.queue import Queue
 from collectord.store.writer import Writer
 from collectord.tick import Tick
 
@@ -101,7 +104,6 @@ class App:
             _make_folder(config.state_dir)
             database = cleanup.enter_context(contextlib.closing(Database(config.database)))
             writer = Writer()
-            outbox = Outbox(database)
             engine = self._setup.engine()
             holds = Holds(
                 learn_until_ns=config.learn_until_ns,
@@ -117,10 +119,14 @@ class App:
                 address_of=silences.address,
             )
             outputs = assembly.outputs(config, self._clock) if self._given_outputs is None else self._given_outputs
+            policies = assembly.policies(config, [output.name for output, _ in outputs])
+            queue = Queue(database, policies)
+            outbox = Outbox(database, queue)
             workers = [
-                DeliveryWorker(output, _StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
+                DeliveryWorker(output, StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
                 for output, _ in outputs
             ]
+            wanted = partial(receivers, outputs=outputs, policies=policies)
             names = ReverseDns(self._resolve, mono_ns=self._clock.mono_ns)
             namer = Namer(names, lambda wanted, found: writer.run(tick.name, wanted.alert_id, wanted.episode, found))
             tick = Tick(
@@ -130,15 +136,17 @@ class App:
                 database=database,
                 run=os.urandom(8).hex(),
                 states=states,
-                receivers=lambda alert: receivers(alert, outputs),
+                receivers=wanted,
                 health=Health(
                     self._setup.rules,
                     silences,
                     [listener.name for listener in config.listener],
                     self._kernel_drops,
                     lambda: {worker.output.name: worker.up for worker in workers},
+                    queue.take_dropped,
                 ),
                 raised=lambda alert: _ask_names(tick.setup, namer, alert),
+                queue=queue,
             )
             await writer.run(tick.restore)
             actions = Actions(
@@ -152,7 +160,9 @@ class App:
             for listener in self.listeners:
                 listener.bind()
                 cleanup.callback(listener.close)
-            for name, count in (await writer.run(outbox.retain, [output.name for output, _ in outputs])).items():
+            await writer.run(queue.resume)
+            given_up = await writer.run(outbox.retain, [output.name for output, _ in outputs], self._clock.now_ns())
+            for name, count in given_up.items():
                 log.warning("alerts given up: their output is not configured any more", destination=name, count=count)
             await writer.run(outbox.retry_now)
             await writer.run(
@@ -189,6 +199,7 @@ class App:
                 lambda: reloader.last,
                 heartbeat.counters,
             )
+            requests = OutboxRequests(tick, outbox, writer, workers, wanted, self._clock)
             handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
             control = ControlServer(
                 config.control_socket,
@@ -197,6 +208,7 @@ class App:
                     "reload": reloader.answer,
                     "quarantine-forget": _forget(database, writer),
                     **handlers,
+                    **requests.handlers,
                 },
             )
             await control.start()
@@ -261,14 +273,6 @@ class App:
         self.started.set()
 
 
-def receivers(alert: Alert, outputs: Sequence[tuple[Output, Severity]]) -> list[str]:
-    """Names of the outputs that an alert's state goes to: none where it is only reported, or held back."""
-    if not alert.is_sent:
-        return []
-    rank = alert.severity.rank
-    return [output.name for output, lowest in outputs if rank >= lowest.rank and output.wants(alert)]
-
-
 def _ask_names(setup: Setup, namer: Namer, alert: Alert) -> None:
     """Hands a raised alert on, with the addresses that the site has no names for."""
     if setup.config.alerts.reverse_dns:
@@ -304,25 +308,6 @@ def _forget(database: Database, writer: Writer) -> Callable[[dict[str, Any], int
         return count
 
     return forget
-
-
-class _StoredOutbox:
-    """The outbox as a delivery worker wants it: awaitable, on the store's thread."""
-
-    def __init__(self, outbox: Outbox, writer: Writer, clock: Clock) -> None:
-        self._outbox = outbox
-        self._writer = writer
-        self._clock = clock
-
-    async def due(self, output: str, limit: int) -> list[QueuedAlert]:
-        entries = await self._writer.run(self._outbox.due, output, self._clock.now_ns(), limit)
-        return [QueuedAlert(entry.id, entry.alert, entry.sequence, entry.attempts) for entry in entries]
-
-    async def delivered(self, id: int) -> None:
-        await self._writer.run(self._outbox.delivered, id, self._clock.now_ns())
-
-    async def failed(self, id: int, err: str, next_try_ns: int) -> None:
-        await self._writer.run(self._outbox.failed, id, err, next_try_ns)
 
 
 def _make_folder(path: Path) -> None:

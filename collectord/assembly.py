@@ -1,6 +1,6 @@
 """Listeners and outputs, built from what the configuration says of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from collectord import output_settings, settings
 from collectord.clock import Clock, since_boot_ns
@@ -16,6 +16,7 @@ from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import NotificationEngine, Patience
 from collectord.outputs.snmp_users import Community, Credentials, User
 from collectord.outputs.syslog import SyslogOutput
+from collectord.policy import OutputPolicy
 
 
 def listeners(config: Config, engine: Engine, clock: Clock) -> Iterator[UdpListener | TcpListener]:
@@ -89,3 +90,9 @@ def _credentials(output: output_settings.SnmpOutput) -> Credentials:
     if output.version == "2c":
         return Community(output.read_community)
     return User(output.user or "", output.read_auth_password, output.read_priv_password, output.auth, output.priv)
+
+
+def policies(config: Config, names: Iterable[str]) -> dict[str, OutputPolicy]:
+    """What each of these outputs is told and how much may wait for it, by name; defaults for one not configured."""
+    configured = {output.name: output.policy for output in config.output}
+    return {name: configured.get(name, OutputPolicy()) for name in names}

@@ -28,6 +28,7 @@ class Health:
         listeners: Names, in the order of the engine's plan.
         kernel_drops: Messages that the kernel dropped since the start, by listener.
         outputs_up: Whether the last try of each output went well; None before the first.
+        take_dropped: Alerts' states that were given up undelivered since the last call, by output.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Health:
         listeners: Sequence[str],
         kernel_drops: Callable[[], Mapping[str, int]],
         outputs_up: Callable[[], Mapping[str, bool | None]],
+        take_dropped: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._use(rules)
         self._silences = silences
@@ -44,6 +46,7 @@ class Health:
         self._listeners = listeners
         self._kernel_drops = kernel_drops
         self._outputs_up = outputs_up
+        self._take_dropped = take_dropped
         self._dropped: dict[str, int] = {}
         self._failing_since_ns: dict[str, int] = {}
         self._judged_ns = 0
@@ -95,8 +98,9 @@ class Health:
             lost.append((("", name), dropped - self._dropped.get(name, 0)))
             self._dropped[name] = dropped
         self._gauges.add(Gauge.MESSAGES_LOST, lost, now_ns)
-
         self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)
+        given_up = self._take_dropped()
+        self._gauges.add(Gauge.ALERTS_DROPPED, ((("", output), n) for output, n in given_up.items()), now_ns)
 
     def windows(self, now_ns: int) -> list[Window]:
         """How the rules stand; empty where they were judged just before."""

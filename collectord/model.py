@@ -96,6 +96,8 @@ FIXED_TABLES = (
     "meta",
     "migrations",
     "outbox",
+    "outbox_drops",
+    "outbox_owed",
     "outbox_sequences",
     "quarantine",
     "unmapped_words",
@@ -167,6 +169,8 @@ class Gauge(StrEnum):
     """How far a device's clock is off, either way; per device."""
     ALERTS_HELD_BACK = "alerts_held_back"
     """Alerts that the storm cap kept from being sent in the last five minutes; per rule."""
+    ALERTS_DROPPED = "alerts_dropped"
+    """Alerts' states that were given up undelivered in the last five minutes; per output."""
 
     @property
     def key(self) -> str:
@@ -179,6 +183,7 @@ _GAUGE_KEYS = {
     Gauge.OUTPUT_FAILING_S: "output",
     Gauge.CLOCK_OFF_S: "Dvc",
     Gauge.ALERTS_HELD_BACK: "rule",
+    Gauge.ALERTS_DROPPED: "output",
 }
 
 
@@ -263,10 +268,7 @@ class KeyState:
 
     counter: str
     kind: str
-    """
-    ``values``: the distinct values that were seen with the key; ``beacon``: the gaps between its sessions;
-    ``evidence``: what its messages told while it was hot.
-    """
+    """``values``: distinct values of the key; ``beacon``: gaps between its sessions; ``evidence``: what it told."""
     site: str
     key: tuple[KeyValue, ...]
     """Values in the order of the counter's ``group_by``."""

@@ -16,7 +16,10 @@ from pydantic import (
 from collectord import secret_files
 from collectord.errors import DeliveryError, SecretError
 from collectord.model import Severity
+from collectord.policy import OutputPolicy, WhenFull
+from collectord.quantity import duration_s
 from collectord.schema import FilePath, Host, Name, Refused, Strict, Text, duration
+from collectord.settings import Site
 
 HEARTBEAT_AT_LEAST_S = 30
 
@@ -86,10 +89,30 @@ _V3_KEYS = ("user", "auth", "priv", "weak", "auth_password_file", "priv_password
 _BROKEN = ("MD5", "SHA", "DES")
 
 
+def _resend(value: object) -> int:
+    """A duration of a minute or more, or none at all."""
+    seconds = duration_s(value)
+    if seconds and not 60 <= seconds <= 30 * 86_400:
+        raise Refused(f'expected "0s" (never) or "1m" to "30d", got {value}')
+    return seconds
+
+
 class _AnyOutput(Strict):
     name: Name
     min_severity: Annotated[Severity, Field(strict=False)] = Severity.LOW
     """Alerts below are not sent here."""
+    sites: Annotated[tuple[Site, ...], Field(strict=False)] = ()
+    """Only alerts of these sites are sent here; empty: of all."""
+    when_full: Annotated[WhenFull, Field(strict=False)] = WhenFull.DROP_OLDEST
+    max_waiting: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
+    max_age_s: Annotated[int, duration("1h", "400d")] = Field(default=7 * 86_400, alias="max_age")
+    resend_s: Annotated[int, BeforeValidator(_resend)] = Field(default=0, alias="resend")
+    """After so long without a notification of an active alert its raise is repeated; 0: never."""
+
+    @property
+    def policy(self) -> OutputPolicy:
+        """What it is told, and how much may wait for it."""
+        return OutputPolicy(self.sites, self.when_full, self.max_waiting, self.max_age_s, self.resend_s)
 
 
 class LogOutput(_AnyOutput):

@@ -14,7 +14,7 @@ from collectord.outputs.delivery import DeliveryWorker
 from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.outputs.snmp import SnmpOutput
 from collectord.reload import Reload
-from collectord.store.outbox import Outbox
+from collectord.store.outbox import Outbox, OutboxCounts
 from collectord.store.writer import Writer
 from collectord.tick import Tick
 
@@ -48,7 +48,7 @@ class DaemonStatus:
 
     async def answer(self, arguments: dict[str, Any], user: int) -> dict[str, Any]:
         """Everything, as documented in the README; for the control socket."""
-        waiting = await self._writer.run(self._outbox.counts)
+        counts = await self._writer.run(self._outbox.counts)
         tick = self._tick.counters
         setup = self._tick.setup
         reload = self._last_reload()
@@ -67,7 +67,7 @@ class DaemonStatus:
                     "up": worker.up,
                     "delivered": worker.counters.delivered,
                     "failures": worker.counters.failures,
-                    "waiting": waiting[worker.output.name].waiting if worker.output.name in waiting else 0,
+                    **_of_outbox(counts.get(worker.output.name)),
                     "last_error": worker.last_error,
                     **self._heartbeat(worker.output.name),
                 }
@@ -150,3 +150,10 @@ class DaemonStatus:
         if reload is not None and not reload.taken:
             parts.append(f"reload refused: {reload.count}")
         return ", ".join(parts)
+
+
+def _of_outbox(counts: OutboxCounts | None) -> dict[str, Any]:
+    """What waits for an output, what was given up, and what it is told again once there is room."""
+    if counts is None:
+        return {"waiting": 0, "dropped": {}, "owed": 0}
+    return {"waiting": counts.waiting, "dropped": dict(counts.dropped), "owed": counts.owed}

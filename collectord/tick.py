@@ -20,7 +20,7 @@ from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
-from collectord.model import NS_PER_S, Alert, AlertState, Changes, CounterDefinition, KeyState, Window
+from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Changes, CounterDefinition, KeyState, Window
 from collectord.plan import Setup
 from collectord.store import audit, devices, exceptions, quarantine
 from collectord.store import names as alert_names
@@ -30,6 +30,7 @@ from collectord.store.counters import Counters
 from collectord.store.db import Database
 from collectord.store.history import History
 from collectord.store.outbox import Outbox
+from collectord.store.queue import Queue
 from collectord.store.retention import Keep, Retention
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ class Tick:
         receivers: Names of the outputs that an alert goes to.
         health: What the daemon notices about itself; None: nothing is asked.
         raised: Called with each raise once it is stored and queued; must return at once.
+        queue: The way into the outbox; None: one with the default bounds.
     """
 
     def __init__(
@@ -107,14 +109,15 @@ class Tick:
         receivers: Callable[[Alert], Sequence[str]],
         health: Health | None = None,
         raised: Callable[[Alert], None] | None = None,
+        queue: Queue | None = None,
     ) -> None:
         self.counters = TickCounters()
         self._engine = engine
         self._clock = clock
         self._database = database
         self.tables = Counters(database, run)
-        self.alerts = Alerts(database)
-        self.outbox = Outbox(database)
+        self.alerts = Alerts(database, queue)
+        self.outbox = Outbox(database, queue)
         self._states = states
         self._receivers = receivers
         self._raised = raised
@@ -155,7 +158,8 @@ class Tick:
         episodes, forgotten = self.alerts.episodes()
         for rule, raised_ns in self.alerts.sent_raises(now_ns - self._states.holds.storm_window_s * NS_PER_S):
             self._states.holds.sent(rule, raised_ns)
-        active = self.alerts.active()
+        # Test alerts have no rule that could clear them.
+        active = [alert for alert in self.alerts.active() if alert.alarm_type is not AlarmType.TEST]
         self._states.restore(
             active,
             judged_ns=last_tick_ns,
@@ -290,7 +294,7 @@ class Tick:
                 of_listener[outcome] = of_listener.get(outcome, 0) + messages
             self.counters.not_quarantined += changes.not_quarantined
             self.counters.clamped += changes.clamped
-            self._maintain(now_ns)
+            queued = self._maintain(now_ns) or queued
         except StoreError as error:
             self._store_failed(error)
         if step_s:
@@ -338,7 +342,8 @@ class Tick:
         self.counters.store_failures += 1
         log.error("database can't be written; counting goes on in memory", err=str(error))
 
-    def _maintain(self, now_ns: int) -> None:
+    def _maintain(self, now_ns: int) -> bool:
+        """Once a minute, what is not of one batch; says whether the outputs have something to do."""
         # Also after a step of the clock back, or nothing would be done until the old time has come again.
         due = not 0 <= now_ns - self._maintained_ns < MAINTENANCE_EVERY_S * NS_PER_S
         now_s = now_ns // NS_PER_S
@@ -352,7 +357,7 @@ class Tick:
             self._next_to_age += 1
             self._retention.age(definition, now_s)
         if not due:
-            return
+            return False
         if shed := self._retention.shed(self._tables_to_age, now_s):
             self.counters.shed_rows += shed
             log.warning("database is as large as it may be; the oldest counters are deleted", count=shed)
@@ -365,7 +370,9 @@ class Tick:
         self.alerts.expire(forget_ns)
         exceptions.expire(self._database, forget_ns)
         audit.expire(self._database, forget_ns)
+        queued = self.outbox.maintain(now_ns) > 0
         self._database.checkpoint()
+        return queued
 
     def _note(self, changes: Changes, duration_ns: int) -> None:
         noted = self.counters

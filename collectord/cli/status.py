@@ -151,11 +151,12 @@ def show(answer: dict[str, Any], console: Console) -> None:
             f"{listener['connections']} connections" if listener["type"] == "tcp" else "",
         )
     console.print(table)
-    outputs = Table("output", "state", "delivered", "waiting", "failures", "last error")
+    outputs = Table("output", "state", "delivered", "waiting", "dropped", "failures", "last error")
     for output in answer["outputs"]:
         state = {True: "up", False: "DOWN", None: "not used yet"}[output["up"]]
-        figures = [f"{output[key]:,}" for key in ("delivered", "waiting", "failures")]
-        outputs.add_row(output["name"], state, *figures, shown(output["last_error"]))
+        delivered, waiting, failures = (f"{output[key]:,}" for key in ("delivered", "waiting", "failures"))
+        dropped = ", ".join(f"{count:,} ({reason})" for reason, count in output["dropped"].items()) or "0"
+        outputs.add_row(output["name"], state, delivered, waiting, dropped, failures, shown(output["last_error"]))
     console.print(outputs)
     if snmp := answer.get("snmp"):
         console.print(f"SNMP engine ID {snmp['engine_id']}, boots {snmp['boots']:,}", highlight=False)

@@ -2,13 +2,15 @@
 From the outbox to one output: order, back-off, time limits, counting.
 
 One worker serves one output. It asks the outbox what is due, hands it over oldest first, and notes what came of it.
-Delivery is at least once: a row is forgotten only after the output took it, so a crash in between sends it again.
+Delivery is at least once: a row is forgotten only after the output took it, so a crash in between sends it again. Rows
+are forgotten some at a time, as each transaction takes its while; how many a crash can send again is bounded.
 While the output is down nothing overtakes: the worker stops at the first failure, waits, and starts over.
 """
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +22,11 @@ from collectord.model import NS_PER_S, Alert
 # (and closes the connection for) can't hold up all alerts.
 STEP_ASIDE_AFTER = 3
 STEP_ASIDE_S = 5.0
+
+# What an output took is noted after so many rows or so long, whichever comes first, and at each pause: these are the
+# most that a crash sends twice.
+RECORD_AFTER_ROWS = 50
+RECORD_AFTER_S = 0.2
 
 LOG_EVERY_NS = 60 * NS_PER_S
 
@@ -50,11 +57,14 @@ class Outbox(Protocol):
         a clear is not due before its raise is delivered.
         """
 
-    async def delivered(self, id: int) -> None:
-        """Forget a row: the output took it."""
+    async def delivered(self, ids: Sequence[int]) -> None:
+        """Forget rows: the output took them."""
 
     async def failed(self, id: int, err: str, next_try_ns: int) -> None:
         """Count a failed try; the row is not due before ``next_try_ns`` (wall clock)."""
+
+    def let_go(self, output: str, but: Collection[int]) -> None:
+        """What was due is in our hands no longer, but for these rows: the output took them, they will be forgotten."""
 
 
 class Output(Protocol):
@@ -120,7 +130,7 @@ class DeliveryWorker:
         outbox: Outbox,
         *,
         now_ns: Callable[[], int],
-        batch: int = 100,
+        batch: int = 500,
         send_limit_s: float = 30.0,
         first_delay_s: float = 1.0,
         longest_delay_s: float = 300.0,
@@ -142,12 +152,14 @@ class DeliveryWorker:
         self._jitter = jitter
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()  # Ends a pause.
         self._deadline: asyncio.Timeout | None = None
         self._started = False
         self._failures_in_row = 0
         self._outbox_failures = 0
         self._held: dict[str, tuple[int, int]] = {}  # alert id -> (row, its next try in ns)
-        self._unrecorded: set[int] = set()  # Rows that the output took but the outbox could not forget yet.
+        self._unrecorded: set[int] = set()  # Rows that the output took and the outbox did not forget yet.
+        self._unrecorded_since_s = 0.0
         self._logged_ns = 0
         self._unlogged = 0
 
@@ -155,11 +167,18 @@ class DeliveryWorker:
         """Something was queued. Cheap, and may be called from the event loop at any time."""
         self._wake.set()
 
+    def retry(self) -> None:
+        """What waits for its next try is due now, and so is the output. Cheap, as ``wake``."""
+        self._held.clear()
+        self._hurry.set()
+        self._wake.set()
+
     def stop(self) -> None:
         """Ask ``run`` to hand over what is due without further tries, within the flush limit, and to return."""
         if self._stop.is_set():
             return
         self._stop.set()
+        self._hurry.set()
         self._wake.set()
         if self._deadline is not None:
             self._deadline.reschedule(asyncio.get_running_loop().time() + self._flush_limit_s)
@@ -175,11 +194,13 @@ class DeliveryWorker:
                 while True:
                     stopping = self._stop.is_set()
                     self._wake.clear()
+                    self._hurry.clear()
                     more, pause_s = await self._serve()
                     if stopping and not more:
                         return
                     if pause_s is not None:
-                        await _event_within(self._stop, pause_s)
+                        if not self._stop.is_set():
+                            await _event_within(self._hurry, pause_s)
                     elif not more and not self._stop.is_set():
                         now_ns = self._now_ns()
                         times = [t for t in (recheck_ns, *(t for _, t in self._held.values())) if t > now_ns]
@@ -190,6 +211,7 @@ class DeliveryWorker:
             log.warning("output flush ended early", destination=self.output.name, elapsed_s=self._flush_limit_s)
         finally:
             self._deadline = None
+            await self._record_last()
             await self._close()
 
     async def _serve(self) -> tuple[bool, float | None]:
@@ -217,7 +239,17 @@ class DeliveryWorker:
         """As ``_serve``. Errors of the outbox go out."""
         now_ns = self._now_ns()
         queued = await self._outbox.due(self.output.name, self._batch)
-        self._forget_holds(queued, now_ns)
+        try:
+            self._forget_holds(queued, now_ns)
+            moved, pause_s = await self._send_each(queued, now_ns)
+        finally:
+            self._outbox.let_go(self.output.name, frozenset(self._unrecorded))
+        if pause_s is None and self._outbox_failures:
+            log.info("outbox can be used again", destination=self.output.name, count=self._outbox_failures)
+            self._outbox_failures = 0
+        return moved, pause_s
+
+    async def _send_each(self, queued: Sequence[QueuedAlert], now_ns: int) -> tuple[bool, float | None]:
         moved = False
         for row in queued:
             hold = self._held.get(row.alert.id)
@@ -228,18 +260,41 @@ class DeliveryWorker:
                     if not await self._send(row):
                         continue
                 except EnvironmentProblem as error:
+                    await self._record()
                     pause_s = self._output_failed(error)
                     aside_s = STEP_ASIDE_S if row.attempts >= STEP_ASIDE_AFTER else 0.0
                     await self._put_off(row, str(error), pause_s + aside_s)
                     return False, pause_s
-                self._unrecorded.add(row.id)
-            await self._outbox.delivered(row.id)
-            self._unrecorded.discard(row.id)
+                self._note_sent(row.id)
             moved = True
-        if self._outbox_failures:
-            log.info("outbox can be used again", destination=self.output.name, count=self._outbox_failures)
-            self._outbox_failures = 0
+            if (
+                len(self._unrecorded) >= RECORD_AFTER_ROWS
+                or self._mono_s() - self._unrecorded_since_s >= RECORD_AFTER_S
+            ):
+                await self._record()
+        await self._record()
         return moved, None
+
+    def _note_sent(self, row: int) -> None:
+        if not self._unrecorded:
+            self._unrecorded_since_s = self._mono_s()
+        self._unrecorded.add(row)
+
+    async def _record(self) -> None:
+        """Tell the outbox what the output took."""
+        if self._unrecorded:
+            rows = sorted(self._unrecorded)
+            await self._outbox.delivered(rows)
+            self._unrecorded.difference_update(rows)
+
+    async def _record_last(self) -> None:
+        """Whatever ends the work, what was sent shall not be sent again."""
+        with contextlib.suppress(EnvironmentProblem, TimeoutError):
+            async with asyncio.timeout(self._flush_limit_s):
+                await self._record()
+
+    def _mono_s(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _send(self, row: QueuedAlert) -> bool:
         """

@@ -13,6 +13,7 @@ from typing import Any
 
 from collectord.model import AlarmType, Alert, AlertState, Mode, Severity
 from collectord.store.db import Database, named_rows
+from collectord.store.queue import Queue
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Alert))
 _JSON_COLUMNS = frozenset(("key", "tactics", "techniques", "details"))
@@ -42,14 +43,6 @@ _REMEMBER = """
         :alarm_type
     )
 """
-_QUEUE = """
-    INSERT OR IGNORE INTO outbox (alert_id, episode, event, output, created_ns, sequence)
-    SELECT :id, :episode, :event, :output, :created_ns,
-           coalesce((SELECT last FROM outbox_sequences WHERE output = :output), 0) + 1
-"""
-_NUMBERED = """
-    INSERT INTO outbox_sequences (output, last) VALUES (?, 1) ON CONFLICT (output) DO UPDATE SET last = last + 1
-"""
 _SEEN = "UPDATE alerts SET last_over_ns = ?, peak = ? WHERE id = ? AND state <> 'cleared'"
 _ACTIVE = "SELECT * FROM alerts WHERE state <> 'cleared' ORDER BY first_time_ns, id"
 _SHOW = "SELECT * FROM alerts WHERE id = ?"
@@ -77,12 +70,12 @@ _EXPIRED = """
     SELECT id FROM alerts a
     WHERE state = 'cleared' AND last_time_ns < ?
       AND NOT EXISTS (
-          SELECT 1 FROM outbox o WHERE o.alert_id = a.id AND o.delivered_ns IS NULL
+          SELECT 1 FROM outbox o WHERE o.alert_id = a.id AND o.delivered_ns IS NULL AND o.dropped_ns IS NULL
       )
+      AND NOT EXISTS (SELECT 1 FROM outbox_owed o WHERE o.alert_id = a.id)
     ORDER BY last_time_ns LIMIT ?
 """
 _FORGET = (
-    "DELETE FROM outbox WHERE alert_id = ?",
     "DELETE FROM alert_marks WHERE alert_id = ?",
     "DELETE FROM alert_names WHERE alert_id = ?",
     "DELETE FROM alert_history WHERE id = ?",
@@ -91,10 +84,17 @@ _FORGET = (
 
 
 class Alerts:
-    """The alerts of a database; a reader will do for the calls that read."""
+    """
+    The alerts of a database; a reader will do for the calls that read.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Either side.
+        queue: The way into its outbox, which knows the outputs' bounds; None: one with the default bounds.
+    """
+
+    def __init__(self, database: Database, queue: Queue | None = None) -> None:
         self._database = database
+        self._queue = Queue(database) if queue is None else queue
 
     def record(self, alerts: Sequence[Alert], outputs: Sequence[Sequence[str]]) -> int:
         """
@@ -104,7 +104,8 @@ class Alerts:
 
         Args:
             alerts: In the order in which they came about.
-            outputs: For each alert the names of the outputs that it goes to; empty where it is only stored.
+            outputs: For each alert the names of the outputs that want it; empty where it is only stored. What became
+                of an alert also goes to those that were told of it before.
 
         Returns:
             Number of outbox entries made.
@@ -112,19 +113,12 @@ class Alerts:
         Raises:
             StoreError: nothing is stored; call again with the same.
         """
-        queued = 0
-        with self._database.transaction("store the alerts", durable=True) as connection:
-            for alert, names in zip(alerts, outputs, strict=True):
-                row = _row_of(alert)
-                connection.execute(_KEEP, row)
-                connection.execute(_REMEMBER, row)
-                identity = {"id": alert.id, "episode": alert.episode, "event": alert.event}
-                for name in names:
-                    entry = {**identity, "output": name, "created_ns": alert.last_time_ns}
-                    if connection.execute(_QUEUE, entry).rowcount:
-                        connection.execute(_NUMBERED, (name,))
-                        queued += 1
-        return queued
+        now_ns = max((alert.last_time_ns for alert in alerts), default=0)
+        with self._queue.work("store the alerts", now_ns, durable=True) as work:
+            rows = [_row_of(alert) for alert in alerts]
+            work.connection.executemany(_KEEP, rows)
+            work.connection.executemany(_REMEMBER, rows)
+            return self._queue.put(work, alerts, outputs)
 
     def seen(self, sightings: Iterable[tuple[str, int, int]]) -> None:
         """
@@ -200,15 +194,17 @@ class Alerts:
 
     def expire(self, before_ns: int, *, most_alerts: int = EXPIRE_ALERTS_PER_CALL) -> int:
         """
-        Deletes alerts that cleared before ``before_ns``, with their history, once everything of them is delivered.
+        Deletes alerts that cleared before ``before_ns``, with their history, once the outputs know.
 
         Returns:
             Deleted alerts; 0 when there is nothing left to do.
         """
-        with self._database.transaction("delete old alerts") as connection:
-            expired = connection.execute(_EXPIRED, (before_ns, most_alerts)).fetchall()
+        with self._queue.work("delete old alerts", before_ns) as work:
+            expired = work.connection.execute(_EXPIRED, (before_ns, most_alerts)).fetchall()
+            for (alert_id,) in expired:
+                work.forget_alert(alert_id)
             for statement in _FORGET:
-                connection.executemany(statement, expired)
+                work.connection.executemany(statement, expired)
         return len(expired)
 
 

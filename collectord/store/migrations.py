@@ -252,6 +252,81 @@ def m0007_types_of_alarms(db: sqlite_utils.Database) -> None:
             db.execute(f"UPDATE {table} SET alarm_type = ? WHERE rule = ?", (alarm_type, rule))  # noqa: S608
 
 
+@MIGRATIONS()
+def m0008_bounds_of_the_outbox(db: sqlite_utils.Database) -> None:
+    """Entries that were given up, states that are told again, and totals that outlive the entries."""
+    (last_id,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    # SQLite can't change what is unique in a table, so it is made anew.
+    db.execute(
+        """
+        CREATE TABLE outbox_made_anew (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            alert_id TEXT NOT NULL,
+            episode INTEGER NOT NULL,
+            event TEXT NOT NULL,
+            output TEXT NOT NULL,
+            repeat INTEGER NOT NULL DEFAULT 0,
+            sequence INTEGER NOT NULL,
+            created_ns INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            next_try_ns INTEGER NOT NULL DEFAULT 0,
+            error TEXT NOT NULL DEFAULT '',
+            delivered_ns INTEGER,
+            dropped_ns INTEGER,
+            dropped TEXT,
+            UNIQUE (alert_id, episode, event, output, repeat)
+        )
+        """
+    )
+    columns = "id, alert_id, episode, event, output, sequence, created_ns, attempts, next_try_ns, error, delivered_ns"
+    db.execute(f"INSERT INTO outbox_made_anew ({columns}) SELECT {columns} FROM outbox")  # noqa: S608
+    db.execute("DROP TABLE outbox")
+    db.execute("ALTER TABLE outbox_made_anew RENAME TO outbox")
+    # The number of an entry that was deleted is not used again either.
+    db.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (last_id,))
+    waiting = "WHERE delivered_ns IS NULL AND dropped_ns IS NULL"
+    db.execute(f"CREATE INDEX idx_outbox_waiting ON outbox (output, id) {waiting}")
+    db.execute(f"CREATE INDEX idx_outbox_waiting_alert ON outbox (output, alert_id, id) {waiting}")
+    told = "WHERE dropped_ns IS NULL OR (attempts > 0 AND event <> 'cleared')"
+    db.execute(f"CREATE INDEX idx_outbox_told ON outbox (output, alert_id, id) {told}")
+    db.execute(f"CREATE INDEX idx_outbox_waiting_since ON outbox (output, created_ns) {waiting}")
+    db.execute("CREATE INDEX idx_outbox_delivered ON outbox (delivered_ns) WHERE delivered_ns IS NOT NULL")
+    db.execute("CREATE INDEX idx_outbox_dropped ON outbox (dropped_ns) WHERE dropped_ns IS NOT NULL")
+    # last = waiting + delivered + dropped, for as long as the database lives; forgotten: entries deleted since.
+    for name in ("delivered", "dropped", "forgotten"):
+        db.execute(f"ALTER TABLE outbox_sequences ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+    db.execute(
+        """
+        UPDATE outbox_sequences SET
+            forgotten = last - (SELECT count(*) FROM outbox o WHERE o.output = outbox_sequences.output),
+            delivered = last - (
+                SELECT count(*) FROM outbox o WHERE o.output = outbox_sequences.output AND o.delivered_ns IS NULL
+            )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE outbox_drops (
+            output TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            entries INTEGER NOT NULL,
+            last_ns INTEGER NOT NULL,
+            PRIMARY KEY (output, reason)
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE outbox_owed (
+            output TEXT NOT NULL,
+            alert_id TEXT NOT NULL,
+            PRIMARY KEY (output, alert_id)
+        )
+        """
+    )
+
+
 with sqlite_utils.Database(memory=True) as _empty:
     _KNOWN = tuple(migration.name for migration in MIGRATIONS.pending(_empty))
 

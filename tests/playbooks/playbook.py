@@ -201,6 +201,7 @@ class Story:
         self._learn_until_ns, self._storm_cap = _ns(learn_s) if learn_s else 0, storm_cap
         self._dropped: dict[str, int] = {}
         self._outputs: dict[str, bool | None] = {}
+        self._given_up: dict[str, int] = {}
         self._pass_s = pass_s
         self._next_pass_s = first_pass_s
         self._told: list[Alert] = []
@@ -237,6 +238,7 @@ class Story:
                 [listener.name for listener in setup.config.listener],
                 lambda: self._dropped,
                 lambda: self._outputs,
+                self._take_given_up,
             ),
         )
         self.tick.restore()
@@ -252,6 +254,10 @@ class Story:
         self._told.append(alert)
         self.everything.append(alert)
         return ["noc"]
+
+    def _take_given_up(self) -> dict[str, int]:
+        taken, self._given_up = self._given_up, {}
+        return taken
 
     def close(self) -> None:
         """The end of the run."""
@@ -313,6 +319,11 @@ class Story:
     def output(self, name: str, *, up: bool) -> "Story":
         """The last try of an output went well, or did not."""
         self._outputs[name] = up
+        return self
+
+    def given_up(self, count: int, output: str = "noc") -> "Story":
+        """So many alerts for an output are dropped undelivered."""
+        self._given_up[output] = self._given_up.get(output, 0) + count
         return self
 
     def do(self, action: str, *, until: str | None = None, **arguments: Any) -> Any:

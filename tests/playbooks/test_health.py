@@ -143,6 +143,17 @@ def test_output_down(play: Play) -> None:
     story.output("siem", up=False).at("59:00").expect(nothing)
 
 
+def test_alerts_dropped(play: Play) -> None:
+    """One alert that an output never gets is enough; it clears 15 minutes after the last five with a drop."""
+    story = play("alerts-dropped", pass_s=10)
+    story.at("1:00").expect(nothing)
+    story.given_up(1, "noc").at("1:11").expect(raised("alerts-dropped", output="noc", count=1, held=""))
+    assert [alert.severity for alert in story.active] == [Severity.HIGH]
+    story.at("3:00").given_up(20, "noc").at("3:11").expect(updated("alerts-dropped", output="noc", count=21))
+    story.at("22:40").expect(nothing)
+    story.at("23:30").expect(cleared("alerts-dropped", output="noc", reason="at or below 0 for 15 min", count=21))
+
+
 MANY = "excessive-failures"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from collectord import control, plan
-from collectord.app import App, receivers
+from collectord.app import App
 from collectord.clock import ManualClock
 from collectord.config import Config
 from collectord.errors import (
@@ -27,7 +27,7 @@ from collectord.errors import (
     RequestError,
     StoreError,
 )
-from collectord.model import Alert, AlertState, Mode, Severity, UnreadGroup
+from collectord.model import Alert, AlertState, Severity, UnreadGroup
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
 from collectord.settings import TcpListener, UdpListener
 from collectord.store import ledger, names, quarantine
@@ -397,27 +397,3 @@ async def test_a_listener_that_breaks_ends_the_daemon(make_setup: MakeSetup) -> 
                 app.listeners[0]._engine = type("Broken", (), {"receive": staticmethod(broken)})()
                 send(app, 1)
     assert caught.group_contains(OSError, match="broken")
-
-
-class TestReceivers:
-    """Which outputs an alert goes to."""
-
-    def alert(self, severity: Severity, mode: Mode = Mode.NOTIFY) -> Alert:
-        return Alert(
-            id="1", episode=1, event="raised", rule="r", state=AlertState.RAISED, severity=severity, mode=mode, site="",
-            key={}, count=1, threshold=0, window_s=60, first_time_ns=0, last_time_ns=0, title="", summary="",
-        )  # fmt: skip
-
-    def test_from_the_severity_that_an_output_takes(self) -> None:
-        outputs = [(FakeOutput(severity.value), severity) for severity in Severity]
-        names = [severity.value for severity in Severity]
-        for number, severity in enumerate(Severity, start=1):
-            assert receivers(self.alert(severity), outputs) == names[:number]
-
-    def test_what_is_only_reported_goes_nowhere(self) -> None:
-        outputs = [(FakeOutput(), Severity.INFORMATIONAL)]
-        assert receivers(self.alert(Severity.HIGH, Mode.REPORT), outputs) == []
-
-    def test_an_output_may_not_want_it(self) -> None:
-        outputs = [(FakeOutput("a", wants=False), Severity.LOW), (FakeOutput("b"), Severity.LOW)]
-        assert receivers(self.alert(Severity.HIGH), outputs) == ["b"]

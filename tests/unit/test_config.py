@@ -213,7 +213,8 @@ def test_problems_name_their_own_file(tmp_path: Path) -> None:
         "conf.d/1.toml:5: listener[1].port: expected at least 0, got the number -1",
         'conf.d/1.toml:6: listener[1].site: expected at most 64 characters, and not "*"',
         'conf.d/2.toml:2: log.level: expected "debug", "info", "warning" or "error", got "loud"',
-        "conf.d/2.toml:6: output[0].y: unknown key (known keys: name, min_severity, type)",
+        "conf.d/2.toml:6: output[0].y: unknown key (known keys: name, min_severity, sites, "
+        "when_full, max_waiting, max_age, resend, type)",
         'conf.d/3.toml:2: invalid value, at column 8 (text stands in quotes: key = "value")',
     ]
 

@@ -93,7 +93,9 @@ def status(
     seed = [rule for rule in plan.load(None).rules if rule.name in ("excessive-failures", "port-misuse")]
     setup = plan.check(Config(state_dir=tmp_path), seed)
     states = SimpleNamespace(active_count=2, refused={"too many": 1})
-    outbox = SimpleNamespace(counts=lambda: {"noc": OutboxCounts(3, 1, 7, 0), "gone": OutboxCounts(1, 1, 1, 0)})
+    outbox = SimpleNamespace(
+        counts=lambda: {"noc": OutboxCounts(3, 1, 7, 0, {"age": 4}, 2), "gone": OutboxCounts(1, 1, 1, 0)}
+    )
     parts: Any = (listeners, [worker], tick, states, FakeWriter(), outbox)
     tick.setup = setup
     return DaemonStatus(clock, *parts, lambda: reloads[-1] if reloads else None)
@@ -125,7 +127,10 @@ async def test_everything_is_told(
             },
         ],
         "outputs": [
-            {"name": "noc", "up": True, "delivered": 7, "failures": 2, "waiting": 3, "last_error": ""},
+            {
+                "name": "noc", "up": True, "delivered": 7, "failures": 2, "waiting": 3,
+                "dropped": {"age": 4}, "owed": 2, "last_error": "",
+            },
         ],
         "snmp": None,
         "alerts": {"active": 2, "refused": {"too many": 1}},
@@ -164,7 +169,7 @@ async def test_an_output_without_entries(status: DaemonStatus, worker: SimpleNam
     worker.up = None
     (output,) = (await status.answer({}, 0))["outputs"]
 
-    assert (output["up"], output["waiting"]) == (None, 0)
+    assert (output["up"], output["waiting"], output["dropped"], output["owed"]) == (None, 0, {}, 0)
 
 
 async def test_an_output_with_heartbeats(clock: ManualClock, worker: SimpleNamespace, tick: SimpleNamespace) -> None:

@@ -510,7 +510,7 @@ class TestMaintenance:
             daemon.clock.advance(60)
             daemon.tick.run()
         for entry in (1, 2):
-            daemon.outbox.delivered(entry, daemon.clock.now_ns())
+            daemon.outbox.delivered([entry], daemon.clock.now_ns())
         daemon.clock.advance(2 * DAY_S)
         daemon.tick.run()
         assert daemon.rows() == []

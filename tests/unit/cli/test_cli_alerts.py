@@ -201,7 +201,7 @@ def test_deliveries(run: Any, config: Path, store: Callable[..., None]) -> None:
     with Database(config.parent / "state" / "collectord.db") as database:
         Alerts(database).record([alert(1)], [("noc", "siem", "log")])
         outbox = Outbox(database)
-        outbox.delivered(1, 1_800_000_005 * 10**9)
+        outbox.delivered([1], 1_800_000_005 * 10**9)
         outbox.failed(2, "nobody there", 0)
     text = run("alerts", "show", f"{1:016x}").stdout
 

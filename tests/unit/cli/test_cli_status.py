@@ -34,7 +34,12 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 "outcomes": {}, "connections": 3, "refused": 0,
             },
         ],
-        "outputs": [{"name": "noc", "up": True, "delivered": 1, "failures": 0, "waiting": 0, "last_error": ""}],
+        "outputs": [
+            {
+                "name": "noc", "up": True, "delivered": 1, "failures": 0, "waiting": 0,
+                "dropped": {"age": 1200, "oldest": 1}, "owed": 0, "last_error": "",
+            },
+        ],
         "alerts": {"active": 2, "refused": {}},
         "tick": {
             "ticks": 61, "last_ms": 1.5, "longest_ms": 20.0, "carried_rows": 0, "store_failures": 0,

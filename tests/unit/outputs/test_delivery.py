@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,10 +80,11 @@ class World:
             alerts.add(waiting.row.alert.id)
         return found[:limit]
 
-    async def delivered(self, id: int) -> None:
+    async def delivered(self, ids: Sequence[int]) -> None:
         self.storing("delivered")
-        del self.waiting[id]
-        self.forgotten.append(id)
+        for id in ids:
+            del self.waiting[id]
+            self.forgotten.append(id)
         self.changed.set()
 
     async def failed(self, id: int, err: str, next_try_ns: int) -> None:
@@ -92,6 +93,9 @@ class World:
         waiting.row = replace(waiting.row, attempts=waiting.row.attempts + 1)
         waiting.next_try_ns = next_try_ns
         self.failures.append((id, err, (next_try_ns - self.now_ns) / NS_PER_S))
+
+    def let_go(self, output: str, but: Collection[int]) -> None:
+        self.in_hand = set(but)
 
     # Output
 

@@ -7,6 +7,7 @@ import pytest
 
 from collectord.errors import StoreError
 from collectord.model import AlarmType, Alert, Mode, Severity
+from collectord.store import outbox_check
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
@@ -151,6 +152,8 @@ def test_episodes(alerts: Alerts, make_alert: MakeAlert) -> None:
 def test_expire(database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
     """Old cleared ones go, with history and outbox; active ones and undelivered ones stay."""
     outbox = Outbox(database)
+    raises = [make_alert("waits", last_time_ns=1), make_alert("gone", last_time_ns=1)]
+    alerts.record(raises, [["noc"], ["log"]])
     stored = [
         make_alert("active", last_time_ns=1),
         make_alert("waits", event="cleared", last_time_ns=1),
@@ -159,8 +162,9 @@ def test_expire(database: Database, alerts: Alerts, make_alert: MakeAlert) -> No
         make_alert("new", event="cleared", last_time_ns=100),
     ]
     alerts.record(stored, [["noc"], ["noc"], ["log"], [], []])
-    [entry] = outbox.due("log", 0, 10)
-    outbox.delivered(entry.id, 5)
+    for _ in range(2):
+        [entry] = outbox.due("log", 0, 10)
+        outbox.delivered([entry.id], 5)
 
     assert 1 == alerts.expire(50, most_alerts=1)
     assert 1 == alerts.expire(50, most_alerts=1)
@@ -168,7 +172,9 @@ def test_expire(database: Database, alerts: Alerts, make_alert: MakeAlert) -> No
 
     assert {"active", "waits", "new"} == {alert.id for alert in alerts.find()}
     assert [] == alerts.history("gone")
-    assert ["noc"] == list(outbox.counts())
+    assert {"noc": 3, "log": 0} == {name: counts.waiting for name, counts in outbox.counts().items()}
+    assert {"noc"} == {entry.output for entry in outbox.find(everything=True)}
+    assert (3, []) == outbox_check.findings(database)
 
 
 def test_sent_raises(database: Database, make_alert: MakeAlert) -> None:

@@ -17,6 +17,7 @@ STEPS = (
     "m0005_pauses_of_devices",
     "m0006_names_of_addresses",
     "m0007_types_of_alarms",
+    "m0008_bounds_of_the_outbox",
 )
 
 

@@ -38,7 +38,7 @@ def test_order_per_alert(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) 
     assert ["a raised", "b raised"] == due(outbox, now_ns=50)
     assert ["a raised"] == due(outbox, "log")
 
-    outbox.delivered(first.id, 60)
+    outbox.delivered([first.id], 60)
     assert ["a cleared", "b raised"] == due(outbox)
     assert ["a raised"] == due(outbox, "log")
 
@@ -74,7 +74,7 @@ def test_retry_now(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> Non
     alerts.record([make_alert("a"), make_alert("b"), make_alert("c")], [["noc"], ["noc"], ["noc"]])
     first, second, _ = outbox.due("noc", 0, 10)
     outbox.failed(first.id, "no answer", 2**62)
-    outbox.delivered(second.id, 5)
+    outbox.delivered([second.id], 5)
     assert ["c raised"] == due(outbox)
 
     assert 1 == outbox.retry_now()
@@ -87,9 +87,9 @@ def test_delivered_stays_delivered(alerts: Alerts, outbox: Outbox, make_alert: M
     """A late failure report of the same entry does not bring it back."""
     alerts.record([make_alert()], [["noc"]])
     [entry] = outbox.due("noc", 0, 10)
-    outbox.delivered(entry.id, 5)
+    outbox.delivered([entry.id], 5)
     outbox.failed(entry.id, "late", 6)
-    outbox.delivered(entry.id, 7)
+    outbox.delivered([entry.id], 7)
 
     assert [] == due(outbox)
     assert {"noc": OutboxCounts(0, 0, 1, 0)} == outbox.counts()
@@ -99,7 +99,7 @@ def test_counts(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
     """Waiting, failing, delivered and the oldest, per output."""
     alerts.record([make_alert("a", last_time_ns=7), make_alert("b", last_time_ns=8)], [["noc", "log"], ["noc"]])
     outbox.failed(outbox.due("noc", 0, 1)[0].id, "no answer", 50)
-    outbox.delivered(outbox.due("log", 0, 1)[0].id, 9)
+    outbox.delivered([outbox.due("log", 0, 1)[0].id], 9)
 
     assert {"log": OutboxCounts(0, 0, 1, 0), "noc": OutboxCounts(2, 1, 0, 7)} == outbox.counts()
 
@@ -107,21 +107,28 @@ def test_counts(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
 def test_numbers_are_never_used_twice(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
     """Receivers tell lost notifications by gaps, so an expired number stays used."""
     alerts.record([make_alert("a")], [["noc"]])
-    [first] = outbox.due("noc", 0, 10)
-    outbox.delivered(first.id, 1)
+    [raised] = outbox.due("noc", 0, 10)
+    outbox.delivered([raised.id], 1)
+    assert 0 == outbox.expire(100), "those of an active alert are what tells that it is known"
+    alerts.record([make_alert("a", "cleared")], [[]])
+    [cleared] = outbox.due("noc", 0, 10)
+    outbox.delivered([cleared.id], 1)
     assert 0 == outbox.expire(1)
-    assert 1 == outbox.expire(2)
+    assert 2 == outbox.expire(2)
 
     alerts.record([make_alert("b")], [["noc"]])
-    assert outbox.due("noc", 0, 10)[0].id > first.id
+    [later] = outbox.due("noc", 0, 10)
+    assert later.id > cleared.id
+    assert 3 == later.sequence
+    assert OutboxCounts(1, 0, 2, 2_000_000_000) == outbox.counts()["noc"]
 
 
 def test_outputs_that_are_gone(alerts: Alerts, outbox: Outbox, make_alert: MakeAlert) -> None:
     """What waits for an output that was taken out of the configuration is given up, and told."""
     alerts.record([make_alert("a"), make_alert("b")], [["noc", "old"], ["old"]])
 
-    assert {"old": 2} == outbox.retain({"noc"})
-    assert {} == outbox.retain(["noc"])
+    assert {"old": 2} == outbox.retain({"noc"}, 5)
+    assert {} == outbox.retain(["noc"], 6)
     assert ["a raised"] == due(outbox)
     assert [] == due(outbox, "old")
 
@@ -140,7 +147,7 @@ def test_deliveries(database: Database, make_alert: MakeAlert) -> None:
     alerts, outbox = Alerts(database), Outbox(database)
     alerts.record([make_alert(), make_alert("00000000000000bb")], [("noc", "siem"), ("noc",)])
     first, second = outbox.due("noc", 0, 1)[0], outbox.due("siem", 0, 1)[0]
-    outbox.delivered(first.id, 77)
+    outbox.delivered([first.id], 77)
     outbox.failed(second.id, "nobody there", 88)
 
     assert [
