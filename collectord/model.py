@@ -268,7 +268,7 @@ class KeyState:
 
     counter: str
     kind: str
-    """``values``: distinct values of the key; ``beacon``: gaps between its sessions; ``evidence``: what it told."""
+    """``values``: distinct values seen with the key; ``beacon``: gaps between its sessions; ``evidence``: its words."""
     site: str
     key: tuple[KeyValue, ...]
     """Values in the order of the counter's ``group_by``."""

@@ -17,6 +17,7 @@ from collectord.cli.exempt import exempt
 from collectord.cli.explain import explain
 from collectord.cli.learn import learn
 from collectord.cli.maintenance import maintenance
+from collectord.cli.outbox import outbox
 from collectord.cli.parse import parse
 from collectord.cli.profile import profile
 from collectord.cli.quarantine import quarantine
@@ -27,6 +28,7 @@ from collectord.cli.rules import rules
 from collectord.cli.run import run
 from collectord.cli.snmp import snmp
 from collectord.cli.status import status
+from collectord.cli.tell import resync, test_alert
 from collectord.cli.tune import tune
 from collectord.errors import EX_OK, EX_SOFTWARE, CollectordError
 
@@ -65,11 +67,11 @@ def cli() -> None:
 
 
 for _command in (
-    run, demo, check, reload, parse, explain, replay, status, alerts, learn, tune, exempt, maintenance, audit, devices,
-    quarantine, profile, rules, snmp,
+    run, demo, check, reload, parse, explain, replay, status, alerts, outbox, test_alert, learn, tune, exempt,
+    maintenance, audit, devices, quarantine, profile, rules, snmp,
 ):  # fmt: skip
     cli.add_command(_command)
-for _command in (ack, shelve, unshelve):
+for _command in (ack, shelve, unshelve, resync):
     alerts.add_command(_command)
 rules.add_command(try_rule)
 

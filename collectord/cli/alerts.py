@@ -170,6 +170,8 @@ def _delivery_line(delivery: Delivery) -> str:
     tries = f"{delivery.attempts} {'try' if delivery.attempts == 1 else 'tries'}"
     if delivery.delivered_ns is not None:
         return f"{what}: delivered, {tries}"
+    if delivery.dropped is not None:
+        return f"{what}: given up ({delivery.dropped}), {tries}"
     return f"{what}: waiting, {tries}{f': {delivery.error}' if delivery.error else ''}"
 
 
@@ -184,6 +186,7 @@ def _delivery_as_json(delivery: Delivery) -> dict[str, Any]:
         "delivered": None if delivered_ns is None else rfc3339(delivered_ns),
         "attempts": delivery.attempts,
         "error": delivery.error,
+        "dropped": delivery.dropped,
     }
 
 

@@ -211,7 +211,7 @@ def test_deliveries(run: Any, config: Path, store: Callable[..., None]) -> None:
     (shown,) = [json.loads(line) for line in run("alerts", "show", "--json", f"{1:016x}").stdout.splitlines()]
     assert shown["deliveries"][-1] == {
         "output": "noc", "episode": 1, "event": "raised", "sequence": 1, "created": "2027-01-15T08:00:01.000Z",
-        "delivered": "2027-01-15T08:00:05.000Z", "attempts": 1, "error": "",
+        "delivered": "2027-01-15T08:00:05.000Z", "attempts": 1, "error": "", "dropped": None,
     }  # fmt: skip
 
 
