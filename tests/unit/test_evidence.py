@@ -90,3 +90,18 @@ def test_a_counter_by_action(attached: Attached) -> None:
     told = attached("port-misuse", (445, "TCP", "Inbound", "Deny"), {}, {"Timeout": 2})
 
     assert told["split"] == {"denied": 6, "reset": 0, "timed_out": 0, "other": 0}
+
+
+def test_other_rules() -> None:
+    """What is known of keys stays for the counters that count as before."""
+    rules = rule_files.load(data.rules())
+    evidence = Evidence(rules)
+    state = json.dumps({"messages": 6, "first_ns": START_NS, "last_ns": START_NS, "top": {}, "lines": []})
+    counter = "failures_by_source"
+    evidence.note([KeyState(counter, "evidence", "", (SOURCE,), state, 1_800_000_000)])
+    window = Window("excessive-failures", START_NS, START_NS, False, (WindowKey("", (SOURCE,), 5001, 0),))
+
+    evidence.take_up(rules, {counter})
+    assert "evidence" in evidence.attached([window])[0].keys[0].details
+    evidence.take_up(rules, ())
+    assert evidence.attached([window]) == [window]

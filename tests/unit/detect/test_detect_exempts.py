@@ -97,3 +97,12 @@ def test_names_of_key(make_rule: MakeRule, make_port_rule: MakeRule) -> None:
     assert {"SrcIpAddr", "site", "role"} == names_of_key(make_rule())
     assert {"Dvc", "site", "device"} == names_of_key(make_rule(group_by=("Dvc",)))
     assert {"Name", "DstPortNumber", "NetworkProtocol", "site"} == names_of_key(make_port_rule())
+
+
+def test_other_hosts(make_rule: MakeRule) -> None:
+    """Also for keys that were decided already."""
+    exempts = Exempts(Hosts())
+    exempts.set_added([added({"role": "scanner"})])
+    assert reason(exempts, make_rule()) is None
+    exempts.set_hosts(Hosts((Host("192.0.2.10/32", "probe", "", ("scanner",), ""),)))
+    assert reason(exempts, make_rule()) == "our scanner"

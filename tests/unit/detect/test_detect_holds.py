@@ -100,3 +100,18 @@ def test_held_back() -> None:
 
     assert {"a": 2, "b": 1} == holds.take_held_back()
     assert {} == holds.take_held_back()
+
+
+def test_other_limits(make_rule: MakeRule) -> None:
+    """What was sent before counts under a new cap, too."""
+    holds = Holds(learn_until_ns=100, storm_cap=2)
+    for now_ns in (1, 2):
+        holds.sent("excessive-failures", now_ns)
+    holds.set_limits(learn_until_ns=0, storm_cap=3, storm_window_s=600)
+    assert holds.ground(make_rule(), ID, "", 3) == ""
+    assert holds.storm(make_rule(), Severity.LOW, 3) == ""
+    holds.sent("excessive-failures", 3)
+    assert holds.storm(make_rule(), Severity.LOW, 4).startswith("storm cap: 3 ")
+    holds.set_limits(learn_until_ns=0, storm_cap=1, storm_window_s=60)
+    assert holds.storm(make_rule(), Severity.LOW, 4).startswith("storm cap: 1 ")
+    assert holds.storm(make_rule(), Severity.LOW, 4 + 60 * NS_PER_S) == ""

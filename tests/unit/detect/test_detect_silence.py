@@ -106,3 +106,23 @@ def test_a_device_that_is_long_gone_is_given_up(rule: Rule) -> None:
     for name in ("fw-1", "fw-2"):
         silences.restore("", name, "", NOW_NS - 30 * DAY_NS, NOW_NS - 8 * DAY_NS, {})
     assert {"fw-2"} == set(keys(silences, rule, NOW_NS + 60 * MINUTE_NS))
+
+
+def test_another_list(rule: Rule) -> None:
+    """What was seen stays; a device that is new on the list and was never seen is missed from then on."""
+    silences = Silences([(None, "fw-1"), ("branch", "fw-2"), (None, "fw-9")], (), NOW_NS)
+    silences.seen("branch", "FW-2", "192.0.2.2", NOW_NS)
+    silences.seen("branch", "fw-3", "192.0.2.3", NOW_NS)
+    later_ns = NOW_NS + 60 * MINUTE_NS
+    listed = [(None, "fw-9"), ("branch", "192.0.2.3"), ("branch", "fw-4"), ("north", "fw-3")]
+    silences.take_up(listed, ("192.0.2.0/24",), later_ns)
+
+    found = keys(silences, rule, later_ns + 10 * MINUTE_NS)
+    assert {"fw-9", "fw-3"} == set(found) - {"every device of site branch"}, "fw-1 and fw-2 are off the list"
+    found = keys(silences, rule, later_ns + 16 * MINUTE_NS)
+    assert {"fw-9", "fw-3", "fw-4"} <= set(found)
+    assert {4200 + 360, 960} == {found["fw-9"].count, found["fw-4"].count}
+    places = {(key.site, key.key[0]) for key in silences.window(rule, later_ns + 16 * MINUTE_NS).keys}
+    assert {("branch", "fw-3"), ("north", "fw-3")} <= places, "of two sites, two devices"
+    silences.seen("branch", "fw-4", "192.0.2.4", later_ns + 17 * MINUTE_NS)
+    assert "fw-4" not in keys(silences, rule, later_ns + 18 * MINUTE_NS)

@@ -302,3 +302,14 @@ async def test_bind_comes_first(engine: FakeEngine) -> None:
     listener.close()
     with pytest.raises(RuntimeError, match="bind comes before serve"):
         await listener.serve()
+
+
+async def test_other_bounds(make: Make, engine: FakeEngine) -> None:
+    """For who comes from now on."""
+    listener = make(allow=("127.0.0.8/29",))
+    listener.take_up(connections=1, idle_s=60, allow=())
+    async with serving(listener), connected(listener):
+        await until(lambda: listener.connections == 1)
+        async with connected(listener):
+            await until(lambda: listener.refused == 1)
+        assert listener.connections == 1
