@@ -10,7 +10,7 @@ from collectord.model import Alert, Severity
 from collectord.outputs.heartbeat import SignOfLife
 from collectord.outputs.mib import DEFAULT_ROOT, arcs
 from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
-from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Receiver
+from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Receiver, Security
 from collectord.outputs.snmp_identity import EngineIdentity
 from collectord.outputs.snmp_users import Credentials, Loaded
 
@@ -53,7 +53,7 @@ class SnmpOutput:
         self._host = host
         self._port = port
         self._credentials = credentials
-        self._loaded: Loaded | None = None
+        self._security: Security | None = None
         self._patience = patience
         self._root = arcs(root)
         self._collector_host = socket.gethostname() if collector_host is None else collector_host
@@ -89,9 +89,11 @@ class SnmpOutput:
         Raises:
             SecretError: a file with a secret can't be used.
             StoreError: the engine's state can't be written.
+            DeliveryError: pysnmp refuses the credentials.
         """
-        self._loaded = await asyncio.to_thread(self._credentials.load)
+        loaded: Loaded = await asyncio.to_thread(self._credentials.load)
         await self._engine.acquire(self.name)
+        self._security = self._engine.admit(loaded)
         if self._cold_start:
             with contextlib.suppress(DeliveryError):
                 await self._notify(cold_start_pdu(**self._sender()))
@@ -169,16 +171,18 @@ class SnmpOutput:
         raise last_error or NoWay(f"can't reach {self._host} port {self._port}")
 
     async def _send_to(self, receiver: Receiver, pdu: Any) -> None:
-        if self._loaded is None:
+        if self._security is None:
             raise DeliveryError("the output was not started")
-        self._link = await self._engine.connect(receiver, self._loaded, self._patience)
+        self._link = await self._engine.connect(receiver, self._security, self._patience)
         await self._engine.notify(self._link, pdu)
 
     async def close(self) -> None:
         """Close the socket, and the engine with the last output."""
         self._ready.clear()
         self._disconnect()
-        self._loaded = None
+        security, self._security = self._security, None
+        if security is not None:
+            self._engine.dismiss(security)
         await self._engine.release(self.name)
 
     def _disconnect(self) -> None:

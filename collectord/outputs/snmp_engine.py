@@ -19,7 +19,6 @@ from pysnmp.carrier.asyncio.dgram.udp import SNMP_UDP_DOMAIN  # type: ignore[imp
 from pysnmp.carrier.asyncio.dgram.udp6 import SNMP_UDP6_DOMAIN  # type: ignore[import-untyped]
 from pysnmp.entity import config  # type: ignore[import-untyped]
 from pysnmp.entity.engine import SnmpEngine  # type: ignore[import-untyped]
-from pysnmp.entity.rfc3413.ntforg import NotificationOriginator  # type: ignore[import-untyped]
 from pysnmp.error import PySnmpError  # type: ignore[import-untyped]
 from pysnmp.proto import errind  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
@@ -38,8 +37,11 @@ ENGINE_TIME_MAX_S = 2**31 - 1
 ADDRESSES_TRIED = 8
 """Of a name that has more, the others are not tried."""
 
-DISCOVERY_S = 3.0
-"""What finding out a receiver's engine ID, boots and time may add to the tries of an inform."""
+DISCOVERIES = 4
+"""Reports of a receiver that are followed for one inform: its engine ID, its boots and time, and both once again."""
+
+NEVER_TICKS = 2**31
+"""pysnmp's own time limit; ours is kept with asyncio's clock."""
 
 _NS_PER_TICK = 10_000_000  # A time tick is a hundredth of a second (RFC 2578 section 7.1.8).
 
@@ -72,36 +74,39 @@ class Patience:
     """Tries after the first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How messages to a receiver are made: credentials that are in pysnmp's tables, and the models of RFC 3411."""
+
+    name: str
+    """The securityName."""
+    message_model: int
+    security_model: int
+    level: int
+    """noAuthNoPriv is 1, authPriv 3."""
+    user: str
+    """Empty with a community."""
+
+
 @dataclass(slots=True)
 class Link:
-    """An open way to one receiver: a socket, and its entries in the engine's tables."""
+    """An open way to one receiver."""
 
-    owner: "NotificationEngine"
     engine: Any
     transport: ConnectedUdp
     domain: tuple[int, ...]
-    name: str
+    """Different for each link, so that what pysnmp found out of a receiver is forgotten with the link."""
     receiver: Receiver
-    user: str
-    """Empty with a community."""
+    security: Security
     patience: Patience | None
     """None for traps."""
-    closed: bool = False
 
     def close(self) -> None:
-        """Close the socket and take the entries out; without effect on a closed engine, or the second time."""
-        if self.closed:
-            return
-        self.closed = True
+        """Close the socket; without effect on a closed engine, or the second time."""
         self.transport.close_transport()
-        if self.engine.transport_dispatcher is not None:
-            config.delete_target_address(self.engine, self.name)
-            config.delete_target_parameters(self.engine, self.name)
-            if self.user:
-                self.owner.forget_user(self.user)
-            else:
-                config.delete_v1_system(self.engine, self.name)
-            self.engine.transport_dispatcher.unregister_transport(self.domain)
+        dispatcher = self.engine.transport_dispatcher
+        if dispatcher is not None and dispatcher.get_transport(self.domain) is not None:
+            dispatcher.unregister_transport(self.domain)
 
 
 class NotificationEngine:
@@ -139,10 +144,12 @@ class NotificationEngine:
         self._outputs: set[str] = set()
         self._lock = asyncio.Lock()
         self._engine: Any = None
-        self._originator = NotificationOriginator()
         self._started_ns = 0
         self._links = 0
-        self._users: dict[str, tuple[LoadedUser, int]] = {}  # Name -> (keys in pysnmp's tables, links with this user).
+        self._admitted = 0
+        self._users: dict[
+            str, tuple[LoadedUser, int]
+        ] = {}  # Name -> (keys in pysnmp's tables, outputs with this user).
 
     async def acquire(self, user: str) -> None:
         """
@@ -213,73 +220,81 @@ class NotificationEngine:
             for family, address in addresses[:ADDRESSES_TRIED]
         ]
 
-    async def connect(self, receiver: Receiver, credentials: Loaded, patience: Patience | None = None) -> Link:
+    def admit(self, credentials: Loaded) -> Security:
+        """
+        Put credentials into pysnmp's tables; ``dismiss`` takes them out.
+
+        Of a user, which pysnmp knows by name alone, the newest keys win.
+
+        Raises:
+            DeliveryError: pysnmp refuses them.
+        """
+        try:
+            if isinstance(credentials, LoadedCommunity):
+                self._admitted += 1
+                name = f"community{self._admitted}"
+                config.add_v1_system(self._engine, name, credentials.community)
+                return Security(name, 1, 2, 1, "")
+            known, outputs = self._users.get(credentials.name, (None, 0))
+            if known != credentials:
+                self._put(credentials, known is not None)
+        except PySnmpError as error:
+            raise DeliveryError(f"snmp: {error}") from error
+        self._users[credentials.name] = (credentials, outputs + 1)
+        return Security(credentials.name, 3, 3, 3, credentials.name)
+
+    def _put(self, user: LoadedUser, known: bool) -> None:
+        if known:
+            config.delete_v3_user(self._engine, user.name)
+        # With keys in place of passwords pysnmp neither hashes them here, which takes long, nor keeps them.
+        config.add_v3_user(
+            self._engine,
+            user.name,
+            user.auth,
+            user.auth_key,
+            user.priv,
+            user.priv_key,
+            authKeyType=config.USM_KEY_TYPE_MASTER,
+            privKeyType=config.USM_KEY_TYPE_MASTER,
+        )
+
+    def dismiss(self, security: Security) -> None:
+        """One output fewer has these credentials; with the last one they are forgotten."""
+        if self._engine is None:
+            return
+        if not security.user:
+            config.delete_v1_system(self._engine, security.name)
+            return
+        user, outputs = self._users[security.user]
+        if outputs > 1:
+            self._users[security.user] = (user, outputs - 1)
+            return
+        del self._users[security.user]
+        config.delete_v3_user(self._engine, security.user)
+
+    async def connect(self, receiver: Receiver, security: Security, patience: Patience | None = None) -> Link:
         """
         A way to one receiver; with ``patience`` for informs, else for traps.
 
         Raises:
             NoWay: the machine has no way to it.
-            DeliveryError: pysnmp refuses the credentials.
         """
         domain, transport_type = self._transports[receiver.family]
         loop = asyncio.get_running_loop()
-        peer = (str(receiver.address[0]), int(receiver.address[1]))
-        bound = socket.socket(receiver.family, socket.SOCK_DGRAM)
+        connected = socket.socket(receiver.family, socket.SOCK_DGRAM)
         try:
-            bound.setblocking(False)
-            bound.connect(receiver.address)
+            connected.setblocking(False)
+            connected.connect(receiver.address)
             _, transport = await loop.create_datagram_endpoint(
-                lambda: transport_type(loop, confirmed=patience is not None, incoming=self.incoming), sock=bound
+                lambda: transport_type(loop, confirmed=patience is not None, incoming=self.incoming), sock=connected
             )
         except OSError as error:
-            bound.close()
+            connected.close()
             raise NoWay(f"can't reach {receiver.name}: {error.strerror or error}") from error
         self._links += 1
-        name = f"target{self._links}"
-        user = credentials.name if isinstance(credentials, LoadedUser) else ""
-        link = Link(self, self._engine, transport, (*domain, self._links), name, receiver, user, patience)
-        try:
-            config.add_transport(self._engine, link.domain, transport)
-            if isinstance(credentials, LoadedCommunity):
-                config.add_v1_system(self._engine, name, credentials.community)
-                config.add_target_parameters(self._engine, name, name, "noAuthNoPriv", 1)
-            else:
-                self._use(credentials)
-                config.add_target_parameters(self._engine, name, user, "authPriv", 3)
-            waits = () if patience is None else (round(patience.timeout_s * 100), patience.retries)
-            config.add_target_address(self._engine, name, link.domain, peer, name, *waits)
-        except PySnmpError as error:
-            transport.close_transport()
-            raise DeliveryError(f"snmp: {error}") from error
+        link = Link(self._engine, transport, (*domain, self._links), receiver, security, patience)
+        self._engine.transport_dispatcher.register_transport(link.domain, transport)
         return link
-
-    def _use(self, user: LoadedUser) -> None:
-        """Have the user in pysnmp's tables, which know users by name alone; the newest keys win."""
-        known, links = self._users.get(user.name, (None, 0))
-        if known != user:
-            if known is not None:
-                config.delete_v3_user(self._engine, user.name)
-            # With keys in place of passwords pysnmp neither hashes them here, which takes long, nor keeps them.
-            config.add_v3_user(
-                self._engine,
-                user.name,
-                user.auth,
-                user.auth_key,
-                user.priv,
-                user.priv_key,
-                authKeyType=config.USM_KEY_TYPE_MASTER,
-                privKeyType=config.USM_KEY_TYPE_MASTER,
-            )
-        self._users[user.name] = (user, links + 1)
-
-    def forget_user(self, name: str) -> None:
-        """One link fewer has this user; with the last one its keys go."""
-        user, links = self._users[name]
-        if links > 1:
-            self._users[name] = (user, links - 1)
-            return
-        del self._users[name]
-        config.delete_v3_user(self._engine, name)
 
     async def notify(self, link: Link, pdu: Any) -> None:
         """
@@ -296,37 +311,75 @@ class NotificationEngine:
         if link.patience is None:
             self._send(link, pdu, OctetString(self._engine.snmpEngineID))
             await asyncio.wait([link.transport.refused], timeout=ICMP_WAIT_S)
+            if link.transport.refused.done():
+                raise NoWay(_refusal(link))
         else:
             await self._confirm(link, _inform(pdu), link.patience)
-        if link.transport.refused.done():
-            raise NoWay(_refusal(link))
 
     async def _confirm(self, link: Link, pdu: Any, patience: Patience) -> None:
-        """Until there is an acknowledgement, a refusal, or nothing more to wait for."""
-        answer: asyncio.Future[tuple[Any, Any]] = asyncio.get_running_loop().create_future()
+        """Send until there is an acknowledgement, a refusal, or nothing more to wait for."""
+        answers: asyncio.Queue[tuple[Any, Any]] = asyncio.Queue()
 
-        def answered(engine: Any, handle: Any, indication: Any, response: Any, context: Any) -> None:
-            if not answer.done():
-                answer.set_result((indication, response))
+        def answered(*arguments: Any) -> None:
+            # As pysnmp's message dispatcher calls it: the PDU and what went wrong are the 9th and 10th argument.
+            answers.put_nowait((arguments[8], arguments[9]))
 
-        # The context is the receiver's: pysnmp fills it in when it has found out the receiver's engine ID.
-        self._send(link, pdu, None, answered)
-        # pysnmp keeps the time for each try; answers that send it from one discovery to the next do not stretch it.
-        longest_s = patience.timeout_s * (patience.retries + 1) + DISCOVERY_S
-        waited_for: list[asyncio.Future[Any]] = [answer, link.transport.refused]
-        await asyncio.wait(waited_for, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            indication, response = answer.result()
-            if indication is not None:
-                raise DeliveryError(_unacknowledged(link, indication, patience))
-            if status := v2c.apiPDU.get_error_status(response):
-                raise DeliveryError(f"{link.receiver.name} answers with the error {status.prettyPrint()}")
-        elif not link.transport.refused.done():
-            raise DeliveryError(_unacknowledged(link, errind.requestTimedOut, patience))
+        def refused(_: object) -> None:
+            answers.put_nowait((None, None))
 
-    def _send(self, link: Link, pdu: Any, context_engine_id: Any, answered: Any = None) -> None:
+        link.transport.refused.add_done_callback(refused)
+        handles: list[Any] = []
+        tries = discoveries = 0
         try:
-            self._originator.send_pdu(self._engine, link.name, context_engine_id, b"", pdu, answered)
+            while True:
+                # The context is the receiver's: pysnmp fills it in when it has found out the receiver's engine ID.
+                handles.append(self._send(link, pdu, None, answered))
+                try:
+                    async with asyncio.timeout(patience.timeout_s):
+                        response, problem = await answers.get()
+                except TimeoutError as error:
+                    tries += 1
+                    if tries > patience.retries:
+                        raise DeliveryError(_silence(link, patience)) from error
+                    continue
+                if link.transport.refused.done():
+                    raise NoWay(_refusal(link))
+                if problem is None:
+                    break
+                indication = problem.get("errorIndication")
+                discoveries += 1
+                if discoveries > DISCOVERIES or not isinstance(indication, _DISCOVERED):
+                    raise DeliveryError(_report(link, indication))
+        finally:
+            link.transport.refused.remove_done_callback(refused)
+            # An answer to an earlier try counts as long as we wait, so they are let go together.
+            for handle in handles:
+                self._engine.message_dispatcher.release_state_information(
+                    self._engine, handle, link.security.message_model
+                )
+        if status := v2c.apiPDU.get_error_status(response):
+            raise DeliveryError(f"{link.receiver.name} answers with the error {status.prettyPrint()}")
+
+    def _send(self, link: Link, pdu: Any, context_engine_id: Any, answered: Callable[..., None] | None = None) -> Any:
+        """The handle of what was sent; ``answered`` says that an answer is expected."""
+        security = link.security
+        try:
+            return self._engine.message_dispatcher.send_pdu(
+                self._engine,
+                link.domain,
+                link.transport.ADDRESS_TYPE(link.receiver.address),
+                security.message_model,
+                security.security_model,
+                OctetString(security.name),
+                security.level,
+                context_engine_id,
+                b"",
+                1,
+                pdu,
+                answered is not None,
+                timeout=NEVER_TICKS,
+                cbFun=answered,
+            )
         except PySnmpError as error:
             raise DeliveryError(f"snmp: {error}") from error
 
@@ -363,16 +416,21 @@ _REPORTS = {
 }
 
 
-def _unacknowledged(link: Link, indication: Any, patience: Patience) -> str:
-    if isinstance(indication, errind.RequestTimedOut):
-        tries = patience.retries + 1
-        # net-snmp says nothing to what it can't decrypt.
-        hint = (
-            f"; if it runs, is the priv password or algorithm of user {link.user} another there?" if link.user else ""
-        )
-        return f"no acknowledgement from {link.receiver.name} within {tries} tries of {patience.timeout_s:g} s{hint}"
-    reason = _REPORTS.get(type(indication), str(indication)).format(user=link.user)
+# Whereupon pysnmp knows more of the receiver than before, and the same inform may be understood.
+_DISCOVERED = (errind.NotInTimeWindow, errind.UnknownEngineID)
+
+
+def _report(link: Link, indication: Any) -> str:
+    reason = _REPORTS.get(type(indication), str(indication)).format(user=link.security.user)
     return f"{link.receiver.name} did not take it: {reason}"
+
+
+def _silence(link: Link, patience: Patience) -> str:
+    tries = patience.retries + 1
+    silence = f"no acknowledgement from {link.receiver.name} within {tries} tries of {patience.timeout_s:g} s"
+    # net-snmp says nothing to what it can't decrypt.
+    hint = f"; if it runs, is the priv password or algorithm of user {link.security.user} another there?"
+    return silence + hint if link.security.user else silence
 
 
 def _refusal(link: Link) -> str:

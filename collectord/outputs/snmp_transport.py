@@ -34,7 +34,7 @@ class Incoming:
     dropped: int = 0
     """Answers to nothing that we asked."""
     failed: int = 0
-    """pysnmp failed on them, or on their coming too late."""
+    """pysnmp failed on them."""
 
 
 def answer_number(message: bytes) -> tuple[int, int] | None:
@@ -155,12 +155,12 @@ class Dispatcher(AsyncioDispatcher):  # type: ignore[misc]
         self._incoming = incoming
 
     async def handle_timeout(self) -> None:
-        """Have requests time out, until cancelled."""
+        """Let pysnmp forget what is old, until cancelled."""
         while True:
             await asyncio.sleep(self.get_timer_resolution())
             try:
                 self.handle_timer_tick(self.loop.time())
-            # As when a request times out whose socket was closed meanwhile.
+            # Its caches are cleaned up here; a fault in one must not leave the others to grow.
             except Exception:  # noqa: BLE001
                 self._incoming.failed += 1
 

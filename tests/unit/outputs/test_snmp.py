@@ -207,12 +207,12 @@ class TestOutput:
     async def test_an_error_of_the_library(
         self, engine: NotificationEngine, receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def broken(*_: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise PySnmpError("no such target")
 
         noc = output(engine, receiver.getsockname()[1])
         await noc.start()
-        monkeypatch.setattr(engine._originator, "send_pdu", broken)
+        monkeypatch.setattr(engine._engine.message_dispatcher, "send_pdu", broken)
         with pytest.raises(DeliveryError, match="snmp: no such target"):
             await noc.send(alert(), 1)
         await noc.close()

@@ -1,6 +1,7 @@
 """Informs and users without a real receiver: what is waited for, what is given up, what is left behind."""
 
 import asyncio
+import gc
 import io
 import json
 import socket
@@ -180,6 +181,19 @@ class TestInforms:
             await noc.send(ALERT, 7)
         await noc.close()
 
+    async def test_nothing_is_kept_of_failures(self, engine: NotificationEngine, receiver: Receiver) -> None:
+        """A receiver may be away for days, and each try makes a new socket."""
+        noc = output(engine, receiver.port, patience=Patience(0.01, 0))
+        await noc.start()
+        for sequence in range(30):
+            with pytest.raises(DeliveryError):
+                await noc.send(ALERT, sequence)
+        # The decoder of the receiver makes some, too.
+        receiver.received.clear()
+        gc.collect()
+        assert sum(type(each) is type(v2c.InformRequestPDU()) for each in gc.get_objects()) < 10
+        await noc.close()
+
     async def test_hostile_answers(self, engine: NotificationEngine, receiver: Receiver) -> None:
         """Whatever comes before the acknowledgement does no harm, and is counted."""
 
@@ -248,7 +262,7 @@ class TestUsers:
             for each in (old, new):
                 await each.start()
                 await each.send(ALERT, 1)
-            assert engine._users["noc"][0] == new._loaded
+            assert engine._users["noc"][0] == new._credentials.load()
             await old.close()
             await new.send(ALERT, 2)
             await new.close()
@@ -333,15 +347,17 @@ async def test_a_bug_tells_no_secret(engine: NotificationEngine, monkeypatch: py
         async def delivered(self, id: int) -> None:
             raise AssertionError
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError("no")
 
     written = io.StringIO()
     log.setup("debug", stream=written, form="json")
-    monkeypatch.setattr(engine._originator, "send_pdu", broken)
+    await engine.acquire("test")
+    monkeypatch.setattr(engine._engine.message_dispatcher, "send_pdu", broken)
     worker = DeliveryWorker(output(engine, 9, credentials=user()), Outbox(), now_ns=lambda: 0)
     await worker.run()
 
+    await engine.release("test")
     assert "output broke on an alert" in written.getvalue()
     assert "Traceback" in written.getvalue()
     assert SECRET not in written.getvalue()

@@ -193,7 +193,7 @@ class TestTimer:
     """The dispatcher's."""
 
     async def test_goes_on_after_an_error(self) -> None:
-        """A request whose socket is gone must not keep others from timing out."""
+        """What is old has to be forgotten for as long as the engine runs."""
         ticks: list[float] = []
         enough = asyncio.Event()
 
