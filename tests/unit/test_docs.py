@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
+from ..certificates import Authority
+
 
 @pytest.fixture(scope="module")
 def readme(repository: Path) -> str:
@@ -94,6 +96,9 @@ def test_examples_in_toml_are_valid(readme: str, tmp_path: Path) -> None:
     for name in ("snmp-auth-password", "snmp-priv-password"):
         (tmp_path / name).write_text("not a secret\n")
         (tmp_path / name).chmod(0o600)
+    authority = Authority("NOC CA")
+    (tmp_path / "siem-ca.pem").write_bytes(authority.certificate_pem)
+    authority.signs("collector.example.net").write(tmp_path, "collectord")
     for number, example in enumerate(examples):
         path = tmp_path / f"{number}.toml"
         path.write_text(example)
