@@ -52,6 +52,7 @@ ENGINE_TYPES = frozenset(
 
 _ALARM_TYPES: dict[str, AlarmType] = {
     Gauge.MESSAGES_LOST: AlarmType.MESSAGES_LOST,
+    Gauge.ALERTS_DROPPED: AlarmType.MESSAGES_LOST,
     Gauge.OUTPUT_FAILING_S: AlarmType.OUTPUT_DOWN,
     Gauge.CLOCK_OFF_S: AlarmType.DEVICE_CLOCK,
 }

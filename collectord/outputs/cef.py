@@ -107,7 +107,7 @@ def _details(alert: Alert, sequence: int, host: str) -> Iterator[Pairs]:
         ("externalId", _value(alert.id, _EXTERNAL_ID_BYTES)),
         *_custom("cs1", "state", alert.state.value),
     )
-    yield (("cat", "alarm"), ("cnt", str(min(max(alert.count, 0), _LARGEST_INTEGER))))
+    yield (("cat", alert.alarm_type.value), ("cnt", str(min(max(alert.count, 0), _LARGEST_INTEGER))))
     for name, value in alert.key.items():
         yield from _of_key(name, value)
     yield (("start", _ms(alert.first_time_ns)), ("end", _ms(alert.last_time_ns)))

@@ -172,8 +172,11 @@ async def test_an_output_without_entries(status: DaemonStatus, worker: SimpleNam
     assert (output["up"], output["waiting"], output["dropped"], output["owed"]) == (None, 0, {}, 0)
 
 
-async def test_an_output_with_heartbeats(clock: ManualClock, worker: SimpleNamespace, tick: SimpleNamespace) -> None:
+async def test_an_output_with_heartbeats(
+    clock: ManualClock, worker: SimpleNamespace, tick: SimpleNamespace, tmp_path: Path
+) -> None:
     """What was told beside alerts is counted beside them."""
+    tick.setup = plan.check(Config(state_dir=tmp_path), [])
     outbox = SimpleNamespace(counts=dict)
     states = SimpleNamespace(active_count=2, refused={})
     heartbeats = {"noc": HeartbeatCounters(sent=5, failed=1)}

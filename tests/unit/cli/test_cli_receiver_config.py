@@ -10,7 +10,9 @@ import click
 import pytest
 
 from collectord.cli import receiver_config as module
+from collectord.config import Config
 from collectord.errors import EX_IOERR, EX_UNAVAILABLE, EX_USAGE, StoreError, UnavailableError
+from collectord.output_settings import SnmpOutput
 from collectord.outputs import receivers
 
 SNMP = """
@@ -92,11 +94,14 @@ def test_a_folder_gets_all_files_and_keeps_what_was_changed(run: Any, outputs: P
 
 
 def test_a_v3_output_brings_its_user_and_passwords(tmp_path: Path) -> None:
-    """The settings of version 3 as their names are agreed; a stand-in has them until the model does."""
-    (tmp_path / "auth").write_text("auth secret\n")
-    (tmp_path / "priv").write_text("priv secret\n")
-    output: Any = SimpleNamespace(
+    for name in ("auth", "priv"):
+        path = tmp_path / name
+        path.write_text(f"{name} secret\n")
+        path.chmod(0o600)
+    output = SnmpOutput(
+        type="snmp",
         name="noc",
+        host="192.0.2.60",
         version="3",
         notification="trap",
         user="collector",
@@ -122,17 +127,25 @@ def test_a_v3_output_brings_its_user_and_passwords(tmp_path: Path) -> None:
 
 def test_only_a_file_with_users_needs_the_engine_id(tmp_path: Path) -> None:
     """Zabbix and the others can be set up before the daemon ever ran."""
-    output = SimpleNamespace(name="noc", version="3", notification="trap", user="collector")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SnmpOutput", SimpleNamespace)
-        config = SimpleNamespace(output=[output], snmp=SimpleNamespace(root="1.3.6.1.4.1.9"), state_dir=tmp_path)
-        setup: Any = SimpleNamespace(config=config, rules=())
-        for tool in receivers.TOOLS:
-            if tool in receivers.WITH_USERS:
-                with pytest.raises(UnavailableError):
-                    module._facts(setup, tool, None, None, False)
-            else:
-                assert module._facts(setup, tool, None, None, False).engine_id is None
+    secret = tmp_path / "secret"
+    secret.write_text("not public\n")
+    secret.chmod(0o600)
+    output = SnmpOutput(
+        type="snmp",
+        name="noc",
+        host="192.0.2.60",
+        version="3",
+        user="collector",
+        auth_password_file=secret,
+        priv_password_file=secret,
+    )
+    setup: Any = SimpleNamespace(config=Config(output=(output,), state_dir=tmp_path), rules=())
+    for tool in receivers.TOOLS:
+        if tool in receivers.WITH_USERS:
+            with pytest.raises(UnavailableError):
+                module._facts(setup, tool, None, None, False)
+        else:
+            assert module._facts(setup, tool, None, None, False).engine_id is None
 
 
 def test_the_engine_id_is_that_of_the_state_folder(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +344,10 @@ async def test_a_bug_tells_no_secret(engine: NotificationEngine, monkeypatch: py
             assert SECRET not in err
             worker.stop()
 
-        async def delivered(self, id: int) -> None:
+        def let_go(self, output: str, but: Collection[int]) -> None:
+            """Nothing is held."""
+
+        async def delivered(self, ids: Sequence[int]) -> None:
             raise AssertionError
 
     def broken(*_: object, **__: object) -> None:
