@@ -53,8 +53,8 @@ class Outbox(Protocol):
         """
         At most ``limit`` rows that wait for ``output`` and whose next try has come, oldest first.
 
-        Of each alert only what stands behind no older row of the same alert and output that still waits:
-        a clear is not due before its raise is delivered.
+        What stands behind an older row of the same alert is due no sooner than that one: a clear is sent after its
+        raise, and not at all before that is delivered.
         """
 
     async def delivered(self, ids: Sequence[int]) -> None:
@@ -158,7 +158,8 @@ class DeliveryWorker:
         self._failures_in_row = 0
         self._outbox_failures = 0
         self._held: dict[str, tuple[int, int]] = {}  # alert id -> (row, its next try in ns)
-        self._unrecorded: set[int] = set()  # Rows that the output took and the outbox did not forget yet.
+        # Rows that the output took and the outbox did not forget yet, with their alerts.
+        self._unrecorded: dict[int, str] = {}
         self._unrecorded_since_s = 0.0
         self._logged_ns = 0
         self._unlogged = 0
@@ -256,6 +257,9 @@ class DeliveryWorker:
             if hold is not None and (hold[0] != row.id or hold[1] > now_ns):
                 continue
             if row.id not in self._unrecorded:
+                if row.alert.id in self._unrecorded.values():
+                    # A crash may send a state twice, and never an older one after a newer one of the same alert.
+                    await self._record()
                 try:
                     if not await self._send(row):
                         continue
@@ -265,7 +269,7 @@ class DeliveryWorker:
                     aside_s = STEP_ASIDE_S if row.attempts >= STEP_ASIDE_AFTER else 0.0
                     await self._put_off(row, str(error), pause_s + aside_s)
                     return False, pause_s
-                self._note_sent(row.id)
+                self._note_sent(row)
             moved = True
             if (
                 len(self._unrecorded) >= RECORD_AFTER_ROWS
@@ -275,17 +279,18 @@ class DeliveryWorker:
         await self._record()
         return moved, None
 
-    def _note_sent(self, row: int) -> None:
+    def _note_sent(self, row: QueuedAlert) -> None:
         if not self._unrecorded:
             self._unrecorded_since_s = self._mono_s()
-        self._unrecorded.add(row)
+        self._unrecorded[row.id] = row.alert.id
 
     async def _record(self) -> None:
         """Tell the outbox what the output took."""
         if self._unrecorded:
-            rows = sorted(self._unrecorded)
+            rows = list(self._unrecorded)
             await self._outbox.delivered(rows)
-            self._unrecorded.difference_update(rows)
+            for row in rows:
+                del self._unrecorded[row]
 
     async def _record_last(self) -> None:
         """Whatever ends the work, what was sent shall not be sent again."""

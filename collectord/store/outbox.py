@@ -29,13 +29,18 @@ _ENTRY = """
 """
 _FIRST = """
     NOT EXISTS (
-        SELECT 1 FROM outbox e
+        SELECT 1 FROM outbox e INDEXED BY idx_outbox_waiting_alert
         WHERE e.output = o.output AND e.alert_id = o.alert_id AND e.delivered_ns IS NULL AND e.dropped_ns IS NULL
           AND e.id < o.id
     )
 """
 _DUE = f"""
-    {_ENTRY} WHERE o.output = ? AND {_WAITS} AND o.next_try_ns <= ? AND {_FIRST} ORDER BY o.id LIMIT ?
+    {_ENTRY} WHERE o.output = ?1 AND {_WAITS} AND o.next_try_ns <= ?2 AND NOT EXISTS (
+        SELECT 1 FROM outbox e INDEXED BY idx_outbox_waiting_alert
+        WHERE e.output = o.output AND e.alert_id = o.alert_id AND e.delivered_ns IS NULL AND e.dropped_ns IS NULL
+          AND e.id < o.id AND e.next_try_ns > ?2
+    )
+    ORDER BY o.id LIMIT ?3
 """
 _NEXT_TRY = f"SELECT min(o.next_try_ns) FROM outbox o WHERE o.output = ? AND {_WAITS} AND {_FIRST}"
 _LIST = f"{_ENTRY} WHERE (?1 IS NULL OR o.output = ?1) AND (?2 OR {_WAITS}) ORDER BY o.id DESC LIMIT ?3"
@@ -147,7 +152,7 @@ class Outbox:
 
     def due(self, output: str, now_ns: int, limit: int) -> list[Entry]:
         """
-        What the output should be sent now, oldest first, at most one entry per alert.
+        What the output should be sent now, one after the other, oldest first.
 
         An entry that failed waits for its time, and the later ones of the same alert wait behind it.
         """

@@ -51,6 +51,7 @@ def test_what_the_alerts_of_shipped_rules_are_about() -> None:
         "device-silent": AlarmType.DEVICE_SILENT,
         "device-clock-off": AlarmType.DEVICE_CLOCK,
         "messages-lost": AlarmType.MESSAGES_LOST,
+        "alerts-dropped": AlarmType.MESSAGES_LOST,
         "output-down": AlarmType.OUTPUT_DOWN,
     }
     severities = {name: shipped()[name].severity for name in types}

@@ -409,3 +409,66 @@ async def test_waiting_ends_with_the_event_or_the_limit() -> None:
     await delivery._event_within(event, 0.001)
     event.set()
     await delivery._event_within(event, None)
+
+
+async def test_what_was_sent_is_noted_some_at_a_time(world: World) -> None:
+    """Fewer transactions; at most that many are sent twice after a crash, and never a raise after its clear."""
+    noted: list[int] = []
+    record = world.delivered
+
+    async def delivered(ids: Sequence[int]) -> None:
+        noted.append(len(ids))
+        await record(ids)
+
+    world.delivered = delivered  # type: ignore[method-assign]
+    world.queue(*(alert(str(number)) for number in range(delivery.RECORD_AFTER_ROWS + 3)))
+    async with running(worker_of(world)):
+        await until(world, lambda: not world.waiting)
+    assert sum(noted) == delivery.RECORD_AFTER_ROWS + 3
+    assert max(noted) <= delivery.RECORD_AFTER_ROWS
+
+
+async def test_a_raise_is_noted_before_its_clear_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a crash would raise what is over once more."""
+
+    async def due(output: str, limit: int) -> Sequence[QueuedAlert]:
+        return [waiting.row for waiting in world.waiting.values()]
+
+    async def sending(state: Alert) -> None:
+        if state.state is AlertState.CLEARED:
+            assert world.forgotten == [1, 2]
+
+    monkeypatch.setattr(world, "due", due)
+    world.sending = sending
+    world.queue(alert("a"), alert("b"), alert("a", AlertState.CLEARED))
+    async with running(worker_of(world)):
+        await until(world, lambda: not world.waiting)
+    assert world.sent == [("a", "raised"), ("b", "raised"), ("a", "cleared")]
+
+
+async def test_a_retry_ends_the_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody asked for it: nothing waits for its time."""
+    pauses: list[float] = []
+    paused = asyncio.Event()
+
+    async def wait(event: asyncio.Event, limit_s: float | None) -> None:
+        if limit_s is not None:
+            pauses.append(limit_s)
+            paused.set()
+        await event.wait()
+
+    async def sending(state: Alert) -> None:
+        if not pauses:
+            raise DeliveryError("nobody there")
+
+    monkeypatch.setattr(delivery, "_event_within", wait)
+    world.sending = sending
+    world.queue(alert("a"))
+    worker = worker_of(world, first_delay_s=100.0, longest_delay_s=100.0)
+    async with running(worker):
+        await paused.wait()
+        world.waiting[1].next_try_ns = 0
+        worker.retry()
+        await until(world, lambda: not world.waiting)
+    assert pauses[0] == 100.0
+    assert worker.up
