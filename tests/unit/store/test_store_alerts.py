@@ -162,9 +162,7 @@ def test_expire(database: Database, alerts: Alerts, make_alert: MakeAlert) -> No
         make_alert("new", event="cleared", last_time_ns=100),
     ]
     alerts.record(stored, [["noc"], ["noc"], ["log"], [], []])
-    for _ in range(2):
-        [entry] = outbox.due("log", 0, 10)
-        outbox.delivered([entry.id], 5)
+    outbox.delivered([entry.id for entry in outbox.due("log", 0, 10)], 5)
 
     assert 1 == alerts.expire(50, most_alerts=1)
     assert 1 == alerts.expire(50, most_alerts=1)
