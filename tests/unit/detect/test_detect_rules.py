@@ -59,6 +59,7 @@ def test_what_the_alerts_of_shipped_rules_are_about() -> None:
         "device-silent": Severity.MEDIUM,
         "device-clock-off": Severity.LOW,
         "messages-lost": Severity.HIGH,
+        "alerts-dropped": Severity.HIGH,
         "output-down": Severity.HIGH,
     }
 

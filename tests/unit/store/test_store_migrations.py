@@ -99,3 +99,26 @@ def test_unknown_names_steps_of_a_newer_version(db: sqlite_utils.Database) -> No
 
     db.table("migrations").insert({"migration_set": "collectord", "name": "m0009_later", "applied_at": ""})
     assert ["m0009_later"] == unknown(db)
+
+
+def test_outbox_of_before_is_kept(db: sqlite_utils.Database) -> None:
+    """Entries, their numbers and the totals; a number that was used and deleted is not used again."""
+    MIGRATIONS.apply(db, stop_before="m0008_bounds_of_the_outbox")
+    columns = "(alert_id, episode, event, output, sequence, created_ns, attempts, next_try_ns, error, delivered_ns)"
+    for values in (
+        ("a", 1, "raised", "noc", 2, 7, 1, 0, "", 9),
+        ("a", 1, "cleared", "noc", 3, 8, 2, 5, "no answer", None),
+        ("b", 1, "raised", "noc", 4, 8, 0, 0, "", None),
+    ):
+        db.execute(f"INSERT INTO outbox {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    before = db.execute("SELECT * FROM outbox WHERE id < 3 ORDER BY id").fetchall()
+    db.execute("DELETE FROM outbox WHERE id = 3")
+    db.execute("INSERT INTO outbox_sequences VALUES ('noc', 4)")
+    MIGRATIONS.apply(db)
+
+    names = "id, alert_id, episode, event, output, sequence, created_ns, attempts, next_try_ns, error, delivered_ns"
+    assert before == db.execute(f"SELECT {names} FROM outbox ORDER BY id").fetchall()
+    # Of four that were made two are there, one of them delivered; the others were delivered or given up.
+    assert [("noc", 4, 3, 0, 2)] == db.execute("SELECT * FROM outbox_sequences").fetchall()
+    db.execute(f"INSERT INTO outbox {columns} VALUES ('c', 1, 'raised', 'noc', 5, 0, 0, 0, '', NULL)")
+    assert (4,) == db.execute("SELECT max(id) FROM outbox").fetchone()
