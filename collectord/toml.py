@@ -8,6 +8,7 @@ A key is named by its path. As text that is ``listener[1].port``; lists count fr
 TOML key stands in quotes: ``map[0].to."*"``.
 """
 
+import functools
 import json
 import re
 from bisect import bisect_left
@@ -53,8 +54,12 @@ class Document:
     file: str
     """The file's name as the administrator gave it, for reports."""
     values: dict[str, Any]
-    lines: dict[KeyPath, int] = field(repr=False, default_factory=dict)
-    """Line (from 1) of every table, key and list element."""
+    text: str = field(repr=False, default="")
+
+    @property
+    def lines(self) -> dict[KeyPath, int]:
+        """Line (from 1) of every table, key and list element."""
+        return _lines(self.text)
 
     def line(self, key: str | KeyPath) -> int | None:
         """Line, from 1, of a key that stands in the file; None for any other."""
@@ -108,15 +113,33 @@ def parse(text: str, file: str) -> Document:
     text = text.replace("\r\n", "\n")
     try:
         values = tomli.loads(text)
-        lines = _Scanner(text).scan()
+        is_too_deep = _depth(values) > MAX_DEPTH
     except tomli.TOMLDecodeError as error:
         reason = f"{error.msg[:1].lower()}{error.msg[1:]}, at column {error.colno}"
         raise _refused(file, error.lineno, reason, _syntax_hint(text, error.pos)) from error
-    except (RecursionError, _TooDeepError) as error:
-        raise _refused(file, None, f"tables and lists are nested more than {MAX_DEPTH} deep") from error
+    except RecursionError as error:
+        raise _too_deep(file) from error
     except ValueError as error:  # What Python's int refuses beyond TOML: more than 4,300 digits.
         raise _refused(file, None, "holds a number that is too long") from error
-    return Document(file=file, values=values, lines=lines)
+    if is_too_deep:
+        raise _too_deep(file)
+    return Document(file=file, values=values, text=text)
+
+
+def _too_deep(file: str) -> ConfigError:
+    return _refused(file, None, f"tables and lists are nested more than {MAX_DEPTH} deep")
+
+
+def _depth(value: dict[str, Any] | list[Any]) -> int:
+    """How many keys and indices lead to the innermost value."""
+    inside = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(each) for each in inside if isinstance(each, dict | list)), default=0)
+
+
+@functools.lru_cache(maxsize=64)
+def _lines(text: str) -> dict[KeyPath, int]:
+    """Looked for only where something is wrong: it takes ten times as long as reading the file."""
+    return _Scanner(text).scan()
 
 
 def key_text(path: Sequence[str | int]) -> str:
@@ -149,10 +172,6 @@ def _unescaped(quoted: str) -> str:
         return str(json.loads(f'"{quoted}"', strict=False))
     except ValueError:
         return quoted
-
-
-class _TooDeepError(Exception):
-    """A key's path has more than MAX_DEPTH parts."""
 
 
 class _LostError(Exception):
@@ -254,8 +273,6 @@ class _Scanner:
         return self._skip(bracket)
 
     def _note(self, path: KeyPath, line: int, since: int = 0) -> None:
-        if len(path) > MAX_DEPTH:
-            raise _TooDeepError
         self._lines[path] = line
         # Tables that exist only by being named on the way: the first mention counts.
         for length in range(since + 1, len(path)):
