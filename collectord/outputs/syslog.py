@@ -8,6 +8,7 @@ Alerts as syslog messages: in CEF, or RFC 5424 with the ``alarm`` element of RFC
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from typing import Literal
@@ -155,7 +156,7 @@ class SyslogOutput:
             if limit.expired():
                 waited = f" from {stage}" if stage else ""
                 raise DeliveryError(f"{self._where}: no result within {self._io_limit_s:g} s{waited}") from error
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            reason = _reason(error)
             raise DeliveryError(f"{self._where}: {reason}") from error
         except asyncio.CancelledError:
             # A frame may be half written.
@@ -187,6 +188,13 @@ class SyslogOutput:
                 path=str(self._files.cert_file),
                 count=days,
             )
+
+
+def _reason(error: Exception) -> str:
+    """The system's words; asyncio has its own for a connection that fails, with an address in them once more."""
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
 def syslog_message(

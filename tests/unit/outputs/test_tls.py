@@ -439,4 +439,4 @@ class TestNoTls:
     async def test_nobody_listens(self, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
-        assert "Connect call failed" in await refusal(output(port, folder))
+        assert "Connection refused" in await refusal(output(port, folder))
