@@ -8,39 +8,25 @@ from typing import Any, Literal
 
 import pytest
 
-from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
+from collectord.model import Alert, AlertState, Severity
 from collectord.outputs import mib
 from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import NotificationEngine
 from collectord.outputs.snmp_users import Community
 from collectord.outputs.syslog import SyslogOutput
 
+from .. import alerts
 from .servers import find_program, rsyslogd, smi_modules, snmptrapd
-
-# 2026-11-22 10:00:00 UTC
-T0_NS = 1_795_341_600 * NS_PER_S
 
 
 def alert(**changes: Any) -> Alert:
-    fields: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "episode": 1,
-        "event": "raised",
-        "rule": "excessive-failures",
-        "state": AlertState.RAISED,
-        "severity": Severity.MEDIUM,
-        "mode": Mode.NOTIFY,
+    """With words that are not ASCII, and marks."""
+    words = {
         "site": "Zürich",
         "key": {"SrcIpAddr": "192.0.2.10", "DstPortNumber": 445},
-        "count": 5001,
-        "threshold": 5000,
-        "window_s": 300,
-        "first_time_ns": T0_NS,
-        "last_time_ns": T0_NS + 299 * NS_PER_S,
-        "title": "Excessive number of failed connections from 192.0.2.10",
         "summary": 'host "nas\\1" [192.0.2.10] in Zürich: 5001 failed connections in 5 min (limit 5000)',
     }
-    return Alert(**(fields | changes))
+    return alerts.alert(**(words | changes))
 
 
 def objects(line: str) -> dict[str, str]:

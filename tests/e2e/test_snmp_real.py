@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from collectord.errors import DeliveryError
-from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
+from collectord.model import AlertState
 from collectord.outputs import mib
 from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import NotificationEngine, Patience
 from collectord.outputs.snmp_users import Community, User
 
+from ..alerts import alert
 from .daemon import LISTENERS, Daemon, counted, denied, running, snmp_output
 from .servers import PATIENCE_S, Server, free_port, snmptrapd
 
@@ -25,29 +26,6 @@ AUTH_PASSWORD = "authenticate-me"
 PRIV_PASSWORD = "hide-me-from-them"
 MIB = mib.text(standalone=True)
 PATIENCE = Patience(1.0, 2)
-
-
-def alert(**changes: Any) -> Alert:
-    """An alert with a summary."""
-    fields: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "episode": 1,
-        "event": "raised",
-        "rule": "excessive-failures",
-        "state": AlertState.RAISED,
-        "severity": Severity.MEDIUM,
-        "mode": Mode.NOTIFY,
-        "site": "",
-        "key": {"SrcIpAddr": "192.0.2.10"},
-        "count": 5001,
-        "threshold": 5000,
-        "window_s": 300,
-        "first_time_ns": 1_795_341_600 * NS_PER_S,
-        "last_time_ns": 1_795_341_899 * NS_PER_S,
-        "title": "Excessive number of failed connections from 192.0.2.10",
-        "summary": "192.0.2.10: 5001 failed connections in 5 min (limit 5000)",
-    }
-    return Alert(**(fields | changes))
 
 
 def user(name: str = "noc", auth: str = "SHA-256", priv: str = "AES-128", **passwords: str) -> User:

@@ -11,30 +11,15 @@ import structlog
 from structlog.testing import capture_logs
 
 from collectord import log as logs
-from collectord.model import Alert, AlertState, Mode, Severity
+from collectord.model import Alert, AlertState, Severity
 from collectord.outputs.log import LogOutput
+
+from ... import alerts
 
 
 def alert(**changes: Any) -> Alert:
-    fields: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "episode": 1,
-        "event": "raised",
-        "rule": "excessive-failures",
-        "state": AlertState.RAISED,
-        "severity": Severity.MEDIUM,
-        "mode": Mode.NOTIFY,
-        "site": "hq",
-        "key": {"SrcIpAddr": "192.0.2.10"},
-        "count": 5001,
-        "threshold": 5000,
-        "window_s": 300,
-        "first_time_ns": 0,
-        "last_time_ns": 0,
-        "title": "",
-        "summary": "192.0.2.10: 5001 failed\nconnections",
-    }
-    return Alert(**(fields | changes))
+    """At a site, with a line end in its summary."""
+    return alerts.alert(**({"site": "hq", "summary": "192.0.2.10: 5001 failed\nconnections"} | changes))
 
 
 @pytest.mark.parametrize(

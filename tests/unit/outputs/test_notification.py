@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from pyasn1.codec.ber import decoder, encoder  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
-from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Mode, Severity
+from collectord.model import AlarmType, Alert, AlertState, Severity
 from collectord.outputs.heartbeat import SignOfLife
 from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
+
+from ...alerts import T0_NS, alert
 
 ROOT = (1, 3, 6, 1, 4, 1, 32473, 1)
 LONG_ROOT = (1, 3, 6, 1, 4, 1, *[2**32 - 1] * 6)
@@ -19,29 +21,6 @@ TRAP_ADDRESS = (1, 3, 6, 1, 6, 3, 18, 1, 3, 0)
 HOSTILE = st.text(max_size=400) | st.sampled_from(
     ["\U0001f525" * 400, "\r\n%n%s\x1b[31m\x00", '\ud800\u2028]"', "x" * 65_536]
 )
-T0_NS = 1_795_341_600 * NS_PER_S
-
-
-def alert(**changes: Any) -> Alert:
-    fields: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "episode": 1,
-        "event": "raised",
-        "rule": "excessive-failures",
-        "state": AlertState.RAISED,
-        "severity": Severity.MEDIUM,
-        "mode": Mode.NOTIFY,
-        "site": "",
-        "key": {"SrcIpAddr": "192.0.2.10"},
-        "count": 5001,
-        "threshold": 5000,
-        "window_s": 300,
-        "first_time_ns": T0_NS,
-        "last_time_ns": T0_NS + 299 * NS_PER_S,
-        "title": "Excessive number of failed connections from 192.0.2.10",
-        "summary": "192.0.2.10: 5001 failed connections in 5 min (limit 5000)",
-    }
-    return Alert(**(fields | changes))
 
 
 def varbinds(pdu: Any) -> dict[tuple[int, ...], Any]:

@@ -16,36 +16,15 @@ from pysnmp.error import PySnmpError  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
 from collectord.errors import DeliveryError, StoreError
-from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
+from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.snmp import SnmpOutput, trap_pdu
 from collectord.outputs.snmp_engine import NotificationEngine
 from collectord.outputs.snmp_identity import BOOTS_MAX, machine_id, next_identity
 from collectord.outputs.snmp_users import Community
 
+from ...alerts import alert
+
 ROOT = (1, 3, 6, 1, 4, 1, 32473, 1)
-T0_NS = 1_795_341_600 * NS_PER_S
-
-
-def alert(**changes: Any) -> Alert:
-    fields: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "episode": 1,
-        "event": "raised",
-        "rule": "excessive-failures",
-        "state": AlertState.RAISED,
-        "severity": Severity.MEDIUM,
-        "mode": Mode.NOTIFY,
-        "site": "",
-        "key": {"SrcIpAddr": "192.0.2.10"},
-        "count": 5001,
-        "threshold": 5000,
-        "window_s": 300,
-        "first_time_ns": T0_NS,
-        "last_time_ns": T0_NS + 299 * NS_PER_S,
-        "title": "Excessive number of failed connections from 192.0.2.10",
-        "summary": "192.0.2.10: 5001 failed connections in 5 min (limit 5000)",
-    }
-    return Alert(**(fields | changes))
 
 
 def varbinds(pdu: Any) -> dict[tuple[int, ...], Any]:

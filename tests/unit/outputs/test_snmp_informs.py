@@ -16,33 +16,18 @@ from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
 from collectord import log
 from collectord.errors import DeliveryError, SecretError
-from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
+from collectord.model import NS_PER_S
 from collectord.outputs.delivery import DeliveryWorker, QueuedAlert
 from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import ENGINE_TIME_MAX_S, NotificationEngine, Patience
 from collectord.outputs.snmp_identity import BOOTS_MAX, next_identity
 from collectord.outputs.snmp_users import Community, User
 
+from ...alerts import alert
+
 SECRET = "hush-4711-hush"
 
-ALERT = Alert(
-    id="0123456789abcdef",
-    episode=1,
-    event="raised",
-    rule="excessive-failures",
-    state=AlertState.RAISED,
-    severity=Severity.MEDIUM,
-    mode=Mode.NOTIFY,
-    site="",
-    key={"SrcIpAddr": "192.0.2.10"},
-    count=5001,
-    threshold=5000,
-    window_s=300,
-    first_time_ns=0,
-    last_time_ns=0,
-    title="Excessive number of failed connections from 192.0.2.10",
-    summary="192.0.2.10: 5001 failed connections in 5 min (limit 5000)",
-)
+ALERT = alert()
 
 
 class Receiver(asyncio.DatagramProtocol):

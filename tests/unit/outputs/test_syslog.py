@@ -13,33 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectord.errors import DeliveryError
-from collectord.model import NS_PER_S, Alert, AlertState, Mode, Severity
+from collectord.model import Alert, AlertState, Severity
 from collectord.outputs import syslog_wire
 from collectord.outputs.syslog import FACILITIES, SyslogOutput, syslog_message
 
-T0_NS = 1_795_341_600 * NS_PER_S
+from ... import alerts
 
 
 def alert(**changes: Any) -> Alert:
-    fields: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "episode": 2,
-        "event": "raised",
-        "rule": "excessive-failures",
-        "state": AlertState.RAISED,
-        "severity": Severity.MEDIUM,
-        "mode": Mode.NOTIFY,
-        "site": "hq",
-        "key": {"SrcIpAddr": "192.0.2.10"},
-        "count": 5001,
-        "threshold": 5000,
-        "window_s": 300,
-        "first_time_ns": T0_NS,
-        "last_time_ns": T0_NS + 299 * NS_PER_S,
-        "title": "Excessive number of failed connections from 192.0.2.10",
-        "summary": "192.0.2.10: 5001 failed connections in 5 min (limit 5000)",
-    }
-    return Alert(**(fields | changes))
+    """The second time it is raised, at a site."""
+    return alerts.alert(**({"episode": 2, "site": "hq"} | changes))
 
 
 def message(state: Alert, sequence: int = 7, **changes: Any) -> bytes:
