@@ -4,6 +4,9 @@ The UDP listener: asyncio-dgram wakes it, the engine drains the socket.
 asyncio-dgram hands over one datagram per turn of the loop and its queue has no bound, so ``recv`` is the wake-up alone:
 what else waits on the same socket is taken by one call of the engine, many datagrams per system call. While the engine
 works the kernel's buffer takes what comes; if that overflows, the kernel counts it and ``kernel_drops`` shows it.
+
+A wake-up costs twenty times as much as a message. So while messages follow each other closely the stream is paused and
+the socket is looked at every few ms instead, whatever has gathered in the kernel's buffer by then.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import asyncio_dgram
 import structlog
@@ -26,6 +29,20 @@ BUDGET = 4096
 
 FINAL_TURNS = 256
 """Budgets spent at the stop: more than a kernel's receive buffer holds, less than peers could send for ever."""
+
+GATHER_S = 0.005
+"""Longest time that datagrams gather while the stream is paused: 200 looks per second cost 2 % of a core at most."""
+
+GATHER_LEAST = 2
+"""Datagrams that must be expected within that time, or each one wakes us at once: two cost as much as a look."""
+
+GATHER_BYTES_PER_S = 400_000_000
+"""Fastest growth of a receive buffer to reckon with, which bounds the time by the buffer's size: some 300,000 datagrams
+of 500 bytes per second, each of which the kernel charges with 1,280 bytes, or a link of 1 Gbit/s full of them."""
+
+GATHER_STEP_S = 0.001
+"""The event loop's timers are as coarse as that; a receive buffer for which less would be right (200 KiB are what a
+system gives that is not told otherwise) still stands for it."""
 
 BACKLOG = 1024
 """Connections that the kernel takes while we are busy; net.core.somaxconn caps it."""
@@ -43,6 +60,16 @@ class Reader(Protocol):
         self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
     ) -> tuple[int, bool]:
         """Drain the socket; see ``collectord.engine``."""
+
+
+class Pausable(Protocol):
+    """What asyncio's datagram transport can do beside what it documents."""
+
+    def pause_reading(self) -> None:
+        """Nothing that comes wakes the loop."""
+
+    def resume_reading(self) -> None:
+        """It does again."""
 
 
 class UdpListener:
@@ -73,6 +100,8 @@ class UdpListener:
         self.name = name
         self.receive_buffer_bytes = 0
         """What the kernel gave, in bytes; known after ``bind``."""
+        self.gather_s = GATHER_STEP_S
+        """How long datagrams gather that follow each other closely; known after ``bind``."""
         self.received = 0
         """Messages handed to the engine."""
         self._number = number
@@ -101,7 +130,9 @@ class UdpListener:
         self._socket = bound_socket(self._host, self._port, socket.SOCK_DGRAM, self.name)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._asked_bytes)
         # socket(7): the kernel doubles what is asked, for its own bookkeeping, and reports the doubled value.
-        self.receive_buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        charged_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.receive_buffer_bytes = charged_bytes // 2
+        self.gather_s = max(min(charged_bytes / GATHER_BYTES_PER_S, GATHER_S), GATHER_STEP_S)
         if self.receive_buffer_bytes < self._asked_bytes:
             log.warning(
                 "receive buffer is smaller than asked for; allow it with sysctl net.core.rmem_max",
@@ -121,12 +152,24 @@ class UdpListener:
             raise RuntimeError("bind comes before serve")
         fd = self._socket.fileno()
         stream = await asyncio_dgram.from_socket(self._socket)
+        transport = _pausable(stream)
+        now_s = asyncio.get_running_loop().time
+        looked_s = now_s()
         try:
             while True:
-                emptied = self._drain(fd, [_with_host(await stream.recv())])
-                while not emptied:
-                    await asyncio.sleep(0)
-                    emptied = self._drain(fd, [])
+                woken = [_with_host(await stream.recv())]
+                while True:
+                    taken, emptied = self._drain(fd, woken)
+                    woken = []
+                    before_s, looked_s = looked_s, now_s()
+                    closely = taken * self.gather_s >= (looked_s - before_s) * GATHER_LEAST
+                    if emptied and not (transport and closely):
+                        break
+                    if transport:
+                        transport.pause_reading()
+                    await asyncio.sleep(self.gather_s if emptied else 0)
+                if transport:
+                    transport.resume_reading()
         finally:
             try:
                 self._finish(fd, _queued(stream))
@@ -135,21 +178,22 @@ class UdpListener:
 
     def _finish(self, fd: int, woken: list[tuple[bytes, str]]) -> None:
         """A graceful stop loses nothing that arrived: neither what the stream has queued nor what the kernel holds."""
-        emptied = self._drain(fd, woken)
+        _, emptied = self._drain(fd, woken)
         for _ in range(FINAL_TURNS):
             if emptied:
                 break
-            emptied = self._drain(fd, [])
+            _, emptied = self._drain(fd, [])
 
     def close(self) -> None:
         """Give the address back, if it is still held; may be called twice."""
         if self._socket is not None:
             self._socket.close()
 
-    def _drain(self, fd: int, woken: list[tuple[bytes, str]]) -> bool:
+    def _drain(self, fd: int, woken: list[tuple[bytes, str]]) -> tuple[int, bool]:
+        """How many datagrams were taken, and whether that was all."""
         taken, emptied = self._engine.receive(self._number, fd, self._now_ns(), BUDGET, woken)
         self.received += taken
-        return emptied
+        return taken, emptied
 
     def kernel_drops(self) -> int:
         """Datagrams that the kernel dropped on this socket since it was opened, because its buffer was full."""
@@ -157,6 +201,12 @@ class UdpListener:
             return 0
         figures = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
         return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
+
+
+def _pausable(stream: asyncio_dgram.aio.DatagramStream) -> Pausable | None:
+    """The stream's transport, where it can be paused, as that of CPython's loop can; the stream has no call for it."""
+    transport = getattr(stream, "_transport", None)
+    return cast(Pausable, transport) if hasattr(transport, "pause_reading") else None
 
 
 def _with_host(received: tuple[bytes, Any]) -> tuple[bytes, str]:

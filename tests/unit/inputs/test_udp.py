@@ -125,6 +125,76 @@ async def test_goes_on_after_a_pause(
     assert engine.messages == [b"0", b"1", b"2"]
 
 
+class TestGathering:
+    """What comes quickly is looked at from time to time, in place of a wake-up for each."""
+
+    @pytest.fixture(autouse=True)
+    def slowly(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So slowly that a busy machine does not matter."""
+        monkeypatch.setattr(udp, "GATHER_STEP_S", 0.2)
+
+    async def test_only_while_they_follow_closely(
+        self, make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
+    ) -> None:
+        """The first one is taken at once, and so is the first one after a pause."""
+        listener = make()
+        listener.bind()
+        async with serving(listener):
+            for number in range(10):
+                sender.sendto(b"%d" % number, listener.address)
+            await until(lambda: listener.received == 10)
+            for number in range(10, 15):
+                sender.sendto(b"%d" % number, listener.address)
+                await asyncio.sleep(0)
+            await until(lambda: listener.received == 15)
+            await until(lambda: len(engine.calls) == 3)
+            sender.sendto(b"15", listener.address)
+            await until(lambda: listener.received == 16)
+
+        assert engine.messages == [b"%d" % number for number in range(16)]
+        woken = [woken for *_, woken in engine.calls]
+        assert woken[:4] == [[(b"0", "127.0.0.1")], [], [], [(b"15", "127.0.0.1")]]
+
+    async def test_the_end_comes_at_once_and_loses_nothing(
+        self, make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
+    ) -> None:
+        listener = make()
+        listener.bind()
+        async with serving(listener):
+            for number in range(10):
+                sender.sendto(b"%d" % number, listener.address)
+            await until(lambda: listener.received == 10)
+            sender.sendto(b"10", listener.address)
+            began_s = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began_s < 0.2
+        assert listener.received == 11
+
+    async def test_a_transport_that_can_not_be_paused(
+        self,
+        make: Callable[..., UdpListener],
+        engine: FakeEngine,
+        sender: socket.socket,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Then each one wakes us."""
+        monkeypatch.setattr(udp, "_pausable", lambda _: None)
+        listener = make()
+        listener.bind()
+        async with serving(listener):
+            for number in range(5):
+                sender.sendto(b"%d" % number, listener.address)
+                await until(lambda number=number: listener.received == number + 1)
+        assert sum(len(woken) for *_, woken in engine.calls) >= 1
+
+
+def test_a_small_buffer_gathers_for_a_short_time(make: Callable[..., UdpListener]) -> None:
+    """Nothing may come so fast that the buffer is full before it is looked at."""
+    listener = make(receive_buffer_bytes=600_000)
+    listener.bind()
+    assert listener.gather_s == pytest.approx(max(2 * listener.receive_buffer_bytes / 400e6, 0.001))
+    assert udp.GATHER_STEP_S <= listener.gather_s <= udp.GATHER_S
+
+
 async def test_others_have_their_turn_when_the_budget_is_spent(
     make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
 ) -> None:
