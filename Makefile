@@ -60,6 +60,13 @@ fuzz: $(ENGINE_STAMP) $(V)/.dev-deps
 bench: $(V)/.engine-release $(V)/.dev-deps servers
 	$(PY) -m pytest tests/benchmarks --capture=no --timeout=0 $(ARGS)
 
+# How long the soak lasts.
+T ?= 10m
+
+.PHONY: soak       ## the daemon under load, restarts, reloads and faults for so long: make soak T=10m
+soak: $(V)/.engine-release $(V)/.dev-deps
+	COLLECTORD_SOAK=$(T) $(PY) -m pytest tests/soak --capture=no --timeout=0 $(ARGS)
+
 .PHONY: cover      ## the Python tests with a table of what they reach
 cover: $(ENGINE_STAMP) $(V)/.dev-deps servers
 	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
