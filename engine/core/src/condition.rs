@@ -12,15 +12,18 @@ use crate::device;
 use crate::plan::{Problems, Table, kind_of};
 use crate::profile::Wanted;
 use crate::session::{Field, Kind, Session, Value};
-use crate::value::ip::Networks;
+use crate::value::ip::{Ip, Networks};
 use serde_json::Value as Json;
 use std::ops::RangeInclusive;
 
-/// The tests of one `where`, by their numbers in [`Tests`]; a session passes when it passes all.
+/// The tests of one `where`; a session passes when it passes all.
 #[derive(Debug, Default)]
 pub struct Condition {
-    /// A test, and what it has to say.
-    tests: Vec<(usize, bool)>,
+    /// The bits of its tests that are answered beforehand, and what they have to be.
+    told: u64,
+    wanted: u64,
+    /// The numbers of its other tests in [`Tests`], and what each has to say.
+    others: Vec<(usize, bool)>,
 }
 
 /// The tests of all conditions. Those that several conditions share stand here once, so that a session is looked at
@@ -28,9 +31,22 @@ pub struct Condition {
 #[derive(Debug, Default)]
 pub struct Tests {
     list: Vec<(Subject, Test)>,
+    /// What answers the cheap ones of the first tests, all those of one field by one look at it.
+    looks: Vec<Look>,
 }
 
-/// What the tests say of one session, found out when it is asked for.
+/// One look at a session: a bit for each test that fits, by the test's number.
+#[derive(Debug)]
+enum Look {
+    Address(Field, Steps<u32>, Steps<u128>),
+    Number(Field, Steps<u64>),
+    Word(Field, Vec<(Box<str>, u64)>),
+    Differs(Field, Field, u64),
+    /// The bits of a session that was blocked, and of one that was not.
+    Blocked([u64; 2]),
+}
+
+/// What the tests say of one session: the cheap ones beforehand, the others when they are asked for.
 pub struct Answers<'a, 'm> {
     tests: &'a Tests,
     session: &'a Session<'m>,
@@ -38,6 +54,31 @@ pub struct Answers<'a, 'm> {
     /// A bit for each of the first tests: whether it was asked, and what it said.
     asked: u64,
     said: u64,
+}
+
+/// Bits that hold from a number on, up to where the next ones do.
+#[derive(Debug, Default)]
+struct Steps<T>(Vec<(T, u64)>);
+
+impl<T: Copy + Ord> Steps<T> {
+    /// Adds a bit from `first` on, up to below `end`; None: for all the rest.
+    fn add(&mut self, first: T, end: Option<T>, bit: u64) {
+        for start in [Some(first), end].into_iter().flatten() {
+            let place = self.0.partition_point(|(known, _)| *known < start);
+            if self.0.get(place).is_none_or(|(known, _)| *known != start) {
+                self.0.insert(place, (start, self.at(start)));
+            }
+        }
+        for (_, bits) in self.0.iter_mut().filter(|(start, _)| *start >= first && end.is_none_or(|end| *start < end)) {
+            *bits |= bit;
+        }
+    }
+
+    #[inline]
+    fn at(&self, number: T) -> u64 {
+        let place = self.0.partition_point(|(start, _)| *start <= number);
+        place.checked_sub(1).and_then(|place| self.0.get(place)).map_or(0, |(_, bits)| *bits)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +120,24 @@ impl Condition {
             }
         }
         own.sort_by_key(|(cost, ..)| *cost);
-        Self { tests: own.into_iter().map(|(_, number, says)| (number, says)).collect() }
+        let mut condition = Self::default();
+        for (_, number, says) in own {
+            let bit = tests.told(number);
+            if bit == 0 {
+                condition.others.push((number, says));
+            } else {
+                condition.told |= bit;
+                condition.wanted |= if says { bit } else { 0 };
+            }
+        }
+        condition
     }
 
     /// Whether the session passes.
     #[inline]
     pub fn fits(&self, answers: &mut Answers<'_, '_>) -> bool {
-        self.tests.iter().all(|(number, says)| answers.says(*number) == *says)
+        answers.said & self.told == self.wanted
+            && (self.others.is_empty() || self.others.iter().all(|(number, says)| answers.says(*number) == *says))
     }
 }
 
@@ -94,9 +146,69 @@ impl Tests {
     fn number(&mut self, subject: Subject, test: Test) -> usize {
         let test = (subject, test);
         self.list.iter().position(|known| *known == test).unwrap_or_else(|| {
+            let number = self.list.len();
+            self.look_for(&test, bit(number));
             self.list.push(test);
-            self.list.len().saturating_sub(1)
+            number
         })
+    }
+
+    /// The bit of a test that is answered beforehand; 0 for others.
+    fn told(&self, number: usize) -> u64 {
+        let cheap = self.list.get(number).is_some_and(|(subject, test)| is_cheap(*subject, test));
+        if cheap { bit(number) } else { 0 }
+    }
+
+    /// Answers a test beforehand, if it is cheap and has a bit.
+    fn look_for(&mut self, (subject, test): &(Subject, Test), bit: u64) {
+        if bit == 0 || !is_cheap(*subject, test) {
+            return;
+        }
+        match (subject, test) {
+            (Subject::Field(field), Test::Within(networks)) => {
+                let new = Look::Address(*field, Steps::default(), Steps::default());
+                let known = |look: &Look| matches!(look, Look::Address(known, ..) if known == field);
+                let Some(Look::Address(_, v4, v6)) = self.look(known, new) else { return };
+                networks.v4().for_each(|(first, last)| v4.add(first, last.checked_add(1), bit));
+                networks.v6().for_each(|(first, last)| v6.add(first, last.checked_add(1), bit));
+            }
+            (Subject::Field(field), Test::Numbers(ranges)) => {
+                let known = |look: &Look| matches!(look, Look::Number(known, _) if known == field);
+                let Some(Look::Number(_, steps)) = self.look(known, Look::Number(*field, Steps::default())) else {
+                    return;
+                };
+                for range in ranges {
+                    steps.add(*range.start(), range.end().checked_add(1), bit);
+                }
+            }
+            (Subject::Field(field), Test::Texts(texts)) => {
+                let known = |look: &Look| matches!(look, Look::Word(known, _) if known == field);
+                let Some(Look::Word(_, words)) = self.look(known, Look::Word(*field, Vec::new())) else { return };
+                for text in texts {
+                    if let Some((_, bits)) = words.iter_mut().find(|(word, _)| word == text) {
+                        *bits |= bit;
+                    } else {
+                        words.push((text.clone(), bit));
+                    }
+                }
+            }
+            (Subject::Field(field), Test::Differs(other)) => self.looks.push(Look::Differs(*field, *other, bit)),
+            (Subject::Blocked, Test::Flag(flag)) => {
+                let known = |look: &Look| matches!(look, Look::Blocked(_));
+                let Some(Look::Blocked([blocked, not])) = self.look(known, Look::Blocked([0, 0])) else { return };
+                *(if *flag { blocked } else { not }) |= bit;
+            }
+            _ => {}
+        }
+    }
+
+    /// The look that is known, else a new one.
+    fn look(&mut self, known: impl Fn(&Look) -> bool, new: Look) -> Option<&mut Look> {
+        let place = self.looks.iter().position(known).unwrap_or_else(|| {
+            self.looks.push(new);
+            self.looks.len().saturating_sub(1)
+        });
+        self.looks.get_mut(place)
     }
 
     /// Adds what the tests look at.
@@ -117,15 +229,66 @@ impl Tests {
     /// Ready to be asked about a session that the device of that name told of.
     #[inline]
     pub fn ask<'a, 'm>(&'a self, session: &'a Session<'m>, device: &'a [u8]) -> Answers<'a, 'm> {
-        Answers { tests: self, session, device, asked: 0, said: 0 }
+        let mut said = 0;
+        for look in &self.looks {
+            said |= look.at(session);
+        }
+        Answers { tests: self, session, device, asked: 0, said }
+    }
+}
+
+/// The bit of a test; 0 from the 65th on, of which no shipped rules have any.
+fn bit(number: usize) -> u64 {
+    u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or(0)
+}
+
+/// Whether looking costs less than remembering whether it was done.
+fn is_cheap(subject: Subject, test: &Test) -> bool {
+    match (subject, test) {
+        (_, Test::Flag(_) | Test::Numbers(_) | Test::Within(_)) => true,
+        (Subject::Field(field), Test::Texts(_)) => matches!(field.kind(), Kind::Word(_)),
+        (Subject::Field(field), Test::Differs(_)) => matches!(field.kind(), Kind::Address | Kind::Port | Kind::Number),
+        (_, Test::Texts(_) | Test::Differs(_)) => false,
+    }
+}
+
+impl Look {
+    #[inline]
+    fn at(&self, session: &Session<'_>) -> u64 {
+        match self {
+            Self::Address(field, v4, v6) => match session.get(*field) {
+                Some(Value::Address(Ip::V4(bytes))) => v4.at(u32::from_be_bytes(*bytes)),
+                Some(Value::Address(Ip::V6(bytes))) => v6.at(u128::from_be_bytes(*bytes)),
+                _ => 0,
+            },
+            Self::Number(field, steps) => session.number(*field).map_or(0, |number| steps.at(number)),
+            Self::Word(field, words) => {
+                let held = session.word(*field);
+                words.iter().find(|(word, _)| **word == *held).map_or(0, |(_, bits)| *bits)
+            }
+            Self::Differs(field, other, bit) => {
+                if differ(session, *field, *other) {
+                    *bit
+                } else {
+                    0
+                }
+            }
+            Self::Blocked([blocked, not]) => {
+                if session.is_blocked() {
+                    *blocked
+                } else {
+                    *not
+                }
+            }
+        }
     }
 }
 
 impl Answers<'_, '_> {
     #[inline]
     fn says(&mut self, number: usize) -> bool {
-        // Tests behind the 64th, which no shipped rules have, are looked at each time.
-        let bit = u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or(0);
+        // Tests without a bit are looked at each time.
+        let bit = bit(number);
         if self.asked & bit == 0 {
             self.asked |= bit;
             if self.look(number) {
@@ -172,13 +335,17 @@ fn fits(subject: Subject, test: &Test, session: &Session<'_>, device: &[u8]) -> 
         },
         Test::Numbers(ranges) => session.number(field).is_some_and(|n| ranges.iter().any(|range| range.contains(&n))),
         Test::Within(networks) => session.address(field).is_some_and(|ip| networks.contains(ip)),
-        Test::Differs(other) => match (session.get(field), session.get(*other)) {
-            (Some(Value::Address(one)), Some(Value::Address(two))) => one != two,
-            (Some(Value::Number(one)), Some(Value::Number(two))) => one != two,
-            (Some(one), Some(two)) => one.bytes() != two.bytes(),
-            (one, two) => one.is_some() != two.is_some(),
-        },
+        Test::Differs(other) => differ(session, field, *other),
         Test::Flag(_) => false,
+    }
+}
+
+fn differ(session: &Session<'_>, field: Field, other: Field) -> bool {
+    match (session.get(field), session.get(other)) {
+        (Some(Value::Address(one)), Some(Value::Address(two))) => one != two,
+        (Some(Value::Number(one)), Some(Value::Number(two))) => one != two,
+        (Some(one), Some(two)) => one.bytes() != two.bytes(),
+        (one, two) => one.is_some() != two.is_some(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::value::ip::Ip;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use std::borrow::Cow;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 /// Most devices: a collector serves some hundreds; a flood of forged names ends in [`OTHERS`].
 pub const MAX_DEVICES: usize = 16_384;
@@ -122,7 +122,7 @@ impl Devices {
         let same = |place: &usize| {
             self.entries.get(*place).is_some_and(|e| e.sighting.site == site && e.sighting.name.as_bytes() == name)
         };
-        self.places.find(self.hasher.hash_one((site, name)), same).copied()
+        self.places.find(hash_of(self.hasher, site, name), same).copied()
     }
 
     fn enter(&mut self, site: u16, name: &[u8], seen: &Seen<'_>) -> usize {
@@ -145,11 +145,11 @@ impl Devices {
             clock_off_ms: None,
         };
         self.entries.push(Entry { sighting, dirty: false, clock_due_ns: 0 });
-        let (hasher, entries) = (&self.hasher, &self.entries);
-        let hash_of = |place: &usize| {
-            entries.get(*place).map_or(0, |e| hasher.hash_one((e.sighting.site, e.sighting.name.as_bytes())))
+        let (hasher, entries) = (self.hasher, &self.entries);
+        let hash_at = |place: &usize| {
+            entries.get(*place).map_or(0, |e| hash_of(hasher, e.sighting.site, e.sighting.name.as_bytes()))
         };
-        self.places.insert_unique(hash_of(&place), place, hash_of);
+        self.places.insert_unique(hash_at(&place), place, hash_at);
         place
     }
 
@@ -165,6 +165,15 @@ impl Devices {
         }
         taken
     }
+}
+
+/// A site's number is of fixed length, so that it and the name need nothing between them.
+#[inline]
+fn hash_of(hasher: RandomState, site: u16, name: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write_u16(site);
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// How far the device's clock is ahead of ours, in ms.

@@ -10,7 +10,7 @@ use crate::count::Counters;
 use crate::device::{Devices, Seen, Sighting};
 use crate::frame::{self, Ended, Framer, Room};
 use crate::header::Header;
-use crate::key::{self, Part};
+use crate::key::{self, Keys, Part};
 use crate::outcome::OUTCOMES_IN_ORDER;
 use crate::plan::Problem;
 use crate::profile::steps::DEVICE_FIELDS;
@@ -96,6 +96,7 @@ struct Surroundings {
 /// Everything that messages leave behind until it is handed over.
 struct Found {
     tests: Tests,
+    keys: Keys,
     measures: Vec<Measure>,
     /// Some counter wants every record.
     every_record: bool,
@@ -200,6 +201,7 @@ impl Engine {
             found: Found {
                 every_record: plan.measures.iter().any(|measure| measure.every_record),
                 tests: plan.tests,
+                keys: plan.keys,
                 measures: plan.measures,
                 counters: Counters::new(plan.counters, plan.bounds.rows_per_batch, 1),
                 sites: plan.sites,
@@ -256,7 +258,7 @@ impl Engine {
         self.found.sites = plan.sites;
         self.shapes.extend(shapes(&plan.measures));
         self.found.every_record = plan.measures.iter().any(|measure| measure.every_record);
-        self.found.tests = plan.tests;
+        (self.found.tests, self.found.keys) = (plan.tests, plan.keys);
         self.found.measures = plan.measures;
         self.found.counters.replan(plan.counters);
         Ok(())
@@ -552,7 +554,6 @@ struct Desk<'e> {
     now_ns: u64,
     /// Messages of the batch so far.
     messages: u64,
-    key: Vec<u8>,
     value: Vec<u8>,
     device: Vec<u8>,
 }
@@ -566,8 +567,7 @@ impl<'e> Desk<'e> {
         now_ns: u64,
     ) -> Self {
         found.counters.advance(now_ns);
-        let (key, value, device) = (Vec::new(), Vec::new(), Vec::new());
-        Self { lean, surroundings, found, listener_site, now_ns, messages: 0, key, value, device }
+        Self { lean, surroundings, found, listener_site, now_ns, messages: 0, value: Vec::new(), device: Vec::new() }
     }
 
     fn ended<'m>(&mut self, origin: Origin, ended: Ended<'m>, page: &mut Page<'m>)
@@ -683,7 +683,8 @@ impl<'e> Desk<'e> {
     ///
     /// Returns whether it claimed more than one record counts for somewhere.
     fn count(&mut self, site: u16, session: &Session<'_>, counted: bool, message: &[u8]) -> bool {
-        let Found { tests, measures, counters, .. } = &mut *self.found;
+        let Found { tests, keys, measures, counters, .. } = &mut *self.found;
+        keys.turn();
         let mut answers = tests.ask(session, &self.device);
         let mut clamped = false;
         for (number, measure) in measures.iter_mut().enumerate() {
@@ -694,17 +695,17 @@ impl<'e> Desk<'e> {
                 measure.exempted = measure.exempted.saturating_add(1);
                 continue;
             }
-            if !key::encode(site, &measure.group_by, session, &mut self.key) {
+            let Some(key) = keys.of(measure.key, site, session, |key| counters.hash(key)) else {
                 measure.without_key = measure.without_key.saturating_add(1);
                 continue;
-            }
+            };
             let weight = match measure.counted {
                 Counted::EventCount => {
                     let claimed = session.number(Field::EventCount).unwrap_or(1);
                     if let Some(most) = measure.record_max {
                         clamped |= claimed > most;
-                        if counters.add_claim(number, &self.key, claimed.min(most)) {
-                            counters.note(number, &self.key, session, &self.device, message);
+                        if counters.add_claim_hashed(number, key, claimed.min(most)) {
+                            counters.note(number, key, session, &self.device, message);
                         }
                         continue;
                     }
@@ -718,21 +719,21 @@ impl<'e> Desk<'e> {
                 }
                 Counted::Distinct(field) => {
                     let found = value_of(session, field, &mut self.value);
-                    if found && counters.add_value(number, &self.key, &self.value) {
-                        counters.note(number, &self.key, session, &self.device, message);
+                    if found && counters.add_value_hashed(number, key, &self.value) {
+                        counters.note(number, key, session, &self.device, message);
                     }
                     measure.without_key = measure.without_key.saturating_add(u64::from(!found));
                     continue;
                 }
                 Counted::Intervals => {
-                    if counters.add_session(number, &self.key, bytes_of(session)) {
-                        counters.note(number, &self.key, session, &self.device, message);
+                    if counters.add_session_hashed(number, key, bytes_of(session)) {
+                        counters.note(number, key, session, &self.device, message);
                     }
                     continue;
                 }
             };
-            if counters.add(number, &self.key, weight) {
-                counters.note(number, &self.key, session, &self.device, message);
+            if counters.add_hashed(number, key, weight) {
+                counters.note(number, key, session, &self.device, message);
             }
         }
         clamped

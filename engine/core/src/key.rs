@@ -23,40 +23,153 @@ pub enum Part {
     Number(u64),
 }
 
-/// Writes the session's key; false where a field that must be there (an address or a port) is not.
-pub fn encode(site: u16, group_by: &[Field], session: &Session<'_>, key: &mut Vec<u8>) -> bool {
-    key.clear();
-    key.extend_from_slice(&site.to_be_bytes());
-    for field in group_by {
-        match (field.kind(), session.get(*field)) {
-            (Kind::Address, Some(Value::Address(Ip::V4(bytes)))) => {
-                key.push(4);
-                key.extend_from_slice(bytes);
-            }
-            (Kind::Address, Some(Value::Address(Ip::V6(bytes)))) => {
-                key.push(6);
-                key.extend_from_slice(bytes);
-            }
-            (Kind::Port, Some(Value::Number(port))) => {
-                key.extend_from_slice(&u16::try_from(*port).unwrap_or(u16::MAX).to_be_bytes());
-            }
-            (Kind::Number, value) => {
-                let number = if let Some(Value::Number(number)) = value { *number } else { 0 };
-                key.extend_from_slice(&number.to_be_bytes());
-            }
-            (Kind::Address | Kind::Port, _) => return false,
-            (Kind::Text | Kind::Protocol | Kind::Word(_), None) => key.push(0),
-            (_, Some(Value::Word(word))) => push_text(word.as_bytes(), key),
-            (_, Some(value)) => push_text(&value.bytes(), key),
-        }
-    }
-    true
+/// How a field stands in a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Address,
+    Port,
+    Number,
+    Text,
 }
 
-fn push_text(text: &[u8], key: &mut Vec<u8>) {
+impl Form {
+    fn of(field: Field) -> Self {
+        match field.kind() {
+            Kind::Address => Self::Address,
+            Kind::Port => Self::Port,
+            Kind::Number => Self::Number,
+            Kind::Text | Kind::Protocol | Kind::Word(_) => Self::Text,
+        }
+    }
+
+    /// Most bytes that it takes.
+    fn room(self) -> usize {
+        match self {
+            Self::Address => 17,
+            Self::Port => 2,
+            Self::Number => 8,
+            Self::Text => 256,
+        }
+    }
+}
+
+/// The key under one `group_by`, for one session after the other.
+#[derive(Debug)]
+struct Keyed {
+    fields: Vec<(Field, Form)>,
+    /// Room for the longest key.
+    bytes: Vec<u8>,
+    /// Which session the rest is of.
+    turn: u64,
+    /// Of the key; 0 where the session has none.
+    length: usize,
+    hash: u64,
+}
+
+impl Keyed {
+    fn new(group_by: &[Field]) -> Self {
+        let fields: Vec<(Field, Form)> = group_by.iter().map(|field| (*field, Form::of(*field))).collect();
+        let room = fields.iter().map(|(_, form)| form.room()).fold(2, usize::saturating_add);
+        Self { fields, bytes: vec![0; room], turn: 0, length: 0, hash: 0 }
+    }
+
+    fn is_of(&self, group_by: &[Field]) -> bool {
+        self.fields.iter().map(|(field, _)| field).eq(group_by)
+    }
+
+    /// Writes the session's key; None where a field that must be there (an address or a port) is not.
+    #[inline]
+    fn write(&mut self, site: u16, session: &Session<'_>) -> Option<&[u8]> {
+        let whole = self.bytes.len();
+        let mut room = put(&mut self.bytes, site.to_be_bytes())?;
+        for (field, form) in &self.fields {
+            let value = session.get(*field);
+            room = match (form, value) {
+                (Form::Address, Some(Value::Address(Ip::V4([a, b, c, d])))) => put(room, [4, *a, *b, *c, *d])?,
+                (Form::Address, Some(Value::Address(Ip::V6(bytes)))) => put(put(room, [6])?, *bytes)?,
+                (Form::Port, Some(Value::Number(port))) => {
+                    put(room, u16::try_from(*port).unwrap_or(u16::MAX).to_be_bytes())?
+                }
+                (Form::Number, Some(Value::Number(number))) => put(room, number.to_be_bytes())?,
+                (Form::Number, _) => put(room, [0; 8])?,
+                (Form::Address | Form::Port, _) => return None,
+                (Form::Text, None) => put(room, [0])?,
+                (Form::Text, Some(Value::Word(word))) => put_text(word.as_bytes(), room)?,
+                (Form::Text, Some(value)) => put_text(&value.bytes(), room)?,
+            };
+        }
+        let length = whole.saturating_sub(room.len());
+        self.bytes.get(..length)
+    }
+}
+
+/// Keys of a session under the `group_by` of all counters: each is written and hashed once, whoever asks for it.
+#[derive(Debug, Default)]
+pub struct Keys {
+    list: Vec<Keyed>,
+    turn: u64,
+}
+
+impl Keys {
+    /// The number of a `group_by`, a new one where it has none.
+    pub fn number(&mut self, group_by: &[Field]) -> usize {
+        self.list.iter().position(|known| known.is_of(group_by)).unwrap_or_else(|| {
+            self.list.push(Keyed::new(group_by));
+            self.list.len().saturating_sub(1)
+        })
+    }
+
+    /// Goes to another session: the keys of the one before are none of this one.
+    #[inline]
+    pub fn turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// A key of the session and its hash; None where a field that must be there (an address or a port) is not.
+    #[inline]
+    pub fn of(
+        &mut self,
+        number: usize,
+        site: u16,
+        session: &Session<'_>,
+        hash: impl FnOnce(&[u8]) -> u64,
+    ) -> Option<(u64, &[u8])> {
+        let turn = self.turn;
+        let keyed = self.list.get_mut(number)?;
+        if keyed.turn != turn {
+            let written = keyed.write(site, session).map(|key| (key.len(), hash(key)));
+            (keyed.length, keyed.hash) = written.unwrap_or_default();
+            keyed.turn = turn;
+        }
+        let key = keyed.bytes.get(..keyed.length)?;
+        (!key.is_empty()).then_some((keyed.hash, key))
+    }
+}
+
+/// Writes bytes to the start of a place; what is left of it comes back.
+#[inline]
+fn put<const N: usize>(room: &mut [u8], bytes: [u8; N]) -> Option<&mut [u8]> {
+    let (place, rest) = room.split_first_chunk_mut::<N>()?;
+    *place = bytes;
+    Some(rest)
+}
+
+/// Writes a text's length and the text, as [`put`].
+#[inline]
+fn put_text<'r>(text: &[u8], room: &'r mut [u8]) -> Option<&'r mut [u8]> {
     let text = text.get(..TEXT_BYTES).unwrap_or(text);
-    key.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-    key.extend_from_slice(text);
+    let room = put(room, [u8::try_from(text.len()).unwrap_or(u8::MAX)])?;
+    let (place, rest) = room.split_at_mut_checked(text.len())?;
+    // Words of four to eight letters, which most are, are two copies of four that may overlap.
+    if let (Some(first), Some(last), true) = (text.first_chunk::<4>(), text.last_chunk::<4>(), text.len() <= 8) {
+        *place.first_chunk_mut()? = *first;
+        *place.last_chunk_mut()? = *last;
+    } else if let ([a, b, c], [x, y, z]) = (text, &mut *place) {
+        (*x, *y, *z) = (*a, *b, *c);
+    } else {
+        place.copy_from_slice(text);
+    }
+    Some(rest)
 }
 
 /// Writes the value of a field, to be told apart from others of that field: the bytes of an address, a port in 2 bytes, a
@@ -131,8 +244,7 @@ pub fn encode_parts(site: u16, group_by: &[Field], parts: &[Part]) -> Option<Vec
             _ => return None,
         }
     }
-    let mut key = Vec::new();
-    encode(site, group_by, &session, &mut key).then_some(key)
+    Keyed::new(group_by).write(site, &session).map(<[u8]>::to_vec)
 }
 
 /// The site and the values of a key; None for bytes that are none.
@@ -195,9 +307,8 @@ mod tests {
             session.set(Field::SrcIpAddr, Value::Address(ip::parse(address.as_bytes()).unwrap()));
             session.set(Field::DstPortNumber, Value::Number(443));
             session.set(Field::DvcAction, Value::Word("Drop ICMP"));
-            let mut key = Vec::new();
 
-            assert!(encode(7, &FIELDS, &session, &mut key));
+            let key = Keyed::new(&FIELDS).write(7, &session).map(<[u8]>::to_vec).unwrap();
 
             let parts =
                 vec![Part::Text(address.into()), Part::Number(443), Part::Text("Drop ICMP".into()), Part::Number(0)];
@@ -239,7 +350,37 @@ mod tests {
     fn a_session_without_the_address_or_port_has_no_key() {
         let mut session = Session::default();
         session.set(Field::DstPortNumber, Value::Number(443));
-        assert!(!encode(0, &FIELDS, &session, &mut Vec::new()));
+        let mut keys = Keys::default();
+        let number = keys.number(&FIELDS);
+        keys.turn();
+        assert_eq!(None, keys.of(number, 0, &session, |_| 1));
+        assert_eq!(None, keys.of(number, 0, &session, |_| 1));
+    }
+
+    #[test]
+    fn a_key_is_written_once_for_a_session() {
+        let mut keys = Keys::default();
+        let (one, other) = (keys.number(&[Field::DvcAction]), keys.number(&FIELDS));
+        assert_eq!((one, 0), (keys.number(&[Field::DvcAction]), one));
+        assert_ne!(one, other);
+        for word in ["", "NA", "Low", "Deny", "Allow", "Outbound", "Drop ICMP", "Informational"] {
+            let mut session = Session::default();
+            session.set(Field::DvcAction, Value::Word(word));
+            keys.turn();
+            let want = [&[0, 5, u8::try_from(word.len()).unwrap()], word.as_bytes()].concat();
+            assert_eq!(Some((7, &want[..])), keys.of(one, 5, &session, |_| 7));
+            assert_eq!(Some((7, &want[..])), keys.of(one, 5, &session, |_| panic!("hashed twice")));
+        }
+    }
+
+    #[test]
+    fn texts_are_cut() {
+        let long = "x".repeat(TEXT_BYTES + 9);
+        let mut session = Session::default();
+        session.set(Field::SrcUsername, Value::Word(&long));
+        let mut keyed = Keyed::new(&[Field::SrcUsername]);
+        let key = keyed.write(0, &session).unwrap();
+        assert_eq!((258, 255), (key.len(), key[2]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::condition::{Condition, Tests};
 use crate::count;
-use crate::key::{self, Part};
+use crate::key::{self, Keys, Part};
 use crate::plan::{Problem, Problems, Table};
 use crate::profile::{Wanted, spec};
 use crate::session::{Field, FieldSet, Kind};
@@ -84,6 +84,8 @@ pub(crate) struct Measure {
     /// Also records of which the profile says that they do not count.
     pub(crate) every_record: bool,
     pub(crate) group_by: Vec<Field>,
+    /// Number of `group_by` in the plan's keys.
+    pub(crate) key: usize,
     pub(crate) counted: Counted,
     /// Most that one record's `EventCount` counts for. None: what the plan's bounds say.
     pub(crate) record_max: Option<u64>,
@@ -185,6 +187,7 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) sites: Vec<String>,
     pub(crate) tests: Tests,
+    pub(crate) keys: Keys,
     pub(crate) measures: Vec<Measure>,
     pub(crate) counters: Vec<(count::Definition, Vec<count::Watch>)>,
 }
@@ -226,14 +229,12 @@ impl Plan {
             None
         };
         let mut wanted = Wanted { fields: FieldSet::default(), blocked: false };
-        let mut tests = Tests::default();
+        let (mut tests, mut keys) = (Tests::default(), Keys::default());
         let mut measures: Vec<Measure> = Vec::new();
         let mut counters = Vec::new();
         for (value, path) in table.list("counters", &mut problems) {
-            let Some((measure, definition, watches)) = read_counter(value, path.clone(), &mut tests, &mut problems)
-            else {
-                continue;
-            };
+            let read = read_counter(value, path.clone(), (&mut tests, &mut keys), &mut problems);
+            let Some((measure, definition, watches)) = read else { continue };
             if measures.iter().any(|known| known.name == measure.name) {
                 problems.add(path, format!("two counters are named {:?}", measure.name));
             }
@@ -249,9 +250,20 @@ impl Plan {
         tests.wants(&mut wanted);
         table.finish(&mut problems);
         match bounds {
-            Some(bounds) if problems.0.is_empty() => {
-                Ok(Self { specs, wanted, internal, relays, known, bounds, listeners, sites, tests, measures, counters })
-            }
+            Some(bounds) if problems.0.is_empty() => Ok(Self {
+                specs,
+                wanted,
+                internal,
+                relays,
+                known,
+                bounds,
+                listeners,
+                sites,
+                tests,
+                keys,
+                measures,
+                counters,
+            }),
             _ => Err(problems.0),
         }
     }
@@ -294,7 +306,13 @@ pub(crate) fn site_number(sites: &mut Vec<String>, site: &str) -> Option<u16> {
 
 type CounterPlan = (Measure, count::Definition, Vec<count::Watch>);
 
-fn read_counter(value: &Json, path: String, tests: &mut Tests, problems: &mut Problems) -> Option<CounterPlan> {
+/// Reads a counter; its tests and its `group_by` are added where they are new.
+fn read_counter(
+    value: &Json,
+    path: String,
+    (tests, keys): (&mut Tests, &mut Keys),
+    problems: &mut Problems,
+) -> Option<CounterPlan> {
     let mut table = Table::of(value, path, problems)?;
     let name = table.required_text("name", problems).to_owned();
     let where_path = table.path("where");
@@ -352,6 +370,7 @@ fn read_counter(value: &Json, path: String, tests: &mut Tests, problems: &mut Pr
             condition,
             exempt,
             every_record,
+            key: keys.number(&group_by),
             group_by,
             counted,
             record_max,

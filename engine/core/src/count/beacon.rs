@@ -261,6 +261,13 @@ impl Beacon {
         }
     }
 
+    /// Hashes keys as others do; to be told before there are any.
+    #[must_use]
+    pub(super) fn hashing_with(mut self, hasher: RandomState) -> Self {
+        self.hasher = hasher;
+        self
+    }
+
     /// Which gaps count.
     pub fn spacing(&self) -> &Spacing {
         &self.spacing
@@ -402,7 +409,11 @@ impl Beacon {
     ///
     /// Returns whether some rule wants to hear of the key.
     pub fn add(&mut self, key: &[u8], bytes: [u64; 2]) -> bool {
-        let hash = self.hash(key);
+        self.add_hashed((self.hash(key), key), bytes)
+    }
+
+    /// As [`Beacon::add`], of a key with its hash.
+    pub(super) fn add_hashed(&mut self, (hash, key): (u64, &[u8]), bytes: [u64; 2]) -> bool {
         let Some(place) = self.place_of(hash, key) else {
             self.enter(hash, key, bytes);
             return false;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use super::batch::{CounterRows, Departed, Quota, Row};
 use super::beacon::{Beacon, BeaconWatch, Spacing};
 use super::distinct::Distinct;
@@ -81,15 +83,20 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn new((mut definition, specified): Spec) -> Self {
+    /// An empty one. Keys come with the hash that `hasher` makes of them.
+    pub(super) fn new((mut definition, specified): Spec, hasher: RandomState) -> Self {
         definition.slot_s = definition.slot_s.max(1);
         definition.capacity = definition.capacity.max(1);
         let longest = specified.iter().map(|watch| watch.window_slots).max().unwrap_or(1).max(1);
         let ring = longest.saturating_add(1);
-        let beacon = definition.beacon.take().map(|(spacing, watches)| Box::new(Beacon::new(spacing, watches)));
+        let beacon = definition
+            .beacon
+            .take()
+            .map(|(spacing, watches)| Box::new(Beacon::new(spacing, watches).hashing_with(hasher)));
         let fields = definition.evidence.take();
         let slots = u64::try_from(ring).unwrap_or(u64::MAX);
-        let evidence = fields.map(|fields| Box::new(Evidence::new(fields, definition.slot_s, slots)));
+        let evidence = |fields| Box::new(Evidence::new(fields, definition.slot_s, slots).hashing_with(hasher));
+        let evidence = fields.map(evidence);
         let watched = specified
             .into_iter()
             .map(|watch| Watched {
@@ -319,23 +326,30 @@ impl Counter {
     }
 
     /// Counts a session for its interval; ignored by other counters. Whether the key is hot now.
-    pub(super) fn add_session(&mut self, key: &[u8], bytes: [u64; 2], now_ns: u64) -> bool {
+    pub(super) fn add_session(&mut self, key: (u64, &[u8]), bytes: [u64; 2], now_ns: u64) -> bool {
         match &mut self.beacon {
-            Some(beacon) if !key.is_empty() => {
+            Some(beacon) if !key.1.is_empty() => {
                 beacon.advance(now_ns);
-                beacon.add(key, bytes)
+                beacon.add_hashed(key, bytes)
             }
             _ => false,
         }
     }
 
     /// Keeps a message of a hot key, if this counter keeps evidence.
-    pub(super) fn note(&mut self, key: &[u8], session: &Session<'_>, device: &[u8], message: &[u8], now_ns: u64) {
+    pub(super) fn note(
+        &mut self,
+        key: (u64, &[u8]),
+        session: &Session<'_>,
+        device: &[u8],
+        message: &[u8],
+        now_ns: u64,
+    ) {
         if let Some(evidence) = &mut self.evidence
-            && !key.is_empty()
+            && !key.1.is_empty()
         {
             evidence.advance(now_ns);
-            evidence.note(key, session, device, message);
+            evidence.note_hashed(key, session, device, message);
         }
     }
 

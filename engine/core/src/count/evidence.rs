@@ -12,10 +12,12 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
 use std::mem;
 
 use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use serde_json::{Map, Value as Json, json};
 
 use super::key::Key;
@@ -212,6 +214,8 @@ impl Lines {
 /// What is kept of one key.
 #[derive(Debug, Clone)]
 struct Record {
+    key: Key,
+    hash: u64,
     messages: u64,
     first_ns: u64,
     last_ns: u64,
@@ -248,7 +252,7 @@ impl Record {
         state.to_string()
     }
 
-    fn from_json(fields: &[Field], text: &str) -> Option<Self> {
+    fn from_json(hash: u64, key: &[u8], fields: &[Field], text: &str) -> Option<Self> {
         let state: Json = serde_json::from_str(text).ok()?;
         let number = |key: &str| state.get(key).and_then(Json::as_u64);
         let messages = number("messages").filter(|&messages| messages > 0)?.min(RESTORED_MAX);
@@ -258,6 +262,8 @@ impl Record {
         };
         let tops = fields.iter().map(|field| list(field.name(), field.kind())).chain([list(DEVICES, Kind::Text)]);
         Some(Self {
+            key: Key::new(key),
+            hash,
             messages,
             first_ns: number("first_ns")?,
             last_ns: number("last_ns")?,
@@ -278,7 +284,8 @@ pub struct Evidence {
     ring: u64,
     now_ns: u64,
     slot: u64,
-    records: HashMap<Key, Record, RandomState>,
+    hasher: RandomState,
+    records: HashTable<Record>,
     /// Keys whose records changed since they were handed over, the one that waits longest first.
     changed: VecDeque<Key>,
     /// No record's key can go before the next slot, so that it need not be looked for.
@@ -302,10 +309,32 @@ impl Evidence {
             ring: ring.max(1),
             now_ns: 0,
             slot: 0,
-            records: HashMap::default(),
+            hasher: RandomState::default(),
+            records: HashTable::new(),
             changed: VecDeque::new(),
             full: false,
         }
+    }
+
+    /// Hashes keys as others do; to be told before there are any.
+    #[must_use]
+    pub(super) fn hashing_with(mut self, hasher: RandomState) -> Self {
+        self.hasher = hasher;
+        self
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<&Record> {
+        self.records.find(hash, |record| record.key.as_bytes() == key)
+    }
+
+    fn insert(&mut self, record: Record) {
+        self.records.insert_unique(record.hash, record, |record| record.hash);
     }
 
     /// The fields whose values are kept.
@@ -345,38 +374,53 @@ impl Evidence {
     fn go_to(&mut self, slot: u64) {
         (self.slot, self.full) = (slot, false);
         let ring = self.ring;
-        self.records.retain(|_, record| {
+        self.records.retain(|record| {
             // A time to come is that of a clock that was ahead; its record must not stay for ever.
             record.slot = record.slot.min(slot);
             record.slot.saturating_add(ring) > slot
         });
-        self.changed.retain(|key| self.records.contains_key(key));
+        let mut changed = mem::take(&mut self.changed);
+        changed.retain(|key| self.find(self.hash(key), key).is_some());
+        self.changed = changed;
     }
 
     /// Notes a message of a hot key: its session, the name of its device, its raw text.
     pub fn note(&mut self, key: &[u8], session: &Session<'_>, device: &[u8], message: &[u8]) {
-        if let Some(record) = self.records.get_mut(key) {
+        self.note_hashed((self.hash(key), key), session, device, message);
+    }
+
+    /// As [`Evidence::note`], of a key with its hash.
+    pub(super) fn note_hashed(
+        &mut self,
+        (hash, key): (u64, &[u8]),
+        session: &Session<'_>,
+        device: &[u8],
+        message: &[u8],
+    ) {
+        if let Some(record) = self.records.find_mut(hash, |record| record.key.as_bytes() == key) {
             if !record.changed {
                 record.changed = true;
-                self.changed.push_back(Key::new(key));
+                self.changed.push_back(record.key.clone());
             }
             record.messages = record.messages.saturating_add(1);
             record.last_ns = self.now_ns;
             record.slot = self.slot;
             Self::add(record, &self.fields, session, device, message);
         } else {
-            self.enter(key, session, device, message);
+            self.enter((hash, key), session, device, message);
         }
     }
 
     #[cold]
-    fn enter(&mut self, key: &[u8], session: &Session<'_>, device: &[u8], message: &[u8]) {
+    fn enter(&mut self, (hash, key): (u64, &[u8]), session: &Session<'_>, device: &[u8], message: &[u8]) {
         if self.full || (self.records.len() >= MAX_RECORDS && !self.displace(self.slot)) {
             self.full = true;
             return;
         }
         let lists = self.fields.len().saturating_add(1);
         let mut record = Record {
+            key: Key::new(key),
+            hash,
             messages: 1,
             first_ns: self.now_ns,
             last_ns: self.now_ns,
@@ -386,7 +430,7 @@ impl Evidence {
             lines: Lines::default(),
         };
         Self::add(&mut record, &self.fields, session, device, message);
-        self.records.insert(Key::new(key), record);
+        self.insert(record);
         self.changed.push_back(Key::new(key));
     }
 
@@ -405,10 +449,11 @@ impl Evidence {
 
     /// Drops the record of the key that was hot longest ago, in a slot before `slot`; `false` if there is none.
     fn displace(&mut self, slot: u64) -> bool {
-        let cold = self.records.iter().filter(|(_, record)| record.slot < slot);
-        let oldest = cold.min_by_key(|(_, record)| record.last_ns).map(|(key, _)| key.clone());
-        let Some(oldest) = oldest else { return false };
-        if self.records.remove(&oldest).is_some_and(|record| record.changed) {
+        let cold = self.records.iter().filter(|record| record.slot < slot);
+        let oldest = cold.min_by_key(|record| record.last_ns).map(|record| (record.hash, record.key.clone()));
+        let Some((hash, oldest)) = oldest else { return false };
+        let found = self.records.find_entry(hash, |record| record.key == oldest);
+        if found.is_ok_and(|entry| entry.remove().0.changed) {
             self.changed.retain(|key| *key != oldest);
         }
         true
@@ -429,7 +474,10 @@ impl Evidence {
         let keys = self.changed.drain(..limit.min(self.changed.len()));
         let mut states = Vec::with_capacity(keys.len());
         for key in keys {
-            let Some(record) = self.records.get_mut(&key) else { continue };
+            let mut hasher = self.hasher.build_hasher();
+            hasher.write(&key);
+            let same = |record: &Record| record.key == key;
+            let Some(record) = self.records.find_mut(hasher.finish(), same) else { continue };
             record.changed = false;
             states.push((key, record.json(&self.fields), record.last_ns.checked_div(NS_PER_S).unwrap_or(0)));
         }
@@ -440,23 +488,25 @@ impl Evidence {
     ///
     /// If there are more than [`MAX_RECORDS`] of them, the latest stay.
     pub fn restore(&mut self, key: &[u8], state: &str) -> bool {
-        let Some(mut record) = Record::from_json(&self.fields, state) else { return false };
+        let hash = self.hash(key);
+        let Some(mut record) = Record::from_json(hash, key, &self.fields, state) else { return false };
         record.slot = self.slot_of(record.last_ns);
         let in_ring = record.slot.saturating_add(self.ring) > self.slot;
-        if !in_ring || self.records.contains_key(key) {
+        if !in_ring || self.find(hash, key).is_some() {
             return false;
         }
         if self.records.len() >= MAX_RECORDS && !self.displace(record.slot) {
             return false;
         }
-        self.records.insert(Key::new(key), record);
+        self.insert(record);
         true
     }
 
     /// Takes over what an equal counter of an earlier plan holds; lists of fields that are new begin empty.
     pub fn adopt(&mut self, earlier: Self) {
-        (self.now_ns, self.records, self.changed) = (earlier.now_ns, earlier.records, earlier.changed);
-        for record in self.records.values_mut() {
+        (self.now_ns, self.hasher) = (earlier.now_ns, earlier.hasher);
+        (self.records, self.changed) = (earlier.records, earlier.changed);
+        for record in &mut self.records {
             let mut before = mem::take(&mut record.tops);
             let devices = before.pop().unwrap_or_default();
             let kept = self.fields.iter().map(|field| {
@@ -570,21 +620,22 @@ mod tests {
     fn when_full_the_key_that_was_hot_longest_ago_goes_and_never_one_that_is_hot() {
         let mut evidence = evidence();
         let key = |number: usize| number.to_be_bytes();
+        let holds = |evidence: &Evidence, key: &[u8]| evidence.find(evidence.hash(key), key).is_some();
         for number in 0..MAX_RECORDS {
             evidence.advance(START_NS + number as u64 * 1_000_000);
             evidence.note(&key(number), &session(1), b"", b"line");
         }
         evidence.note(b"late", &session(1), b"", b"line");
         assert_eq!(evidence.len(), MAX_RECORDS);
-        assert!(!evidence.records.contains_key(&b"late"[..]));
+        assert!(!holds(&evidence, b"late"));
 
         evidence.advance(START_NS + 60 * S);
         evidence.note(&key(0), &session(1), b"", b"line");
         evidence.note(b"late", &session(1), b"", b"line");
         assert_eq!(evidence.len(), MAX_RECORDS);
-        assert!(evidence.records.contains_key(&b"late"[..]));
-        assert!(evidence.records.contains_key(&key(0)[..]));
-        assert!(!evidence.records.contains_key(&key(1)[..]));
+        assert!(holds(&evidence, b"late"));
+        assert!(holds(&evidence, &key(0)));
+        assert!(!holds(&evidence, &key(1)));
         assert_eq!(evidence.pending(), MAX_RECORDS);
     }
 

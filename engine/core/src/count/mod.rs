@@ -111,10 +111,11 @@ impl Counters {
     /// `rows_per_batch` is the most rows and states of a batch, over all counters (0 is read as 1); `first_seq` the number of the
     /// first batch.
     pub fn new(specs: Vec<Spec>, rows_per_batch: usize, first_seq: u64) -> Self {
+        let hasher = RandomState::default();
         Self {
-            plan: specs.into_iter().map(Counter::new).collect(),
+            plan: specs.into_iter().map(|spec| Counter::new(spec, hasher)).collect(),
             retired: Vec::new(),
-            hasher: RandomState::default(),
+            hasher,
             rows_per_batch: rows_per_batch.max(1),
             outstanding: None,
             seq: first_seq,
@@ -176,7 +177,13 @@ impl Counters {
     /// [`Counters::note`].
     #[inline]
     pub fn add(&mut self, counter: usize, key: &[u8], weight: u64) -> bool {
-        let hash = self.hash(key);
+        self.add_hashed(counter, (self.hash(key), key), weight)
+    }
+
+    /// As [`Counters::add`], for a key with its [`Counters::hash`], which is that of all counters; so are the others of
+    /// that name.
+    #[inline]
+    pub fn add_hashed(&mut self, counter: usize, (hash, key): (u64, &[u8]), weight: u64) -> bool {
         self.plan.get_mut(counter).is_some_and(|counter| counter.add(hash, key, weight))
     }
 
@@ -184,41 +191,56 @@ impl Counters {
     ///
     /// Anybody can forge one such message for any key. So that a flood of them does not fill the places for evidence,
     /// a key is not hot by its first message in the ring, unless that counts for no more than itself.
-    #[inline]
     pub fn add_claim(&mut self, counter: usize, key: &[u8], weight: u64) -> bool {
-        let hash = self.hash(key);
+        self.add_claim_hashed(counter, (self.hash(key), key), weight)
+    }
+
+    /// As [`Counters::add_claim`].
+    #[inline]
+    pub fn add_claim_hashed(&mut self, counter: usize, (hash, key): (u64, &[u8]), weight: u64) -> bool {
         self.plan.get_mut(counter).is_some_and(|counter| counter.add_claim(hash, key, weight))
     }
 
     /// Counts a message with a value, for a counter of distinct values; other counters ignore it, as well as the empty
     /// key. Returns whether the key is hot, as [`Counters::add`].
-    #[inline(never)]
     pub fn add_value(&mut self, counter: usize, key: &[u8], value: &[u8]) -> bool {
-        let (hash, tag) = (self.hash(key), self.hash(value));
-        self.plan.get_mut(counter).is_some_and(|counter| counter.add_value((hash, key), (tag, value)))
+        self.add_value_hashed(counter, (self.hash(key), key), value)
+    }
+
+    /// As [`Counters::add_value`].
+    #[inline(never)]
+    pub fn add_value_hashed(&mut self, counter: usize, key: (u64, &[u8]), value: &[u8]) -> bool {
+        let tag = self.hash(value);
+        self.plan.get_mut(counter).is_some_and(|counter| counter.add_value(key, (tag, value)))
     }
 
     /// Counts a session, with the bytes of its source and its destination, for a counter of regular intervals; other
     /// counters ignore it, as well as the empty key. Returns whether the key is hot: some rule wants to hear of it.
-    #[inline(never)]
     pub fn add_session(&mut self, counter: usize, key: &[u8], bytes: [u64; 2]) -> bool {
+        self.add_session_hashed(counter, (self.hash(key), key), bytes)
+    }
+
+    /// As [`Counters::add_session`].
+    #[inline(never)]
+    pub fn add_session_hashed(&mut self, counter: usize, key: (u64, &[u8]), bytes: [u64; 2]) -> bool {
         let now_ns = self.now_ns;
         self.plan.get_mut(counter).is_some_and(|counter| counter.add_session(key, bytes, now_ns))
     }
 
     /// Keeps what a hot key's message tells, if the counter keeps evidence: the session, the name of the device that
-    /// sent it, its raw text.
+    /// sent it, its raw text. The key comes with its [`Counters::hash`].
     #[inline(never)]
-    pub fn note(&mut self, counter: usize, key: &[u8], session: &Session<'_>, device: &[u8], message: &[u8]) {
+    pub fn note(&mut self, counter: usize, key: (u64, &[u8]), session: &Session<'_>, device: &[u8], message: &[u8]) {
         let now_ns = self.now_ns;
         if let Some(counter) = self.plan.get_mut(counter) {
             counter.note(key, session, device, message, now_ns);
         }
     }
 
+    /// The hash of a key, or of a value, in all counters.
     #[inline]
-    fn hash(&self, key: &[u8]) -> u64 {
-        hash_of(self.hasher, key)
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        hash_of(self.hasher, bytes)
     }
 
     /// Takes back what the store holds for a key and slot: sums, not increments. At start only, before the first
@@ -306,7 +328,7 @@ impl Counters {
         let mut earlier = mem::take(&mut self.plan);
         let mut retired = mem::take(&mut self.retired);
         for spec in specs {
-            let mut counter = Counter::new(spec);
+            let mut counter = Counter::new(spec, self.hasher);
             if let Some(place) = earlier.iter().position(|earlier| earlier.is_same(&counter)) {
                 counter.adopt(earlier.swap_remove(place));
             } else if self.started {

@@ -332,6 +332,16 @@ impl Networks {
         }
     }
 
+    /// The first and the last address of each range of IPv4, as numbers, in order.
+    pub(crate) fn v4(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.v4.iter().copied()
+    }
+
+    /// The first and the last address of each range of IPv6, as numbers, in order.
+    pub(crate) fn v6(&self) -> impl Iterator<Item = (u128, u128)> {
+        self.v6.iter().copied()
+    }
+
     /// Whether there are no networks.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
