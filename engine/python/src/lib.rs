@@ -85,18 +85,19 @@ impl Engine {
         py.detach(|| {
             let mut inner = self.lock();
             let Inner { core, receiver } = &mut *inner;
-            core.datagrams(listener, first.iter().copied(), now_ns);
+            if !first.is_empty() {
+                core.datagrams(listener, first.iter().copied(), now_ns);
+            }
             let mut read = first.len();
             loop {
                 let left = budget.saturating_sub(read);
                 if left == 0 {
                     return Ok((read, false));
                 }
-                let batch = receiver.receive(fd, left)?;
-                let got = batch.len();
-                core.datagrams(listener, batch, now_ns);
+                let (got, emptied) = receiver.receive(fd, left)?;
+                core.datagrams(listener, receiver.datagrams(got), now_ns);
                 read = read.saturating_add(got);
-                if got == 0 {
+                if emptied {
                     return Ok((read, true));
                 }
             }

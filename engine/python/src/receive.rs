@@ -6,71 +6,81 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 /// Datagrams per system call: above some dozens the cost of the call no longer shows.
-const BATCH: u16 = 64;
+const BATCH: usize = 64;
 
 /// Largest payload of a UDP datagram is 65,507 bytes (IPv4) or 65,527 (IPv6, no jumbograms): nothing is cut.
 const DATAGRAM_BYTES: usize = 65_536;
 
-/// Buffers for one batch, used again and again. Pages that no datagram ever touched cost no memory.
+/// From one datagram's place to the next one's. Places at multiples of a large power of two would all share the same few
+/// lines of the processor's caches, and drive each other out; so each starts 1,088 bytes (17 lines) further.
+const STRIDE_BYTES: usize = DATAGRAM_BYTES + 1_088;
+
+/// Room for one batch, used again and again, also for what the system call is told of it. Pages that no datagram ever
+/// touched cost no memory.
 pub struct Receiver {
-    buffer: Vec<u8>,
-    lengths: [usize; BATCH as usize],
-    peers: [Option<Ip>; BATCH as usize],
+    buffer: Box<[u8]>,
+    headers: Box<[libc::mmsghdr]>,
+    vectors: Box<[libc::iovec]>,
+    names: Box<[libc::sockaddr_in6]>,
 }
 
+// SAFETY: the pointers in `headers` and `vectors` are of use within one call, which writes them anew.
+unsafe impl Send for Receiver {}
+
 impl Receiver {
-    /// Buffers for a batch.
+    /// Room for a batch.
     pub fn new() -> Self {
-        Self {
-            buffer: vec![0; BATCH as usize * DATAGRAM_BYTES],
-            lengths: [0; BATCH as usize],
-            peers: [None; BATCH as usize],
+        // SAFETY: all-zero bytes are a valid `mmsghdr` and `iovec` (null pointers and lengths of 0), and a valid
+        // `sockaddr_in6` (an IPv6 address of family 0).
+        unsafe {
+            Self {
+                buffer: vec![0; BATCH * STRIDE_BYTES].into_boxed_slice(),
+                headers: (0..BATCH).map(|_| std::mem::zeroed()).collect(),
+                vectors: (0..BATCH).map(|_| std::mem::zeroed()).collect(),
+                names: (0..BATCH).map(|_| std::mem::zeroed()).collect(),
+            }
         }
     }
 
-    /// The datagrams that wait on the socket `fd`, at most `most`, each with its sender; none when it is empty. Never
-    /// blocks.
+    /// Takes the datagrams that wait on the socket `fd`, at most `most` and at most a batch; [`Self::datagrams`] are
+    /// those then. Never blocks.
+    ///
+    /// Returns how many there are, and whether the socket was emptied by that.
     ///
     /// # Errors
     /// What `recvmmsg(2)` reports, except for an empty socket, an interrupted call, and the errors of earlier sends that
     /// the kernel delivers on a datagram socket.
-    pub fn receive(&mut self, fd: RawFd, most: usize) -> io::Result<Vec<(Option<Ip>, &[u8])>> {
-        let count = u16::try_from(most).unwrap_or(BATCH).min(BATCH);
-        let mut vectors: [libc::iovec; BATCH as usize] =
-            std::array::from_fn(|_| libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 });
-        for (vector, chunk) in vectors.iter_mut().zip(self.buffer.chunks_exact_mut(DATAGRAM_BYTES)) {
-            *vector = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
-        }
-        // SAFETY: all-zero bytes are a valid `sockaddr_in6`, an IPv6 address of family 0.
-        let mut names: [libc::sockaddr_in6; BATCH as usize] = std::array::from_fn(|_| unsafe { std::mem::zeroed() });
-        let mut headers: [libc::mmsghdr; BATCH as usize] = std::array::from_fn(|place| {
-            // SAFETY: all-zero bytes are a valid `mmsghdr`: null pointers and lengths of 0.
-            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            header.msg_hdr.msg_iov = vectors.get_mut(place).map_or(ptr::null_mut(), ptr::from_mut);
+    pub fn receive(&mut self, fd: RawFd, most: usize) -> io::Result<(usize, bool)> {
+        let count = most.min(BATCH);
+        let places = self.buffer.chunks_exact_mut(STRIDE_BYTES).zip(&mut self.vectors).zip(&mut self.names);
+        for (header, ((place, vector), name)) in self.headers.iter_mut().zip(places).take(count) {
+            *vector = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: DATAGRAM_BYTES };
+            name.sin6_family = 0;
+            header.msg_hdr.msg_iov = ptr::from_mut(vector);
             header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = names.get_mut(place).map_or(ptr::null_mut(), |name| ptr::from_mut(name).cast());
+            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
             header.msg_hdr.msg_namelen = NAME_BYTES;
-            header
-        });
+        }
+        let asked = libc::c_uint::try_from(count).unwrap_or_default();
         // SAFETY: `headers` holds at least `count` entries; each points at one vector and one name of its own, and each
-        // vector at a chunk of `self.buffer`; all of them outlive the call. A null timeout means none.
-        let got = unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), libc::c_uint::from(count), libc::MSG_DONTWAIT, ptr::null_mut())
-        };
+        // vector at a place in `buffer`; all of them outlive the call. A null timeout means none.
+        let got = unsafe { libc::recvmmsg(fd, self.headers.as_mut_ptr(), asked, libc::MSG_DONTWAIT, ptr::null_mut()) };
         let Ok(got) = usize::try_from(got) else {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR | libc::ECONNREFUSED) => Ok(Vec::new()),
+                Some(libc::EAGAIN) => Ok((0, true)),
+                Some(libc::EINTR | libc::ECONNREFUSED) => Ok((0, false)),
                 _ => Err(error),
             };
         };
-        let found = headers.iter().zip(&names).take(got);
-        for ((length, peer), (header, name)) in self.lengths.iter_mut().zip(&mut self.peers).zip(found) {
-            *length = header.msg_len as usize;
-            *peer = address(name);
-        }
-        let filled = self.buffer.chunks_exact(DATAGRAM_BYTES).zip(&self.lengths).zip(&self.peers).take(got);
-        Ok(filled.map(|((chunk, length), peer)| (*peer, chunk.get(..*length).unwrap_or(chunk))).collect())
+        // The call ends early when nothing is left; or at an error, which the next one reports.
+        Ok((got, got < count))
+    }
+
+    /// The first `count` datagrams of what was received last, each with its sender.
+    pub fn datagrams(&self, count: usize) -> impl Iterator<Item = (Option<Ip>, &[u8])> {
+        let found = self.headers.iter().zip(&self.names).zip(self.buffer.chunks_exact(STRIDE_BYTES)).take(count);
+        found.map(|((header, name), place)| (address(name), place.get(..header.msg_len as usize).unwrap_or(place)))
     }
 }
 
