@@ -34,6 +34,9 @@ _EXPIRE = """
     )
 """
 
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Made once: there are up to some thousand keys a second, and making an encoder costs as much as using it."""
+
 
 def write(connection: sqlite3.Connection, states: Sequence[KeyState]) -> None:
     """Stores a batch's states in place of earlier ones of the same keys, in the caller's transaction."""
@@ -72,4 +75,4 @@ def _identity(state: KeyState) -> tuple[str, str, str, str]:
 
 
 def _key(values: Sequence[KeyValue]) -> str:
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return _AS_JSON(values)
