@@ -65,7 +65,7 @@ T ?= 10m
 
 .PHONY: soak       ## the daemon under load, restarts, reloads and faults for so long: make soak T=10m
 soak: $(V)/.engine-release $(V)/.dev-deps
-	COLLECTORD_SOAK=$(T) $(PY) -m pytest tests/soak --capture=no --timeout=0 $(ARGS)
+	COLLECTORD_SOAK=$(T) COLLECTORD_TEST_TIME_FACTOR=$${COLLECTORD_TEST_TIME_FACTOR:-4} $(PY) -m pytest tests/soak --capture=no --timeout=0 $(ARGS)
 
 .PHONY: cover      ## the Python tests with a table of what they reach
 cover: $(ENGINE_STAMP) $(V)/.dev-deps servers

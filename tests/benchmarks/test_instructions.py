@@ -1,5 +1,5 @@
 """
-What a message costs in the engine, in instructions, per product and with all shipped profiles.
+What a message costs in the engine, in instructions, per product and class of input, with all shipped profiles.
 
 `make bench` prints the table beside the figures of ``recorded.json``, and stores it in ``.cache/bench``. With
 COLLECTORD_RECORD=1 it becomes the recorded one: do that in the commit that changes a figure, which tells both.
@@ -7,19 +7,14 @@ COLLECTORD_RECORD=1 it becomes the recorded one: do that in the commit that chan
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from collectord import plan
-from collectord.simulation.firewalls import FIREWALLS
-from collectord.simulation.senders import SEED
-from collectord.simulation.traffic import Share
 
 from .instructions import REPOSITORY, Counter
-from .test_workload import PRODUCTS
+from .messages import LONG, PRODUCTS, Workload, classes
+from .report import QUICK, Report
 
 RECORDED = Path(__file__).with_name("recorded.json")
 RESULTS = REPOSITORY / ".cache" / "bench" / "instructions.json"
@@ -27,12 +22,12 @@ RESULTS = REPOSITORY / ".cache" / "bench" / "instructions.json"
 MOST_MORE = 1.1
 """How much more than recorded a product may cost: compilers differ by less."""
 
-PASSES = 4
-SIMULATED = 1_000
+PASSES = 1 if QUICK else 4
 OTHERS = 64
 """Messages of each other product."""
 
-MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
+OF_A_CLASS = 2_000
+"""Messages; of forged sources as many as this, so the counters are far from full."""
 
 Figures = dict[str, dict[str, float]]
 """By kind of message: ``messages``, ``per_message``, ``per_byte``."""
@@ -88,29 +83,6 @@ def _unknown(number: int) -> str:
 OTHER_PRODUCTS = {"Suricata JSON": _suricata, "Sophos": _sophos, "Windows XML": _windows, "unknown": _unknown}
 
 
-@pytest.fixture(scope="module")
-def setup() -> plan.Setup:
-    """The shipped configuration, profiles and rules."""
-    return plan.load(None)
-
-
-def _simulated() -> Iterator[bytes]:
-    """What the simulated firewalls log in turn: the same each time."""
-    shares = [Share(number, len(FIREWALLS), SEED).until(1e6, SIMULATED) for number in range(len(FIREWALLS))]
-    for number, sessions in enumerate(zip(*shares, strict=True)):
-        for firewall, session in zip(FIREWALLS, sessions, strict=True):
-            yield firewall.message(session, number, MOMENT).encode()
-
-
-def _lines(request: pytest.FixtureRequest) -> tuple[str, list[bytes]]:
-    """The workload of the peer measurements where it is, else that of the simulated firewalls; and its name."""
-    try:
-        folder = request.getfixturevalue("shared")
-    except pytest.skip.Exception:
-        return "simulation", list(_simulated())[:SIMULATED]
-    return "workload", (folder / "bench" / "workload.txt").read_bytes().splitlines()
-
-
 def _measured(counter: Counter, kinds: dict[str, Sequence[bytes]]) -> Figures:
     counted = counter.count(list(kinds.values()), "datagrams", PASSES)
     return {
@@ -123,11 +95,11 @@ def _measured(counter: Counter, kinds: dict[str, Sequence[bytes]]) -> Figures:
     }
 
 
-def test_instructions_per_message(setup: plan.Setup, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_instructions_per_message(setup: plan.Setup, workload: Workload, report: Report, tmp_path: Path) -> None:
     """The table, and that nothing costs much more than what was recorded."""
-    source, lines = _lines(request)
+    source = workload.name
     kinds: dict[str, Sequence[bytes]] = {
-        name: [line for line in lines if belongs(line)] for name, belongs in PRODUCTS.items()
+        name: [line for line in workload.messages if belongs(line)] for name, belongs in PRODUCTS.items()
     }
     kinds |= {name: [make(number).encode() for number in range(OTHERS)] for name, make in OTHER_PRODUCTS.items()}
     engine = setup.engine()
@@ -140,6 +112,7 @@ def test_instructions_per_message(setup: plan.Setup, request: pytest.FixtureRequ
     before = recorded.get(source, {})
     print(f"\ninstructions, {source}    per message   per byte   recorded   change")
     for name, figure in figures.items():
+        report.add(f"instructions, {source}", name, figure["per_message"], "instructions per message")
         was = before.get(name, {}).get("per_message")
         change = f"{was:10,.0f} {(figure['per_message'] / was - 1) * 100:+7.1f} %" if was else "         -"
         print(f"{name:24} {figure['per_message']:14,} {figure['per_byte']:10.1f} {change}")
@@ -154,3 +127,14 @@ def test_instructions_per_message(setup: plan.Setup, request: pytest.FixtureRequ
         if name in before and figure["per_message"] > MOST_MORE * before[name]["per_message"]
     }
     assert costlier == {}, "costs more than recorded; if it is worth it, record anew: make bench COLLECTORD_RECORD=1"
+
+
+def test_instructions_by_class(setup: plan.Setup, report: Report, tmp_path: Path) -> None:
+    """Clean, unknown, hostile and so on; the long ones by the byte, too."""
+    found = classes(setup, OF_A_CLASS)
+    batches = [[message for message, _ in cases] for cases in found.values()]
+    counter = Counter("release", setup.plan.as_json(), tmp_path)
+    for name, batch, counted in zip(found, batches, counter.count(batches, "datagrams"), strict=True):
+        report.add("instructions, classes of input", name, counted / len(batch), "instructions per message")
+        if name.startswith(LONG):
+            report.add("instructions, by the byte", name, counted / sum(map(len, batch)), "instructions per byte")

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from collectord.simulation.firewalls import FIREWALLS, Firewall
@@ -18,9 +18,6 @@ from collectord.simulation.traffic import ORDINARY, SCAN, SMB, Session
 
 TURN_S = 0.05
 """Between two batches of a flow."""
-
-ATTACK = 3
-"""Sessions of the attack beside each ordinary one, while there is one: a scan, file sharing, a forged source."""
 
 FORGED = "10.200."
 """Addresses of forged sources begin so."""
@@ -32,13 +29,24 @@ SEND_PATIENCE_S = 30.0
 """For so long a collector may take nothing from a connection."""
 
 
+SCANNED_PORTS = 500
+FORGED_SOURCES_EACH = 1_000
+"""Of a flow. Both are bounded so that memory can be flat: a counter holds a key for as long as its window."""
+
+
+def _scan(lot: random.Random) -> Session:
+    """A stranger tries doors, denied every time."""
+    return replace(SCAN.make(lot), destination_port=lot.randint(1, SCANNED_PORTS))
+
+
 def _forged(lot: random.Random) -> Session:
-    """One of 65,536 sources that nobody has seen, to any port."""
+    """One of many sources that send next to nothing."""
+    number = lot.randrange(FORGED_SOURCES_EACH)
     return Session(
-        source=f"{FORGED}{lot.randint(0, 255)}.{lot.randint(0, 255)}",
+        source=f"{FORGED}{number // 250}.{number % 250}",
         source_port=lot.randint(1024, 65_535),
-        destination=f"192.0.2.{lot.randint(1, 254)}",
-        destination_port=lot.randint(1, 65_535),
+        destination="192.0.2.53",
+        destination_port=53,
         protocol="udp",
         direction="outbound",
         allowed=False,
@@ -151,7 +159,7 @@ class Flow:
     def _sessions(self) -> list[Session]:
         makers = [ORDINARY.make]
         if self.attacking:
-            makers += [SCAN.make, SMB.make, _forged][:ATTACK]
+            makers += [_scan, SMB.make, _forged]
         return [make(self._lot) for _ in range(self._per_turn) for make in makers]
 
     def _send(self, messages: list[bytes]) -> None:
