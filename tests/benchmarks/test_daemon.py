@@ -22,15 +22,15 @@ from .sender import Sender, Way
 
 RATES_PER_S = [round(20_000 * 1.25**step / 1000) * 1000 for step in range(16)]
 """Tried one after the other until one loses messages: 20,000 to 568,000."""
-STEP_S = 1 if QUICK else 3
+STEP_S = 1 if QUICK else 2
 
 TRIES = 3
 
 STEADY_PER_S = 10_000
-STEADY_S = 2 if QUICK else 10
+STEADY_S = 2 if QUICK else 5
 
 TCP_MESSAGES = 100_000 if QUICK else 1_000_000
-STARTS = 1 if QUICK else 5
+STARTS = 1 if QUICK else 3
 
 IDLE_WITHIN_S = 0.3
 """After the last message; later means that it was behind, and only the receive buffer hid it."""

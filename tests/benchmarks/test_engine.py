@@ -21,9 +21,9 @@ NOW_NS = 1_800_000_000_000_000_000
 CHUNK_BYTES = 256 * 1024
 """As much as a busy TCP connection hands over at once."""
 
-PASSES = 20 if QUICK else 100
+PASSES = 10 if QUICK else 40
 BEST_OF = 3 if QUICK else 5
-MESSAGES = 20_000 if QUICK else 100_000
+MESSAGES = 10_000 if QUICK else 50_000
 
 
 def _feed(engine: Engine, wire: bytes) -> float:

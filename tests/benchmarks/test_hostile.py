@@ -15,6 +15,7 @@ from collectord import plan
 from .hostile import SHAPES, Shape, near_misses, of_samples
 from .instructions import REPOSITORY, Counter, Way
 from .linear import Cost, costs, told
+from .report import QUICK
 
 KIB = 1024
 SIZES = (8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB)
@@ -57,6 +58,7 @@ def test_each_shape_is_taken_by_its_profile(setup: plan.Setup, size: int) -> Non
     assert len(taken) == len(shapes), "two shapes have the same name"
 
 
+@pytest.mark.skipif(QUICK, reason="takes minutes; tests/property/test_linear_time.py is a short form")
 @pytest.mark.parametrize("way", ["datagrams", "parse"])
 def test_hostile_messages_take_linear_time(setup: plan.Setup, counter: Counter, way: Way) -> None:
     """Every shape, read as it is counted and as a person asks for it."""
@@ -74,6 +76,7 @@ def test_hostile_messages_take_linear_time(setup: plan.Setup, counter: Counter, 
     assert [told(cost) for cost in found if not cost.is_linear()] == []
 
 
+@pytest.mark.skipif(QUICK, reason="takes minutes")
 @pytest.mark.parametrize("way", ["octets", "lines"])
 def test_a_stream_of_single_bytes_takes_linear_time(counter: Counter, way: Way) -> None:
     """The same message one byte per call, in either framing; and what keeps the framer itself busy."""

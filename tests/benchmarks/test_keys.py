@@ -8,11 +8,13 @@ are long.
 """
 
 import json
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
+from ..e2e.daemon import Daemon
 from .messages import Workload, keys, octets
 from .report import QUICK, Report
 from .sender import Sender
@@ -32,6 +34,18 @@ SETTLED_S = 180.0
 
 MOST_MIB = 1_024.0
 """With a million keys offered to each counter at the default capacity of 65,536."""
+
+
+def _row_bytes(daemon: Daemon) -> float | None:
+    """What a row takes, index and free space included; None where SQLite was built without dbstat."""
+    try:
+        ((taken, rows),) = daemon.rows(
+            "SELECT (SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_schema"
+            " WHERE tbl_name = 'failures_by_source')), (SELECT count(*) FROM failures_by_source)"
+        )
+    except sqlite3.OperationalError:
+        return None
+    return float(taken) / float(rows)
 
 
 @pytest.mark.parametrize("count", KEYS)
@@ -73,6 +87,8 @@ def test_keys(count: int, workload: Workload, sender: Sender, report: Report, tm
     passes, rest = divmod(MODEST_PER_S * MODEST_S, len(workload.messages))
     if drops == 0 and rest == 0:
         assert failures == FAILURES_PER_KEY * count + passes * workload.failures
+    if per_row := _row_bytes(daemon):
+        report.add(group, f"{name}database, a row of failures_by_source", per_row, "bytes")
     database_mib = daemon.database.stat().st_size / 2**20
     report.add(group, f"{name}database", database_mib, "MiB")
     report.add(group, f"{name}rate of the flood", rate, "messages/s", "more")
