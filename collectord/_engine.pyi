@@ -102,7 +102,8 @@ class Engine:
             ``not_quarantined``;
             ``unmapped``: (profile, source, word, messages); ``clamped``; ``windows``: ``rule``, ``start_ns``,
             ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error); ``evicted``, ``without_key``
-            and ``exempted`` per counter; ``carried``.
+            and ``exempted`` per counter; ``carried``; ``limited``: (peer, listener, since_ns, dropped, ended) of at
+            most 100 peers over their rate, most dropped first. One that ended is told once.
         """
 
     def ack(self, seq: int) -> None:

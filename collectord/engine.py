@@ -13,6 +13,7 @@ from collectord.model import (
     CounterDefinition,
     DeviceSighting,
     KeyState,
+    LimitedPeer,
     UnreadGroup,
     Window,
     WindowKey,
@@ -53,6 +54,10 @@ class Plan:
     """Networks whose messages name their device in the header."""
     devices: Sequence[dict[str, Any]] = ()
     """The operator's table: ``name`` (an address, or a host behind a relay), ``site``, ``profile``."""
+    peer_rate: int = 0
+    """Datagrams per second that a peer may send, relays apart; 0: any number."""
+    peer_burst: int = 1
+    """Those that it may send at once."""
 
     def as_json(self) -> str:
         """The engine's form of it."""
@@ -71,6 +76,8 @@ class Plan:
                     "unfinished_bytes": self.unfinished_bytes,
                     "rows_per_batch": self.rows_per_batch,
                     "event_count": self.event_count,
+                    "peer_rate": self.peer_rate,
+                    "peer_burst": self.peer_burst,
                 },
             }
         )
@@ -177,6 +184,7 @@ class Engine:
                 for counter, kind, site, *key, state, last_s in raw["states"]
             ),
             carried=raw["carried"],
+            limited=tuple(LimitedPeer(*peer) for peer in raw["limited"]),
         )
 
     def _complete(self, counter: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

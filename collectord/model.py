@@ -22,6 +22,7 @@ OUTCOMES = (
     "no_memory",
     "panic",
     "not_allowed",
+    "rate_limited",
 )
 
 # The ASIM fields that a rule may filter and group by: those that name something. Sums, sizes, durations, times and free
@@ -334,6 +335,20 @@ class UnreadGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitedPeer:
+    """A peer that sends more than ``bounds.peer_rate``."""
+
+    peer: str
+    listener: int
+    """Index of the listener that its last message came in at."""
+    since_ns: int
+    dropped: int
+    """Messages that were not read since then."""
+    ended: bool
+    """It has kept to its rate for some seconds again; told once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """A numbered batch of what the engine counted since the batch before it."""
 
@@ -360,6 +375,8 @@ class Changes:
     """Whole states of the keys that changed, in order: of one key the last counts."""
     exempted: dict[str, int] = field(default_factory=dict)
     """Sessions per counter that passed one of its exempts, and so were not counted."""
+    limited: tuple[LimitedPeer, ...] = ()
+    """The peers over their rate, most dropped first, and those that no longer are; not part of the batch."""
 
 
 @dataclass(frozen=True, slots=True)

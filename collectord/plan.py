@@ -272,6 +272,8 @@ def _plan(config: Config, profiles: Sequence[Document], rules: Sequence[Rule], w
         unfinished_bytes=config.bounds.unfinished_bytes,
         rows_per_batch=config.bounds.rows_per_tick,
         event_count=config.bounds.event_count,
+        peer_rate=config.bounds.peer_rate,
+        peer_burst=config.bounds.peer_burst,
     )
 
 

@@ -35,7 +35,7 @@ TAKEN_UP = frozenset(
     (
         "internal_networks", "port_watchlist", "hosts", "profiles_dir", "rules_dir", "relays", "device", "learn_until",
         "log", "alerts", "store", "listener.site", "listener.allow", "bounds.message", "bounds.keys_per_counter",
-        "bounds.event_count", "bounds.tcp_connections", "bounds.tcp_idle",
+        "bounds.event_count", "bounds.peer_rate", "bounds.peer_burst", "bounds.tcp_connections", "bounds.tcp_idle",
     )
 )  # fmt: skip
 """Keys, or the tables they stand in, that a running daemon can take up; all others need a restart."""

@@ -77,7 +77,12 @@ def setup_for(config: Config, rules: Sequence[Rule], *, site: str = "", peer: st
         ConfigError: everything that is wrong.
     """
     relays = (*config.relays, f"{FILE_PEER}/32") if peer == FILE_PEER else config.relays
-    update = {"listener": (UdpListener(type="udp", name=LISTENER, site=site),), "relays": relays}
+    update = {
+        "listener": (UdpListener(type="udp", name=LISTENER, site=site),),
+        "relays": relays,
+        # A file is read as fast as it can be.
+        "bounds": config.bounds.model_copy(update={"peer_rate": 0}),
+    }
     return plan.check(config.model_copy(update=update), [rule for rule in rules if rule.type not in _OF_THE_DAEMON])
 
 

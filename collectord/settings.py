@@ -102,6 +102,10 @@ class Bounds(Strict):
     rows_per_tick: Annotated[int, Field(ge=1_000, le=1_000_000)] = 50_000
     event_count: Annotated[int, Field(ge=1, le=1_000_000_000_000)] = 1_000_000
     """What one record may count for."""
+    peer_rate: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    """Messages per second that a peer may send, relays apart; 0: any number."""
+    peer_burst: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000
+    """Those that it may send at once: more than the kernel holds for us while we are busy."""
     tcp_connections: Annotated[int, Field(ge=1, le=65_535)] = 1024
     tcp_idle_s: Annotated[int, duration("10s", "30d")] = Field(default=3600, alias="tcp_idle")
 

@@ -61,6 +61,7 @@ class DaemonStatus:
             "reload": None if reload is None else reload.as_json(),
             "database": str(setup.config.database),
             "listeners": [self._listener(listener) for listener in self._listeners],
+            "limited_peers": list(self._tick.limited.now),
             "outputs": [
                 {
                     "name": worker.output.name,

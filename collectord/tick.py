@@ -20,6 +20,7 @@ from collectord.engine import Engine
 from collectord.errors import StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
+from collectord.limited import LimitedPeers
 from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Changes, CounterDefinition, KeyState, Window
 from collectord.plan import Setup
 from collectord.store import audit, devices, exceptions, quarantine
@@ -125,6 +126,7 @@ class Tick:
         self._health = health
         self.outcomes: dict[str, dict[str, int]] = {}
         """Messages since the start, by listener and outcome."""
+        self.limited = LimitedPeers()
         self._unstored: list[tuple[Alert, Sequence[str]]] = []
         self._maintained_ns = 0
         self._next_to_age = 0
@@ -278,6 +280,7 @@ class Tick:
         step_s = self._clock.check()
         # A step is followed after this pass, so that what came before it is still judged by the time it came at.
         changes = self._engine.changes(now_ns)
+        self.limited.note(changes, self._listeners, self.setup.config.bounds.peer_rate)
         self._evidence.note(changes.states)
         self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
         queued = self._store_alerts()

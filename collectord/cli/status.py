@@ -28,6 +28,10 @@ SHOWN_PROBLEMS = 10
 """Of a refused configuration; ``collectord check`` and ``--json`` tell more."""
 
 
+SHOWN_PEERS = 10
+"""Of those over their rate, for people; ``--json`` has more."""
+
+
 @click.command()
 @click.option("--check", "as_plugin", is_flag=True, help="One line and an exit status for Nagios and Icinga (0 to 3).")
 @config_option
@@ -125,6 +129,9 @@ def plugin(config_path: Path | None) -> tuple[str, int]:
         return f"WARNING - the changed configuration is refused: collectord status | {figures}", NAGIOS_WARNING
     if dropped:
         return f"WARNING - the kernel dropped {dropped} datagrams: raise receive_buffer | {figures}", NAGIOS_WARNING
+    if limited := answer.get("limited_peers"):
+        text = f"{len(limited)} peers send more than bounds.peer_rate, first {limited[0]['peer']}"
+        return f"WARNING - {text} | {figures}", NAGIOS_WARNING
     return f"OK - {answer['alerts']['active']} active alerts | {figures}", NAGIOS_OK
 
 
@@ -151,6 +158,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
             f"{listener['connections']} connections" if listener["type"] == "tcp" else "",
         )
     console.print(table)
+    _show_limited(answer.get("limited_peers", []), console)
     outputs = Table("output", "state", "delivered", "waiting", "dropped", "failures", "last error")
     for output in answer["outputs"]:
         state = {True: "up", False: "DOWN", None: "not used yet"}[output["up"]]
@@ -174,6 +182,15 @@ def show(answer: dict[str, Any], console: Console) -> None:
                 f"{counter['without_key']:,} sessions without its key, {counter['exempted']:,} exempt",
                 highlight=False,
             )
+
+
+def _show_limited(peers: list[dict[str, Any]], console: Console) -> None:
+    for peer in peers[:SHOWN_PEERS]:
+        since = local_time(int(datetime.fromisoformat(peer["since"]).timestamp()) * NS_PER_S)
+        text = f"peer {peer['peer']} sends too much to {peer['listener']} since {since}"
+        console.print(f"{text}: {peer['dropped']:,} messages not read", markup=False, highlight=False)
+    if len(peers) > SHOWN_PEERS:
+        console.print(f"and {len(peers) - SHOWN_PEERS} more (--json)", highlight=False)
 
 
 def _show_reload(reload: dict[str, Any], console: Console) -> None:

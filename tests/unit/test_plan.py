@@ -94,7 +94,7 @@ class TestSetup:
         assert setup.plan.listeners == [("udp", "", ()), ("tcp", "", ())]
 
     def test_bounds_and_networks_reach_the_engine(self) -> None:
-        bounds = Bounds(keys_per_counter=17, rows_per_tick=1234, event_count=5)
+        bounds = Bounds(keys_per_counter=17, rows_per_tick=1234, event_count=5, peer_rate=700, peer_burst=80)
         listeners = (UdpConfig(type="udp", name="branch", site="north", allow=("192.0.2.0/25",)),)
         setup = plan.check(Config(bounds=bounds, listener=listeners, internal_networks=("192.0.2.0/24",)))
         raw = json.loads(setup.plan.as_json())
@@ -104,6 +104,8 @@ class TestSetup:
             "unfinished_bytes": 64 * 1024 * 1024,
             "rows_per_batch": 1234,
             "event_count": 5,
+            "peer_rate": 700,
+            "peer_burst": 80,
         }
         assert raw["internal_networks"] == ["192.0.2.0/24"]
         assert raw["listeners"] == [{"name": "branch", "site": "north", "allow": ["192.0.2.0/25"]}]

@@ -71,7 +71,8 @@ def tick() -> SimpleNamespace:
         evicted={"port_volume": 4},
         exempted={"port_volume": 6},
     )
-    return SimpleNamespace(counters=counters, outcomes={"udp": {"session": 5, "unparsed": 1}})
+    limited = SimpleNamespace(now=({"peer": "192.0.2.9", "listener": "udp", "since": "", "dropped": 5},))
+    return SimpleNamespace(counters=counters, limited=limited, outcomes={"udp": {"session": 5, "unparsed": 1}})
 
 
 @pytest.fixture
@@ -126,6 +127,7 @@ async def test_everything_is_told(
                 "outcomes": {}, "connections": 0, "refused": 0,
             },
         ],
+        "limited_peers": [{"peer": "192.0.2.9", "listener": "udp", "since": "", "dropped": 5}],
         "outputs": [
             {
                 "name": "noc", "up": True, "delivered": 7, "failures": 2, "waiting": 3,

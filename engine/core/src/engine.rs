@@ -11,11 +11,13 @@ use crate::device::{Devices, Seen, Sighting};
 use crate::frame::{self, Ended, Framer, Room};
 use crate::header::Header;
 use crate::key::{self, Keys, Part};
+use crate::lines::Sender;
 use crate::outcome::OUTCOMES_IN_ORDER;
 use crate::plan::Problem;
 use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
 use crate::quarantine::{Group, Quarantine};
+use crate::rate::{Limited, Rates};
 use crate::session::{Field, FieldSet, Orientation, Session};
 use crate::setup::{Bounds, Counted, Known, KnownDevices, Listener, Measure, Plan, both_ways, site_number};
 use crate::states::{self, Shape, StateRow};
@@ -75,6 +77,7 @@ pub struct Engine {
     full: Profiles,
     surroundings: Surroundings,
     listeners: Vec<Listener>,
+    rates: Rates,
     /// What keys and states look like by counter fingerprint, also of counters that an earlier plan had.
     shapes: HashMap<String, Shape>,
     streams: HashMap<u64, Stream>,
@@ -132,6 +135,8 @@ pub struct Changes {
     pub exempted: Vec<(String, u64)>,
     /// Rows and states that come with the next batch.
     pub carried: usize,
+    /// Peers over their rate, and those that no longer are.
+    pub limited: Vec<Limited>,
 }
 
 /// What one key of a counter gained in one slot.
@@ -219,6 +224,7 @@ impl Engine {
                 bounds: plan.bounds,
             },
             listeners: plan.listeners,
+            rates: Rates::new(plan.bounds.peer_rate, plan.bounds.peer_burst),
             streams: HashMap::new(),
             next_stream: 0,
             sent: None,
@@ -251,6 +257,7 @@ impl Engine {
             return Err(vec![Problem { path: "listeners".into(), reason }]);
         }
         (self.lean, self.full) = (lean, full);
+        self.rates.set(plan.bounds.peer_rate, plan.bounds.peer_burst);
         self.surroundings =
             Surroundings { internal: plan.internal, relays: plan.relays, known: plan.known, bounds: plan.bounds };
         self.found.ledger.resize(plan.listeners.len(), Tally::default());
@@ -271,15 +278,19 @@ impl Engine {
         datagrams: impl IntoIterator<Item = (Option<Ip>, &'m [u8])>,
         now_ns: u64,
     ) {
-        let Self { lean, surroundings, listeners, found, .. } = self;
+        let Self { lean, surroundings, listeners, rates, found, .. } = self;
         let Some(Listener { site, allow }) = listeners.get(listener) else { return };
         let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut page = Page::default();
         for (peer, datagram) in datagrams {
-            if allow.is_empty() || peer.is_some_and(|peer| allow.contains(peer)) {
-                desk.message(Origin { listener, peer }, datagram, &mut page);
+            let early = if !allow.is_empty() && !peer.is_some_and(|peer| allow.contains(peer)) {
+                Some(Outcome::NotAllowed)
             } else {
-                desk.note(listener, Outcome::NotAllowed, datagram.len() as u64);
+                rates.over(peer, listener, &surroundings.relays, now_ns).then_some(Outcome::RateLimited)
+            };
+            match early {
+                Some(outcome) => desk.note(listener, outcome, datagram.len() as u64),
+                None => desk.message(Origin { listener, peer }, datagram, &mut page),
             }
         }
     }
@@ -384,8 +395,8 @@ impl Engine {
         };
         let without_key = take(|measure| &mut measure.without_key, measures);
         let exempted = take(|measure| &mut measure.exempted, measures);
-        let (seq, carried) = (counted.seq, counted.carried);
-        Changes { seq, rows, states, notes, windows, evicted, without_key, exempted, carried }
+        let (seq, carried, limited) = (counted.seq, counted.carried, self.rates.take_limited(now_ns));
+        Changes { seq, rows, states, notes, windows, evicted, without_key, exempted, carried, limited }
     }
 
     /// The sites' names by number.
@@ -450,16 +461,6 @@ impl Engine {
         });
         answer(outcome_of(reading), Some(profile), page.scratch.form() == Form::Recovered, &sessions)
     }
-}
-
-/// When the sender of a message wrote it, as far as that is said.
-pub(crate) struct Sender<'m> {
-    /// The device's stamp.
-    pub(crate) timestamp: &'m [u8],
-    /// The stamp of the relay in front of it.
-    pub(crate) relay_timestamp: &'m [u8],
-    /// The device's configured zone.
-    pub(crate) zone_offset_s: Option<i32>,
 }
 
 /// A message with its header read as far as its peer is believed.

@@ -33,6 +33,7 @@ mod outcome;
 pub mod plan;
 pub mod profile;
 pub mod quarantine;
+pub mod rate;
 pub mod record;
 pub mod session;
 mod setup;

@@ -12,6 +12,16 @@ use crate::header::stamp;
 use crate::value::ip::Ip;
 use memchr::{memchr_iter, memmem};
 
+/// When the sender of a message wrote it, as far as that is said.
+pub(crate) struct Sender<'m> {
+    /// The device's stamp.
+    pub(crate) timestamp: &'m [u8],
+    /// The stamp of the relay in front of it.
+    pub(crate) relay_timestamp: &'m [u8],
+    /// The device's configured zone.
+    pub(crate) zone_offset_s: Option<i32>,
+}
+
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// How much of a text is searched for a date: it stands among the first fields or nowhere.

@@ -35,6 +35,8 @@ outcomes! {
     Panic = "panic",
     /// Its peer is none of those that the listener takes messages from; not read at all.
     NotAllowed = "not_allowed",
+    /// Its peer sent more than `bounds.peer_rate` gives it; not read at all.
+    RateLimited = "rate_limited",
 }
 
 impl Outcome {

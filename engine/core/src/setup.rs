@@ -174,6 +174,10 @@ pub(crate) struct Bounds {
     pub(crate) unfinished_bytes: usize,
     pub(crate) rows_per_batch: usize,
     pub(crate) event_count: u64,
+    /// Datagrams that a peer may send, per second; 0: any number.
+    pub(crate) peer_rate: u64,
+    /// Those that it may send at once.
+    pub(crate) peer_burst: u64,
 }
 
 /// A plan, read.
@@ -283,6 +287,8 @@ impl Bounds {
         let unfinished_bytes = bound("unfinished_bytes");
         let rows_per_batch = bound("rows_per_batch");
         let event_count = bound("event_count");
+        let peer_rate = table.number("peer_rate", problems).unwrap_or(0);
+        let peer_burst = table.number("peer_burst", problems).unwrap_or(1);
         table.finish(problems);
         let size = |number: Option<u64>| usize::try_from(number?).ok();
         Some(Self {
@@ -290,6 +296,8 @@ impl Bounds {
             unfinished_bytes: size(unfinished_bytes)?,
             rows_per_batch: size(rows_per_batch)?,
             event_count: event_count?,
+            peer_rate,
+            peer_burst,
         })
     }
 }

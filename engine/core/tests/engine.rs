@@ -5,6 +5,7 @@
 use collectord_core::engine::{Changes, Next, OUTCOMES, Origin, Row};
 use collectord_core::key::Part;
 use collectord_core::states::StateRow;
+use collectord_core::value::ip;
 use collectord_core::{Engine, Outcome};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -202,6 +203,39 @@ fn each_datagram_ends_in_one_outcome() {
     longest.resize(200, b' ');
     longest.push(b'\n');
     assert_eq!(outcome_of(&mut engine, &longest), "session", "a line end is not part of the message");
+}
+
+#[test]
+fn what_a_peer_sends_over_its_rate_is_not_read() {
+    let mut plan = plan();
+    plan["bounds"]["peer_rate"] = json!(100);
+    plan["bounds"]["peer_burst"] = json!(10);
+    plan["relays"] = json!(["198.51.100.0/24"]);
+    let mut engine = Engine::new(&plan).unwrap();
+    let ip = |text: &str| ip::parse(text.as_bytes());
+    let (heavy, light, relay) = (ip("192.0.2.66"), ip("192.0.2.1"), ip("198.51.100.1"));
+    let message = deny("192.0.2.1", "");
+    for round in 0..10 {
+        let flood = (0..1_000).map(|_| (heavy, &b"\xff nothing that anybody reads"[..]));
+        let relayed = (0..50).map(|_| (relay, message.as_slice()));
+        let honest = (0..5).map(|_| (light, message.as_slice()));
+        let nameless = [(None, message.as_slice())];
+        engine.datagrams(0, flood.chain(relayed).chain(honest).chain(nameless), NOW + round * S / 10);
+    }
+    let changes = engine.changes(NOW + S);
+    let ledger: BTreeMap<&str, u64> =
+        changes.notes.ledger.iter().map(|(_, o, messages, _)| (o.name(), *messages)).collect();
+    assert_eq!(ledger, BTreeMap::from([("session", 560), ("unparsed", 100), ("rate_limited", 9_900)]));
+    let limited = changes.limited.iter().map(|l| (Some(l.peer), l.listener, l.dropped, l.ended)).collect::<Vec<_>>();
+    assert_eq!(limited, [(heavy, 0, 9_900, false)]);
+
+    engine.ack(changes.seq);
+    plan["bounds"]["peer_rate"] = json!(0);
+    engine.replan(&plan).unwrap();
+    engine.datagrams(0, (0..100).map(|_| (heavy, message.as_slice())), NOW + S);
+    let later = engine.changes(NOW + 60 * S);
+    assert!(later.notes.ledger.iter().all(|(_, outcome, ..)| outcome.name() != "rate_limited"), "{:?}", later.notes);
+    assert_eq!(later.limited.iter().map(|l| (l.dropped, l.ended)).collect::<Vec<_>>(), [(9_900, true)]);
 }
 
 #[test]

@@ -277,6 +277,11 @@ fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns
     dict.set_item("without_key", changes.without_key.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
     dict.set_item("exempted", changes.exempted.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
     dict.set_item("carried", changes.carried)?;
+    let limited = changes
+        .limited
+        .into_iter()
+        .map(|limited| (limited.peer.to_string(), limited.listener, limited.since_ns, limited.dropped, limited.ended));
+    dict.set_item("limited", limited.collect::<Vec<_>>())?;
     Ok(dict)
 }
 

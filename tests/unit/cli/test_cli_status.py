@@ -134,6 +134,22 @@ class TestRunning:
         assert "too_long" not in result.stdout, "only outcomes that occurred"
         assert "\x1b" not in result.stdout
 
+    def test_limited_peers(self, run: Any, answer: dict[str, Any]) -> None:
+        """The first ten, and how many more; a warning for the monitoring."""
+        answer["limited_peers"] = [
+            {"peer": f"192.0.2.{n}", "listener": "udp", "since": "2027-01-15T08:00:00.000Z", "dropped": 9_000 - n}
+            for n in range(1, 13)
+        ]
+        lines = [
+            line for line in run("status").stdout.splitlines() if " sends too much to udp since 2027-01-15" in line
+        ]
+        assert (len(lines), lines[0].endswith(": 8,999 messages not read")) == (10, True)
+        assert "and 2 more (--json)" in run("status").stdout
+        result = run("status", "--check")
+        assert (result.exit_code, result.stdout.partition(" |")[0]) == (
+            1, "WARNING - 12 peers send more than bounds.peer_rate, first 192.0.2.1",
+        )  # fmt: skip
+
     def test_for_programs(self, run: Any, answer: dict[str, Any]) -> None:
         (line,) = run("status", "--json").stdout.splitlines()
 
