@@ -215,9 +215,8 @@ impl FieldSet {
     #[inline]
     pub fn contains(self, field: Field) -> bool {
         // One half of the set, then a bit of it: this is asked a hundred times for each message.
-        let [lower, upper] = [self.0 as u64, (self.0 >> 64) as u64];
-        let half = if field as u32 & 64 == 0 { lower } else { upper };
-        half.wrapping_shr(field as u32) & 1 == 1
+        let half = if field as u32 & 64 == 0 { self.0 & u128::from(u64::MAX) } else { self.0 >> 64 };
+        u64::try_from(half).unwrap_or(0).wrapping_shr(field as u32) & 1 == 1
     }
 }
 

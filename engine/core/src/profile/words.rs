@@ -33,16 +33,17 @@ const EMPTY: u16 = u16::MAX;
 /// How many looks are told apart: many more than a set has words.
 const LOOKS: usize = 1024;
 
-/// What a word looks like at first sight: its length, its first and its last letter without case, mixed.
+/// What a word looks like at first sight: its length, its first and its last letter without case, mixed. The place and
+/// the bit of it.
 #[inline]
-fn look(word: &[u8]) -> usize {
+fn look(word: &[u8]) -> (usize, u64) {
     let (first, last) = match word {
         [first, .., last] => (first | 0x20, last | 0x20),
         [only] => (only | 0x20, 0),
         [] => (0, 0),
     };
     let mixed = usize::from(first).wrapping_mul(37) ^ usize::from(last).wrapping_mul(5) ^ word.len().wrapping_mul(151);
-    mixed & (LOOKS - 1)
+    (mixed % LOOKS / 64, 1_u64.wrapping_shl(u32::try_from(mixed % 64).unwrap_or(0)))
 }
 
 impl Words {
@@ -55,8 +56,9 @@ impl Words {
         let size = words.len().saturating_mul(4).next_power_of_two().max(8);
         let mut set = Self { known: Vec::new(), looks: [0; LOOKS / 64], table: vec![EMPTY; size] };
         for word in words {
-            if let Some(looks) = set.looks.get_mut(look(&word) / 64) {
-                *looks |= 1_u64.wrapping_shl(look(&word) as u32);
+            let (place, bit) = look(&word);
+            if let Some(looks) = set.looks.get_mut(place) {
+                *looks |= bit;
             }
             let number = u16::try_from(set.known.len()).unwrap_or(EMPTY);
             if number != EMPTY && set.find(&word).is_none() {
@@ -77,9 +79,8 @@ impl Words {
     /// The number of a word.
     #[inline]
     pub fn find(&self, word: &[u8]) -> Option<usize> {
-        let look = look(word);
-        let looks = self.looks.get(look / 64)?;
-        if looks.wrapping_shr(look as u32) & 1 == 0 { None } else { self.look_up(word) }
+        let (place, bit) = look(word);
+        if self.looks.get(place)? & bit == 0 { None } else { self.look_up(word) }
     }
 
     fn look_up(&self, word: &[u8]) -> Option<usize> {
