@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from collectord import assembly
+from collectord import assembly, open_files
 from collectord.actions import Action, Actions
 from collectord.clock import Clock, SystemClock
 from collectord.control import ControlServer, Handler
@@ -157,6 +157,7 @@ class App:
             )
             await writer.run(actions.restore)
             self.listeners = list(assembly.listeners(config, engine, self._clock))
+            open_files.make_room(sum(each.limit for each in self.listeners if isinstance(each, TcpListener)))
             for listener in self.listeners:
                 listener.bind()
                 cleanup.callback(listener.close)

@@ -43,6 +43,9 @@ def listeners(config: Config, engine: Engine, clock: Clock) -> Iterator[UdpListe
                 allow=listener.allow,
                 engine=engine,
                 now_ns=clock.now_ns,
+                peer_rate=config.bounds.peer_rate,
+                peer_burst=config.bounds.peer_burst,
+                relays=config.relays,
             )
 
 

@@ -178,7 +178,14 @@ class Reloader:
         bounds = setup.config.bounds
         for listener, told in zip(self._listeners, setup.config.listener, strict=True):
             if isinstance(listener, TcpListener):
-                listener.take_up(connections=bounds.tcp_connections, idle_s=bounds.tcp_idle_s, allow=told.allow)
+                listener.take_up(
+                    connections=bounds.tcp_connections,
+                    idle_s=bounds.tcp_idle_s,
+                    allow=told.allow,
+                    peer_rate=bounds.peer_rate,
+                    peer_burst=bounds.peer_burst,
+                    relays=setup.config.relays,
+                )
         if setup.config.log != before.log:
             logs.setup(setup.config.log.level)
         return []

@@ -133,7 +133,14 @@ class DaemonStatus:
                 "kernel_drops": listener.kernel_drops(),
                 "receive_buffer": listener.receive_buffer_bytes,
             }
-        return {"type": "tcp", **common, "connections": listener.connections, "refused": listener.refused}
+        return {
+            "type": "tcp",
+            **common,
+            "connections": listener.connections,
+            "limit": listener.limit,
+            "refused": listener.refused,
+            "held_back": listener.held_back(),
+        }
 
     def line(self) -> str:
         """One line for the service manager."""

@@ -2,7 +2,7 @@
 The TCP listener: bytes go from the socket to the engine in chunks, without a copy.
 
 Frames (RFC 6587), their bounds and what becomes of broken ones are the engine's. Here are only the connections: how
-many, and how long one may be idle.
+many, how long one may be without a message, and how fast a peer may send.
 """
 
 import asyncio
@@ -10,17 +10,31 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address, ip_network
-from typing import Protocol, cast
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, Protocol, cast
 
 import structlog
 
+from collectord.inputs.rate import PeerRates
 from collectord.inputs.udp import BACKLOG, bound_socket
 
 log = structlog.get_logger()
 
 CHUNK_BYTES = 256 * 1024
 """Most bytes read at once; about 500 messages, some 0.5 ms of work."""
+
+ACCEPTED_AT_ONCE = 64
+"""Connections taken in a turn of the loop, some 5 ms: who connects as fast as he can must not keep others waiting."""
+
+HELD_S = 0.05
+"""A peer over its rate is not read for so long at least: stopping and starting has its price as well."""
+
+HELD_OVER_S = 10.0
+"""A peer that was not held back for so long keeps to its rate again."""
+
+SHOWN_HELD = 100
+"""Most peers held back that the status names."""
 
 FINAL_CHUNKS = 64
 """Chunks read of a connection at the stop: more than the kernel holds, less than a peer could send for ever."""
@@ -49,10 +63,13 @@ class TcpListener:
         host: Address to bind.
         port: Port; 0 takes a free one (``address`` tells which).
         connections: Most at once; one more is closed at once, and counted.
-        idle_s: A connection that sends nothing for this long is closed.
+        idle_s: A connection that ends no message for this long is closed; single bytes do not keep it open.
         allow: Networks whose connections are taken; none: everybody's.
         engine: Reads what comes.
         now_ns: Wall clock.
+        peer_rate: Messages per second of a peer, beyond which it is held back; 0: any number.
+        peer_burst: Those that it may send at once.
+        relays: Networks whose peers have no rate: they send for many.
     """
 
     def __init__(
@@ -67,6 +84,9 @@ class TcpListener:
         allow: Sequence[str],
         engine: Reader,
         now_ns: Callable[[], int],
+        peer_rate: int = 0,
+        peer_burst: int = 1,
+        relays: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.refused = 0
@@ -81,6 +101,10 @@ class TcpListener:
         self._allow = [ip_network(network) for network in allow]
         self._engine = engine
         self._now_ns = now_ns
+        self._rates = PeerRates(peer_rate, peer_burst)
+        self._relays = [ip_network(network) for network in relays]
+        self._held: dict[str, asyncio.TimerHandle] = {}
+        self._slowed: dict[str, _Slowed] = {}
         self._socket: socket.socket | None = None
         self._open: set[_Connection] = set()
         # One buffer serves all connections: a chunk is read and handed over within one turn of the loop.
@@ -99,8 +123,32 @@ class TcpListener:
         """Connections that are open."""
         return len(self._open)
 
-    def take_up(self, *, connections: int, idle_s: float, allow: Sequence[str]) -> None:
+    @property
+    def limit(self) -> int:
+        """Most connections at once."""
+        return self._most
+
+    def held_back(self) -> list[dict[str, Any]]:
+        """The peers over their rate, those that are it for longest first: ``peer``, ``elapsed_s``, ``times``."""
+        now_s = asyncio.get_running_loop().time()
+        return [
+            {"peer": peer, "elapsed_s": round(now_s - slowed.since_s, 1), "times": slowed.times}
+            for peer, slowed in [*self._slowed.items()][:SHOWN_HELD]
+        ]
+
+    def take_up(
+        self,
+        *,
+        connections: int,
+        idle_s: float,
+        allow: Sequence[str],
+        peer_rate: int = 0,
+        peer_burst: int = 1,
+        relays: Sequence[str] = (),
+    ) -> None:
         """Other bounds from now on; what is connected stays, idle for longer than ``idle_s`` apart."""
+        self._rates.take_up(peer_rate, peer_burst)
+        self._relays = [ip_network(network) for network in relays]
         self._most = connections
         self._idle_s = idle_s
         self._allow = [ip_network(network) for network in allow]
@@ -119,17 +167,21 @@ class TcpListener:
         if self._socket is None:
             raise RuntimeError("bind comes before serve")
         loop = asyncio.get_running_loop()
-        # The server listens once more, with a backlog of its own: 100 by default.
-        server = await loop.create_server(lambda: _Connection(self), sock=self._socket, backlog=BACKLOG)
+        # What asyncio calls the backlog is also how many it accepts in one turn of the loop; the kernel may keep more.
+        server = await loop.create_server(lambda: _Connection(self), sock=self._socket, backlog=ACCEPTED_AT_ONCE)
+        self._socket.listen(BACKLOG)
         try:
             while True:
-                await asyncio.sleep(max(self._idle_s / 10, 0.05))
+                await asyncio.sleep(min(max(self._idle_s / 10, 0.05), 1.0))
+                self._look_at_rates(loop.time())
                 oldest = loop.time() - self._idle_s
-                for connection in [c for c in self._open if c.last_read_s < oldest]:
+                for connection in [c for c in self._open if c.last_message_s < oldest and c.peer not in self._held]:
                     log.info("idle connection closed", listener=self.name, peer=connection.peer, elapsed_s=self._idle_s)
                     connection.close()
         finally:
             server.close()
+            for timer in self._held.values():
+                timer.cancel()
             for connection in list(self._open):
                 connection.finish()
 
@@ -151,22 +203,55 @@ class TcpListener:
             )
             return None
         self._open.add(connection)
+        if connection.peer in self._held:
+            connection.pause()
         return self._engine.connect(self._number, connection.peer)
 
     def _is_allowed(self, peer: str) -> bool:
-        if not self._allow:
-            return True
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        # A socket of both kinds tells IPv4 peers as IPv6 (RFC 4291 section 2.5.5.2).
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._allow)
+        return not self._allow or _is_in(peer, self._allow)
 
-    def read(self, stream: int, n: int) -> None:
-        """The first ``n`` bytes of the buffer came on a connection."""
-        self.received += self._engine.feed(stream, self._buffer, n, self._now_ns())
+    def read(self, stream: int, n: int) -> int:
+        """The first ``n`` bytes of the buffer came on a connection; returns how many messages they ended."""
+        messages = self._engine.feed(stream, self._buffer, n, self._now_ns())
+        self.received += messages
+        return messages
+
+    def charge(self, peer: str, messages: int, now_s: float) -> None:
+        """A peer sent messages: over its rate, none of its connections is read for a while."""
+        wait_s = self._rates.take(peer, messages, now_s)
+        if not wait_s or peer in self._held:
+            return
+        if _is_in(peer, self._relays):
+            self._rates.forgive(peer)
+            return
+        slowed = self._slowed.get(peer)
+        if slowed is None:
+            slowed = self._slowed[peer] = _Slowed(now_s)
+            log.warning("peer held back: it sends too much", listener=self.name, peer=peer)
+        slowed.last_s = now_s
+        slowed.times += 1
+        for connection in self._open:
+            if connection.peer == peer:
+                # A reader that is taken off the loop does not run in this turn either.
+                connection.pause()
+        timer = asyncio.get_running_loop().call_later(max(wait_s, HELD_S), self._release, peer)
+        self._held[peer] = timer
+
+    def _release(self, peer: str) -> None:
+        del self._held[peer]
+        for connection in self._open:
+            if connection.peer == peer:
+                connection.resume()
+
+    def _look_at_rates(self, now_s: float) -> None:
+        self._rates.forget(now_s)
+        for peer, slowed in [*self._slowed.items()]:
+            if now_s - slowed.last_s > HELD_OVER_S and peer not in self._held:
+                del self._slowed[peer]
+                elapsed_s = round(slowed.last_s - slowed.since_s, 1)
+                log.warning(
+                    "peer no longer held back", listener=self.name, peer=peer, count=slowed.times, elapsed_s=elapsed_s
+                )
 
     def ended(self, connection: "_Connection", stream: int) -> None:
         """A connection is gone."""
@@ -179,6 +264,25 @@ class TcpListener:
         return self._buffer
 
 
+@dataclass(slots=True)
+class _Slowed:
+    """A peer that was held back of late."""
+
+    since_s: float
+    last_s: float = 0.0
+    times: int = 0
+
+
+def _is_in(peer: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    # A socket of both kinds tells IPv4 peers as IPv6 (RFC 4291 section 2.5.5.2).
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in networks)
+
+
 class _Connection(asyncio.BufferedProtocol):
     """One peer's connection."""
 
@@ -187,13 +291,13 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._stream: int | None = None
         self.peer = ""
-        self.last_read_s = 0.0
+        self.last_message_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # asyncio hands a stream protocol a stream's transport; its signature is that of all protocols.
         self._transport = cast(asyncio.Transport, transport)
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
-        self.last_read_s = asyncio.get_running_loop().time()
+        self.last_message_s = asyncio.get_running_loop().time()
         self._stream = self._listener.admit(self)
         if self._stream is None:
             self._transport.abort()
@@ -202,12 +306,22 @@ class _Connection(asyncio.BufferedProtocol):
         return self._listener.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.last_read_s = asyncio.get_running_loop().time()
-        if self._stream is not None:
-            self._listener.read(self._stream, nbytes)
+        if self._stream is not None and (messages := self._listener.read(self._stream, nbytes)):
+            self.last_message_s = asyncio.get_running_loop().time()
+            self._listener.charge(self.peer, messages, self.last_message_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
+
+    def pause(self) -> None:
+        """Read nothing for now; TCP makes the sender wait."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     def close(self) -> None:
         """Close from our side; nothing is read any more."""

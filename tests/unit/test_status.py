@@ -124,7 +124,8 @@ async def test_everything_is_told(
             },
             {
                 "type": "tcp", "name": "tcp", "host": "127.0.0.1", "port": listeners[1].address[1], "received": 0,
-                "outcomes": {}, "connections": 0, "refused": 0,
+                "outcomes": {}, "connections": 0, "limit": 5,
+                "refused": 0, "held_back": [],
             },
         ],
         "limited_peers": [{"peer": "192.0.2.9", "listener": "udp", "since": "", "dropped": 5}],

@@ -90,6 +90,16 @@ async def connected(listener: TcpListener) -> AsyncIterator[tuple[asyncio.Stream
         writer.close()
 
 
+@asynccontextmanager
+async def connected_from(listener: TcpListener, host: str) -> AsyncIterator[asyncio.StreamWriter]:
+    """A client's end of a connection from another address."""
+    _, writer = await asyncio.open_connection(*listener.address, local_addr=(host, 0))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
 async def until(holds: Callable[[], bool]) -> None:
     """Lets the loop turn until something holds; pytest's time limit is the bound."""
     while not holds():  # noqa: ASYNC110
@@ -187,6 +197,59 @@ async def test_an_idle_connection_is_closed(make: Make, engine: FakeEngine) -> N
     assert listener.received == 1, "what it left unfinished has its outcome"
     assert engine.ended == [1]
     assert [entry["event"] for entry in logs] == ["idle connection closed"]
+
+
+async def test_single_bytes_do_not_keep_a_connection_open(make: Make) -> None:
+    """A peer that never ends a message must not hold a place for ever."""
+    listener = make(idle_s=0.2)
+    async with serving(listener), connected(listener) as (_, writer):
+        await until(lambda: listener.connections == 1)
+        while listener.connections:
+            writer.write(b"x")
+            await asyncio.sleep(0.01)
+    assert listener.received == 1, "what it began is unfinished"
+
+
+async def test_a_peer_over_its_rate_is_held_back(make: Make, engine: FakeEngine) -> None:
+    """All its connections wait, nothing of them is lost, and others are read meanwhile."""
+    listener = make(peer_rate=1_000, peer_burst=100)
+    with structlog.testing.capture_logs() as logs:
+        async with serving(listener), connected(listener) as (_, one), connected(listener) as (_, two):
+            one.write(b"m\n" * 300)
+            await until(lambda: listener.received >= 300)
+            ((peer, timer),) = listener._held.items()
+            assert (peer, [each["peer"] for each in listener.held_back()]) == ("127.0.0.1", ["127.0.0.1"])
+            assert 0.1 < timer.when() - asyncio.get_running_loop().time() <= 0.3
+            two.write(b"later\n")
+            async with connected_from(listener, "127.0.0.2") as other:
+                other.write(b"meanwhile\n")
+                await until(lambda: listener.received == 301)
+            assert engine.data[3] == b"meanwhile\n"
+            await until(lambda: listener.received == 302)
+            await until(lambda: not listener._held)
+            listener._look_at_rates(asyncio.get_running_loop().time() + 11)
+            assert not listener.held_back()
+    assert [each["event"] for each in logs] == ["peer held back: it sends too much", "peer no longer held back"]
+
+
+async def test_relays_are_never_held_back(make: Make) -> None:
+    listener = make(peer_rate=1, peer_burst=1, relays=("127.0.0.0/8",))
+    async with serving(listener), connected(listener) as (_, writer):
+        writer.write(b"m\n" * 3_000)
+        await until(lambda: listener.received == 3_000)
+        assert not listener.held_back()
+
+
+async def test_a_new_connection_of_a_peer_that_is_held_back_waits_too(make: Make) -> None:
+    listener = make(peer_rate=1_000, peer_burst=10)
+    async with serving(listener), connected(listener) as (_, one):
+        one.write(b"m\n" * 200)
+        await until(lambda: bool(listener.held_back()))
+        async with connected(listener) as (_, two):
+            two.write(b"n\n")
+            await until(lambda: listener.connections == 2)
+            assert listener.received == 200
+            await until(lambda: listener.received == 201)
 
 
 async def test_a_connection_that_sends_is_not_idle(make: Make) -> None:
