@@ -202,8 +202,11 @@ impl FieldSet {
     }
 
     /// Adds a field.
+    #[inline]
     pub fn insert(&mut self, field: Field) {
-        self.0 |= Self::bit(field);
+        let bit = 1_u64.wrapping_shl(field as u32);
+        let (lower, upper) = if field as u32 & 64 == 0 { (bit, 0) } else { (0, bit) };
+        self.0 |= u128::from(upper) << 64 | u128::from(lower);
     }
 
     /// Takes a field out.
@@ -339,6 +342,7 @@ impl<'m> Session<'m> {
     }
 
     /// Sets a field.
+    #[inline]
     pub fn set(&mut self, field: Field, value: Value<'m>) {
         if let Some(place) = self.values.get_mut(field as usize) {
             *place = value;
@@ -474,8 +478,9 @@ impl<'m> Session<'m> {
 const EVEN_BITS: u128 = u128::MAX / 3;
 
 /// A field's value made of a device's text, by the field's kind; None where it isn't one (an impossible port, no address).
+#[inline]
 pub fn convert(kind: Kind, raw: Raw<'_>, case: Case) -> Option<Value<'_>> {
-    let text = raw.bytes.trim_ascii();
+    let text = trim(raw.bytes);
     if text.is_empty() {
         return None;
     }
@@ -492,8 +497,36 @@ pub fn convert(kind: Kind, raw: Raw<'_>, case: Case) -> Option<Value<'_>> {
     }
 }
 
+/// The text without ASCII white space at its ends, where mostly there is none.
+#[inline]
+pub fn trim(text: &[u8]) -> &[u8] {
+    match text {
+        [first, .., last] | [first @ last] if *first > b' ' && *last > b' ' => text,
+        _ => text.trim_ascii(),
+    }
+}
+
+/// So many digits are always below 2^64.
+const SAFE_DIGITS: usize = 19;
+
 /// A decimal number; a fraction is cut off; saturates. None where the text is anything else.
+#[inline]
 pub fn number(text: &[u8]) -> Option<u64> {
+    if text.len() > SAFE_DIGITS {
+        return long_number(text);
+    }
+    let mut value = 0_u64;
+    for (place, byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (*byte == b'.' && place > 0).then_some(value);
+        }
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    (!text.is_empty()).then_some(value)
+}
+
+fn long_number(text: &[u8]) -> Option<u64> {
     let mut digits = 0_usize;
     let mut value = 0_u64;
     for byte in text {
