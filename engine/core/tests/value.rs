@@ -114,8 +114,9 @@ fn walk_all(text: &[u8]) {
         let matched = template.read(text, &mut holes);
         let mut walk = Walk::new(text);
         for held in holes.iter().flatten() {
-            assert!(!matched || !held.is_empty());
-            walk.step(held);
+            assert!(!matched || !held.bytes.is_empty());
+            assert!(held.address.is_none_or(|address| ip::parse(held.bytes) == Some(address)));
+            walk.step(held.bytes);
         }
         if let Some(rest) = template.read_prefix(text, &mut holes) {
             walk.step(rest);
@@ -707,7 +708,7 @@ proptest! {
         let template = Template::compile(&template, kind_of).unwrap();
         let mut holes = vec![None; template.holes().len()];
         prop_assert!(template.read(text.as_bytes(), &mut holes));
-        let found: Vec<_> = holes.iter().map(|held| held.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())).collect();
+        let found: Vec<_> = holes.iter().map(|held| held.map(|held| String::from_utf8(held.bytes.to_vec()).unwrap())).collect();
         prop_assert_eq!(found, wanted);
     }
 

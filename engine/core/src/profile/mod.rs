@@ -11,10 +11,10 @@ pub mod steps;
 pub mod words;
 
 use crate::header::Header;
-use crate::session::{Field, FieldSet, Session};
+use crate::session::{Field, FieldSet, Session, Value};
 use crate::value::json::Found;
 use crate::value::template::{Shared, Template};
-use crate::value::{Ending, Form, Marks, Raw, cef, csv, json, kv, leef, trim_end, xml};
+use crate::value::{Ending, Form, Held, Marks, Raw, cef, csv, json, kv, leef, trim_end, xml};
 use detect::Detector;
 use spec::ReaderKind;
 use std::ops::ControlFlow;
@@ -59,7 +59,7 @@ pub enum Reading {
 /// Room for the raw values of one message after the other.
 pub struct Scratch<'m> {
     raws: [Option<Raw<'m>>; MAX_INPUTS],
-    holes: [Option<&'m [u8]>; MAX_INPUTS],
+    holes: [Option<Held<'m>>; MAX_INPUTS],
     form: Form,
 }
 
@@ -76,7 +76,7 @@ impl<'m> Scratch<'m> {
     }
 
     /// As many places as the template has holes: a template clears all that it is given.
-    fn holes_of(&mut self, template: &Template) -> &mut [Option<&'m [u8]>] {
+    fn holes_of(&mut self, template: &Template) -> &mut [Option<Held<'m>>] {
         self.holes.get_mut(..template.holes().len()).unwrap_or_default()
     }
 }
@@ -130,8 +130,8 @@ pub struct Profile {
     /// `EventProduct`.
     pub product: String,
     inputs: usize,
-    /// What stands before the reader's text, and the input of each of its holes.
-    prefix: Option<(Template, Vec<Option<usize>>)>,
+    /// What stands before the reader's text, and what becomes of each of its holes.
+    prefix: Option<(Template, Vec<Place>)>,
     reader: Reader,
     /// The input that holds the message id.
     id: Option<usize>,
@@ -213,11 +213,19 @@ struct Message {
     steps: Steps,
 }
 
+/// Where what a hole holds belongs.
+#[derive(Clone, Copy)]
+struct Place {
+    input: Option<usize>,
+    /// The field that it is the whole value of: an address that the template has read need not be read again.
+    field: Option<Field>,
+}
+
 /// One of the ways in which a message may be written.
 struct Variant {
     template: Template,
-    /// The input of each hole.
-    inputs: Vec<Option<usize>>,
+    /// What becomes of each hole.
+    places: Vec<Place>,
     /// What it starts with in common with the variant before, and with the one behind.
     like_before: Shared,
     like_next: Shared,
@@ -239,8 +247,8 @@ impl Profile {
         let id = spec.id.as_ref().filter(|_| !ids.is_empty()).map(|name| input(&mut inputs, name));
         let place = |name: &String| inputs.iter().position(|known| known == name);
         let prefix = spec.prefix.clone().map(|prefix| {
-            let holes = prefix.holes().iter().map(place).collect();
-            (prefix, holes)
+            let places = prefix.holes().iter().map(|name| Place { input: place(name), field: None }).collect();
+            (prefix, places)
         });
         let reader = Reader::new(spec, &inputs);
         Self {
@@ -273,9 +281,9 @@ impl Profile {
         }
         scratch.form = Form::Strict;
         let mut body = content;
-        if let Some((prefix, holes)) = &self.prefix {
+        if let Some((prefix, places)) = &self.prefix {
             let Some(rest) = prefix.read_prefix(content, scratch.holes_of(prefix)) else { return Reading::Unparsed };
-            take_holes(holes, scratch);
+            take_holes(places, scratch, session);
             body = rest;
         }
         if let Reader::Json { paths, path_inputs, has_items: true } = &self.reader {
@@ -296,7 +304,7 @@ impl Profile {
         emit: &mut dyn FnMut(&mut Session<'m>),
     ) -> Reading {
         let Some(message) = self.choose(scratch) else { return Reading::Unparsed };
-        if message.session && !message.variants.is_empty() && !message.read_variants(body, scratch) {
+        if message.session && !message.variants.is_empty() && !message.read_variants(body, scratch, session) {
             return Reading::Unparsed;
         }
         message.steps.run(&scratch.raws, session);
@@ -525,11 +533,16 @@ impl Reader {
     }
 }
 
-/// Moves what a template found to the inputs that are asked for.
-fn take_holes(holes: &[Option<usize>], scratch: &mut Scratch<'_>) {
-    for (hole, input) in scratch.holes.iter().zip(holes) {
-        if let (Some(bytes), Some(place)) = (hole, input.and_then(|number| scratch.raws.get_mut(number))) {
-            *place = Some(crate::session::plain(bytes));
+/// Moves what a template found to the inputs that are asked for, and addresses to their fields.
+fn take_holes<'m>(places: &[Place], scratch: &mut Scratch<'m>, session: &mut Session<'m>) {
+    let Scratch { raws, holes, .. } = scratch;
+    for (hole, place) in holes.iter().zip(places) {
+        let Some(held) = hole else { continue };
+        if let (Some(field), Some(address)) = (place.field, held.address) {
+            session.set(field, Value::Address(address));
+        }
+        if let Some(raw) = place.input.and_then(|input| raws.get_mut(input)) {
+            *raw = Some(crate::session::plain(held.bytes));
         }
     }
 }
@@ -547,7 +560,10 @@ enum Start<'m> {
 impl Message {
     fn new(spec: &spec::Profile, message: &spec::Message, wanted: Wanted, inputs: &mut Vec<String>) -> Self {
         let steps = Steps::new(spec, message, wanted, inputs);
-        let place = |name: &String| inputs.iter().position(|known| known == name);
+        let place = |name: &String| Place {
+            input: inputs.iter().position(|known| known == name),
+            field: Field::named(name).filter(|field| steps.held().contains(*field)),
+        };
         let templates = &message.templates;
         let shared = |one: usize, other: usize| {
             let (one, other) = (templates.get(one), templates.get(other));
@@ -555,7 +571,7 @@ impl Message {
         };
         let variants = templates.iter().enumerate().map(|(number, template)| Variant {
             template: template.clone(),
-            inputs: template.holes().iter().map(place).collect(),
+            places: template.holes().iter().map(place).collect(),
             like_before: number.checked_sub(1).map_or_else(Shared::default, |before| shared(number, before)),
             like_next: shared(number, number.saturating_add(1)),
         });
@@ -564,7 +580,7 @@ impl Message {
 
     /// Reads the first variant that fits. They mostly differ at their ends: what a variant has in common with the one
     /// before is read once.
-    fn read_variants<'m>(&'m self, body: &'m [u8], scratch: &mut Scratch<'m>) -> bool {
+    fn read_variants<'m>(&'m self, body: &'m [u8], scratch: &mut Scratch<'m>, session: &mut Session<'m>) -> bool {
         let text = trim_end(body);
         let mut start = Start::Anew;
         for variant in &self.variants {
@@ -580,7 +596,7 @@ impl Message {
             holes.get_mut(from.holes..).unwrap_or_default().fill(None);
             let (fits, marked) = variant.template.read_on(from, variant.like_next, rest, holes);
             if fits {
-                take_holes(&variant.inputs, scratch);
+                take_holes(&variant.places, scratch, session);
                 return true;
             }
             start = match marked {

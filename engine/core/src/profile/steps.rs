@@ -2,7 +2,9 @@
 
 use super::words::Words;
 use super::{Wanted, input, spec};
-use crate::session::{Case, Counts, Field, Kind, Orientation, Session, Unmapped, Value, convert, number};
+use crate::session::{
+    Case, Counts, Field, FieldSet, Kind, Orientation, Session, Unmapped, Value, convert, number, trim,
+};
 use crate::value::{Escape, Raw};
 use spec::{Assign, Constant, Effect, Source, Unit};
 
@@ -64,6 +66,8 @@ fn matters(map: &spec::Map, wanted: Wanted) -> bool {
 /// Everything done for one kind of message.
 pub struct Steps {
     setters: Vec<Setter>,
+    /// Fields that the message's templates hold as they are, beside those of the setters.
+    held: FieldSet,
     set: Vec<(Field, Constant)>,
     maps: Vec<Map>,
     counts: Counts,
@@ -75,10 +79,12 @@ struct Setter {
     field: Field,
     kind: Kind,
     case: Case,
-    /// The inputs; the first that gives a value is taken.
-    places: Vec<usize>,
+    /// The input, mostly the only one.
+    place: usize,
+    /// Further inputs; the first that gives a value is taken.
+    others: Vec<usize>,
     /// What is to be done with the text beside converting it; mostly nothing.
-    assign: Option<Assign>,
+    assign: Option<Box<Assign>>,
 }
 
 struct Map {
@@ -127,8 +133,19 @@ impl Steps {
         let mut set: Vec<(Field, Constant)> = spec.set.iter().chain(&message.set).cloned().collect();
         set.retain(|(field, _)| is_read(*field));
         let maps = spec.maps.iter().chain(&message.maps).filter(|map| message.session && matters(map, wanted));
+        let in_prefix = |name: &String| spec.prefix.iter().any(|prefix| prefix.holes().contains(name));
+        let is_held = |assign: &Assign| {
+            assign.field.kind() == Kind::Address
+                && is_plain(assign)
+                && matches!(assign.from.as_slice(), [name] if name == assign.field.name() && !in_prefix(name))
+                && !message.templates.is_empty()
+        };
+        let mut held = FieldSet::default();
+        assigns.iter().filter(|assign| is_held(assign)).for_each(|assign| held.insert(assign.field));
+        assigns.retain(|assign| !is_held(assign));
         Self {
-            setters: assigns.into_iter().map(|assign| Setter::new(assign, inputs)).collect(),
+            setters: assigns.into_iter().filter_map(|assign| Setter::new(assign, inputs)).collect(),
+            held,
             set,
             maps: maps.map(|map| Map::new(map, wanted, inputs)).collect(),
             counts: message.counts,
@@ -136,12 +153,21 @@ impl Steps {
         }
     }
 
+    /// The addresses that a template's hole of the field's name is the whole value of: whoever reads the template sets
+    /// them, before [`Steps::run`].
+    pub fn held(&self) -> FieldSet {
+        self.held
+    }
+
     /// Fills the session from the inputs.
     pub fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>) {
         session.counts = self.counts;
         session.orientation = self.orientation;
         for setter in &self.setters {
-            if let Some(value) = setter.places.iter().find_map(|place| setter.value(raws.get(*place)?.as_ref()?)) {
+            let value = |place: usize| setter.value(raws.get(place)?.as_ref()?);
+            if let Some(value) = value(setter.place) {
+                session.set(setter.field, value);
+            } else if let Some(value) = setter.others.iter().find_map(|place| value(*place)) {
                 session.set(setter.field, value);
             }
         }
@@ -154,20 +180,28 @@ impl Steps {
     }
 }
 
+/// Whether nothing is to be done with a text but converting it.
+fn is_plain(assign: &Assign) -> bool {
+    assign.unit.is_none()
+        && assign.column.is_none()
+        && assign.none.is_empty()
+        && assign.after.is_empty()
+        && assign.before.is_empty()
+}
+
 impl Setter {
-    fn new(assign: Assign, inputs: &mut Vec<String>) -> Self {
-        let is_plain = assign.unit.is_none()
-            && assign.column.is_none()
-            && assign.none.is_empty()
-            && assign.after.is_empty()
-            && assign.before.is_empty();
-        Self {
+    /// None: it has no input.
+    fn new(assign: Assign, inputs: &mut Vec<String>) -> Option<Self> {
+        let places: Vec<usize> = assign.from.iter().map(|name| input(inputs, name)).collect();
+        let (place, others) = places.split_first()?;
+        Some(Self {
             field: assign.field,
             kind: assign.field.kind(),
             case: assign.case,
-            places: assign.from.iter().map(|name| input(inputs, name)).collect(),
-            assign: (!is_plain).then_some(assign),
-        }
+            place: *place,
+            others: others.to_vec(),
+            assign: (!is_plain(&assign)).then(|| Box::new(assign)),
+        })
     }
 
     #[inline]
@@ -212,21 +246,16 @@ impl Map {
     }
 
     fn run<'m>(&'m self, raws: &[Option<Raw<'m>>], session: &mut Session<'m>) {
-        let holds = |(field, values): &(Field, Vec<String>)| {
-            let held = session.get(*field).map_or(std::borrow::Cow::Borrowed(&b""[..]), Value::bytes);
-            values.iter().any(|value| value.as_bytes().eq_ignore_ascii_case(&held))
-        };
-        if !self.when.iter().all(holds) || self.unless.iter().any(holds) {
-            return;
-        }
+        // First the word: mostly it says that there is nothing to do, whatever else holds.
+        let mut unmapped = None;
         let effect = match self.from {
-            Ok(place) => match raws.get(place).copied().flatten() {
+            Ok(place) => match raws.get(place).and_then(Option::as_ref) {
                 // The words of a profile hold nothing that a format escapes, so the raw bytes are compared.
                 Some(raw) => {
-                    let word = raw.bytes.trim_ascii();
+                    let word = trim(raw.bytes);
                     let number = self.words.find(word);
                     if self.is_verdict && !word.is_empty() && number.is_none() {
-                        session.unmapped = Some(Unmapped { from: &self.name, word: raw });
+                        unmapped = Some(Unmapped { from: &self.name, word: *raw });
                     }
                     self.effect(word, number)
                 }
@@ -235,17 +264,35 @@ impl Map {
             Err(field) => match session.get(field) {
                 Some(value) => {
                     let bytes = value.bytes();
-                    let word = bytes.trim_ascii();
+                    let word = trim(&bytes);
                     self.effect(word, self.words.find(word))
                 }
                 None => self.absent.as_ref(),
             },
         };
+        if effect.is_none() && unmapped.is_none() {
+            return;
+        }
+        let holds = |(field, values): &(Field, Vec<String>)| {
+            let is = |held: &[u8]| values.iter().any(|value| value.as_bytes().eq_ignore_ascii_case(held));
+            match session.get(*field) {
+                None => is(b""),
+                Some(Value::Word(word)) => is(word.as_bytes()),
+                Some(value) => is(&value.bytes()),
+            }
+        };
+        if !self.when.iter().all(holds) || self.unless.iter().any(holds) {
+            return;
+        }
+        if unmapped.is_some() {
+            session.unmapped = unmapped;
+        }
         if let Some(effect) = effect {
             apply(effect, session);
         }
     }
 
+    #[inline]
     fn effect(&self, word: &[u8], number: Option<usize>) -> Option<&Effect> {
         if word.is_empty() {
             return self.absent.as_ref();
@@ -275,7 +322,7 @@ fn apply<'m>(effect: &'m Effect, session: &mut Session<'m>) {
 /// A field's value from its raw text: cut, compared with the texts that mean nothing, converted.
 fn value<'m>(assign: &Assign, raw: Raw<'m>) -> Option<Value<'m>> {
     let raw = cut(assign, raw)?;
-    let text = raw.bytes.trim_ascii();
+    let text = trim(raw.bytes);
     if assign.none.iter().any(|none| none.as_bytes().eq_ignore_ascii_case(text)) {
         return None;
     }

@@ -69,37 +69,33 @@ fn bare_prefix(text: &[u8]) -> Option<(Ip, usize)> {
 /// `d.d.d.d`, with no digit behind it.
 #[inline]
 fn v4_prefix(text: &[u8]) -> Option<([u8; 4], usize)> {
-    let mut octets = [0_u8; 4];
-    let mut rest = text;
-    for (place, octet) in octets.iter_mut().enumerate() {
-        if place > 0 {
-            rest = rest.strip_prefix(b".")?;
-        }
-        (*octet, rest) = decimal_octet(rest)?;
-    }
-    Some((octets, text.len().saturating_sub(rest.len())))
+    let dot = |at: usize| (text.get(at) == Some(&b'.')).then(|| at.wrapping_add(1));
+    let (a, at) = decimal_octet(text, 0)?;
+    let (b, at) = decimal_octet(text, dot(at)?)?;
+    let (c, at) = decimal_octet(text, dot(at)?)?;
+    let (d, at) = decimal_octet(text, dot(at)?)?;
+    Some(([a, b, c, d], at))
 }
 
-/// One to three digits up to 255, no leading zero, no fourth digit.
+/// One to three digits up to 255 from `at` on, no leading zero, no fourth digit; and the place behind them.
+// Written out: a loop would ask at each digit how many there were.
 #[inline]
-fn decimal_octet(text: &[u8]) -> Option<(u8, &[u8])> {
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u16::from(byte & 0x0f));
-    let [first, rest @ ..] = text else { return None };
-    let mut value = digit(first)?;
-    let mut rest = rest;
-    let mut more = 0_u8;
-    while let [byte, tail @ ..] = rest
-        && let Some(next) = digit(byte)
-    {
-        if value == 0 || more == 2 {
-            return None;
-        }
-        // At most three digits: no more than 999.
-        value = value.wrapping_mul(10).wrapping_add(next);
-        more = more.wrapping_add(1);
-        rest = tail;
+fn decimal_octet(text: &[u8], at: usize) -> Option<(u8, usize)> {
+    let digit = |at: usize| text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let first = digit(at)?;
+    let at = at.wrapping_add(1);
+    let Some(second) = digit(at) else { return Some((first, at)) };
+    if first == 0 {
+        return None;
     }
-    u8::try_from(value).ok().map(|octet| (octet, rest))
+    // Two digits are no more than 99, three no more than 999.
+    let value = first.wrapping_mul(10).wrapping_add(second);
+    let at = at.wrapping_add(1);
+    let Some(third) = digit(at) else { return Some((value, at)) };
+    let value = u32::from(value).wrapping_mul(10).wrapping_add(u32::from(third));
+    let at = at.wrapping_add(1);
+    let octet = u8::try_from(value).ok()?;
+    if digit(at).is_some() { None } else { Some((octet, at)) }
 }
 
 /// Eight groups of up to four hexadecimal digits, or fewer with one `::`; the last two may be an IPv4 address.
@@ -240,7 +236,9 @@ impl Network {
             Ip::V6(_) => 128,
         };
         let length = match prefix.strip_prefix(b"/") {
-            Some(digits) => decimal_octet(digits).filter(|(_, rest)| rest.is_empty()).map(|(length, _)| length.into()),
+            Some(digits) => {
+                decimal_octet(digits, 0).filter(|(_, end)| *end == digits.len()).map(|(length, _)| length.into())
+            }
             None => Some(written),
         };
         let free = length

@@ -36,7 +36,7 @@ pub use ip::{Ip, Network, Networks};
 pub use marked::{Marks, MarksError};
 pub use path::PathError;
 pub(crate) use scan::trim_end;
-pub use template::{Kind, Template, TemplateError};
+pub use template::{Held, Kind, Template, TemplateError};
 
 /// Whether a text keeps to its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

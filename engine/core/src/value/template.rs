@@ -27,7 +27,7 @@
 //! that may follow; so the work is bounded by (size of the template) x (size of the message), whatever the sender
 //! writes. Going back costs nothing more: a group that fails only restores the position it began at, once.
 
-use super::{ip, scan};
+use super::{Ip, ip, scan};
 use core::fmt;
 
 /// What a hole may hold.
@@ -69,9 +69,18 @@ pub struct Template {
     holes: Vec<String>,
 }
 
+/// What a hole held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held<'m> {
+    /// Its part of the message.
+    pub bytes: &'m [u8],
+    /// Of a hole of [`Kind::Address`] the address that the bytes are.
+    pub address: Option<Ip>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    Literal(Box<[u8]>),
+    Literal(Literal),
     Address(usize),
     Number(usize),
     /// Takes bytes up to the first of `stops`.
@@ -82,9 +91,37 @@ enum Step {
     Group {
         steps: Box<[Step]>,
         holes: core::ops::Range<usize>,
-        /// What it starts with, where that is a literal: mostly the group is not there, and one look tells.
-        first: Option<u8>,
+        /// What it starts with: mostly the group is not there, and one look tells.
+        head: Head,
     },
+}
+
+/// A literal, with its two ends as numbers: two comparisons tell for most of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Literal {
+    bytes: Box<[u8]>,
+    start: Start,
+    /// Its last eight bytes, if there are more than eight.
+    last: Option<u64>,
+}
+
+/// Up to eight bytes that a text may start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Start {
+    word: u64,
+    /// The bits that count.
+    mask: u64,
+}
+
+/// What a group may start with. No group that starts otherwise matches; one that starts so may still not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Head {
+    Any,
+    Literal(Start),
+    Literals(Box<[Start]>),
+    Address,
+    Digit,
+    NotBlank,
 }
 
 /// The kinds of hole that end where something else begins.
@@ -98,7 +135,7 @@ enum Hole {
 /// What may follow a hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stops {
-    literals: Box<[Box<[u8]>]>,
+    literals: Box<[Literal]>,
     /// The first byte of all literals, where it is the same one.
     first_byte: Option<u8>,
     /// The first bytes of the literals, as 256 bits.
@@ -134,7 +171,7 @@ impl Template {
     /// `holes` should be as long as [`Template::holes`]; what has no place there is left out. When the answer is
     /// `false`, what stands in it has no meaning.
     #[inline]
-    pub fn read<'m>(&self, text: &'m [u8], holes: &mut [Option<&'m [u8]>]) -> bool {
+    pub fn read<'m>(&self, text: &'m [u8], holes: &mut [Option<Held<'m>>]) -> bool {
         let text = scan::trim_end(text);
         self.read_prefix(text, holes).is_some_and(<[u8]>::is_empty)
     }
@@ -158,7 +195,7 @@ impl Template {
         from: Shared,
         mark: Shared,
         text: &'m [u8],
-        holes: &mut [Option<&'m [u8]>],
+        holes: &mut [Option<Held<'m>>],
     ) -> (bool, Option<&'m [u8]>) {
         let first = self.steps.get(from.steps..mark.steps.max(from.steps)).unwrap_or_default();
         let second = self.steps.get(mark.steps.max(from.steps)..).unwrap_or_default();
@@ -168,7 +205,7 @@ impl Template {
 
     /// Matches the start of a message, and gives what stands behind it. `holes` as in [`Template::read`].
     #[inline]
-    pub fn read_prefix<'m>(&self, text: &'m [u8], holes: &mut [Option<&'m [u8]>]) -> Option<&'m [u8]> {
+    pub fn read_prefix<'m>(&self, text: &'m [u8], holes: &mut [Option<Held<'m>>]) -> Option<&'m [u8]> {
         holes.fill(None);
         run(&self.steps, text, holes)
     }
@@ -196,38 +233,39 @@ impl Step {
 }
 
 /// Runs steps at the start of `text`, and gives what is left.
-fn run<'m>(steps: &[Step], text: &'m [u8], holes: &mut [Option<&'m [u8]>]) -> Option<&'m [u8]> {
+fn run<'m>(steps: &[Step], text: &'m [u8], holes: &mut [Option<Held<'m>>]) -> Option<&'m [u8]> {
     let mut rest = text;
     for step in steps {
         rest = match step {
-            Step::Literal(literal) => after_literal(rest, literal)?,
+            Step::Literal(literal) => literal.after(rest)?,
             Step::Address(hole) => {
-                let (held, after) = rest.split_at_checked(ip::prefix(rest)?.1)?;
-                keep(holes, *hole, held);
+                let (address, length) = ip::prefix(rest)?;
+                let (bytes, after) = rest.split_at_checked(length)?;
+                keep(holes, *hole, Held { bytes, address: Some(address) });
                 after
             }
             Step::Number(hole) => {
-                let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                let (held, after) = rest.split_at_checked(digits)?;
-                if held.is_empty() {
+                let digits = scan::find(rest, 0, not_digit, |byte| !byte.is_ascii_digit());
+                let (bytes, after) = rest.split_at_checked(digits)?;
+                if bytes.is_empty() {
                     return None;
                 }
-                keep(holes, *hole, held);
+                keep(holes, *hole, Held { bytes, address: None });
                 after
             }
             Step::Until { hole, stops } => {
                 let (held, after) = rest.split_at_checked(stops.find(rest, matches!(hole, Hole::Word(_)))?)?;
                 if let Hole::Word(index) | Hole::Text(index) = hole {
                     // What runs to the end of the message is trimmed; what a literal ends is taken as it is.
-                    let held = if stops.end && after.is_empty() { scan::trim(held) } else { held };
-                    if held.is_empty() {
+                    let bytes = if stops.end && after.is_empty() { scan::trim(held) } else { held };
+                    if bytes.is_empty() {
                         return None;
                     }
-                    keep(holes, *index, held);
+                    keep(holes, *index, Held { bytes, address: None });
                 }
                 after
             }
-            Step::Group { first: Some(first), .. } if rest.first() != Some(first) => rest,
+            Step::Group { head, .. } if !head.may_start(rest) => rest,
             Step::Group { steps, holes: inside, .. } => {
                 if let Some(after) = run(steps, rest, holes) {
                     after
@@ -242,18 +280,99 @@ fn run<'m>(steps: &[Step], text: &'m [u8], holes: &mut [Option<&'m [u8]>]) -> Op
 }
 
 #[inline]
-fn keep<'m>(holes: &mut [Option<&'m [u8]>], index: usize, held: &'m [u8]) {
+fn keep<'m>(holes: &mut [Option<Held<'m>>], index: usize, held: Held<'m>) {
     if let Some(place) = holes.get_mut(index) {
         *place = Some(held);
     }
 }
 
-/// What stands behind the literal, if the text starts with it.
+/// Marks bytes that are no digits; only the lowest mark counts.
 #[inline]
-fn after_literal<'m>(text: &'m [u8], literal: &[u8]) -> Option<&'m [u8]> {
-    let (start, after) = text.split_at_checked(literal.len())?;
-    // A loop, not a comparison of slices: most literals are one to four bytes, less than a call is worth.
-    start.iter().zip(literal).all(|(a, b)| a == b).then_some(after)
+const fn not_digit(word: u64) -> u64 {
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let digits = word ^ 0x3030_3030_3030_3030;
+    // 0x76 lifts ten and more over 0x7f; what is over it already stays marked, and only upwards anything is carried.
+    (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGHS
+}
+
+/// How many bytes [`Start`] looks at.
+const START_BYTES: usize = 8;
+
+impl Start {
+    fn new(literal: &[u8]) -> Self {
+        let fold = |bytes: &mut dyn Iterator<Item = u8>| {
+            bytes
+                .take(START_BYTES)
+                .fold((0, 0), |(word, at), byte| (word | u64::from(byte).wrapping_shl(at), at.saturating_add(8)))
+                .0
+        };
+        Self { word: fold(&mut literal.iter().copied()), mask: fold(&mut literal.iter().map(|_| u8::MAX)) }
+    }
+
+    #[inline]
+    const fn fits(self, first_eight: [u8; START_BYTES]) -> bool {
+        u64::from_le_bytes(first_eight) & self.mask == self.word
+    }
+}
+
+impl Literal {
+    fn new(bytes: &[u8]) -> Self {
+        let last = bytes.last_chunk().filter(|_| bytes.len() > START_BYTES).map(|last| u64::from_le_bytes(*last));
+        Self { bytes: bytes.into(), start: Start::new(bytes), last }
+    }
+
+    /// What stands behind the literal, if the text starts with it.
+    #[inline]
+    fn after<'m>(&self, text: &'m [u8]) -> Option<&'m [u8]> {
+        let Some(first_eight) = text.first_chunk() else { return text.strip_prefix(&*self.bytes) };
+        if !self.start.fits(*first_eight) {
+            return None;
+        }
+        let Some(last) = self.last else { return text.get(self.bytes.len()..) };
+        let (start, after) = text.split_at_checked(self.bytes.len())?;
+        if start.last_chunk().is_none_or(|found| u64::from_le_bytes(*found) != last) {
+            return None;
+        }
+        // The two ends are all of up to sixteen bytes.
+        let is_same = start.len() <= 2 * START_BYTES || start == &*self.bytes;
+        is_same.then_some(after)
+    }
+}
+
+impl Head {
+    /// What the steps of a group may start with.
+    fn of(steps: &[Step]) -> Self {
+        match steps {
+            [Step::Literal(literal), ..] => Self::Literal(literal.start),
+            [Step::Address(_), ..] => Self::Address,
+            [Step::Number(_), ..] => Self::Digit,
+            [Step::Until { hole: Hole::Word(_), .. }, ..] => Self::NotBlank,
+            // `[ ](`: with the inner group and without it.
+            [Step::Group { steps: inner, .. }, Step::Literal(behind), ..] => match &**inner {
+                [Step::Literal(before)] => {
+                    let both = [&*before.bytes, &*behind.bytes].concat();
+                    Self::Literals([Start::new(&both), behind.start].into())
+                }
+                _ => Self::Any,
+            },
+            _ => Self::Any,
+        }
+    }
+
+    #[inline]
+    fn may_start(&self, text: &[u8]) -> bool {
+        let first = |is: fn(u8) -> bool| text.first().is_some_and(|byte| is(*byte));
+        // Near the end of a message the group itself finds out.
+        let fits = |start: &Start| text.first_chunk().map_or(!text.is_empty(), |eight| start.fits(*eight));
+        match self {
+            Self::Any => true,
+            Self::Literal(start) => fits(start),
+            Self::Literals(starts) => starts.iter().any(fits),
+            Self::Address => first(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'[')),
+            Self::Digit => first(|byte| byte.is_ascii_digit()),
+            Self::NotBlank => first(|byte| !scan::is_blank(byte)),
+        }
+    }
 }
 
 impl Stops {
@@ -266,7 +385,7 @@ impl Stops {
         }
         let mut firsts = starts.literals.iter().map(|literal| literal.first().copied());
         let first_byte = firsts.next().flatten().filter(|byte| firsts.all(|other| other == Some(*byte)));
-        let literals = starts.literals.iter().map(|&literal| literal.into()).collect();
+        let literals = starts.literals.iter().map(|&literal| Literal::new(literal)).collect();
         Self { literals, first_byte, first_bytes, end: starts.end }
     }
 
@@ -286,7 +405,7 @@ impl Stops {
             };
             let is_blank = is_word && here.first().is_some_and(|byte| scan::is_blank(*byte));
             // Where nothing that may follow stands behind a word, the next step, or the caller, will find out.
-            if is_blank || self.literals.iter().any(|literal| after_literal(here, literal).is_some()) {
+            if is_blank || self.literals.iter().any(|literal| literal.after(here).is_some()) {
                 return Some(at);
             }
             at = at.wrapping_add(1);
@@ -361,7 +480,7 @@ fn link(parts: &[Part], after: &Starts<'_>) -> Result<Box<[Step]>, TemplateError
             Ok(Step::Until { hole, stops: Stops::new(&starts) })
         };
         steps.push(match *part {
-            Part::Literal(ref literal) => Step::Literal(literal.as_slice().into()),
+            Part::Literal(ref literal) => Step::Literal(Literal::new(literal)),
             Part::Hole { kind: Kind::Address, index, .. } => Step::Address(index),
             Part::Hole { kind: Kind::Number, index, .. } => Step::Number(index),
             Part::Hole { kind: Kind::Word, index, position } => until(position, Hole::Word(index))?,
@@ -369,11 +488,7 @@ fn link(parts: &[Part], after: &Starts<'_>) -> Result<Box<[Step]>, TemplateError
             Part::Hole { kind: Kind::Skip, position, .. } => until(position, Hole::Skip)?,
             Part::Group { ref parts, ref holes } => {
                 let steps = link(parts, &starts(behind, after))?;
-                let first = match steps.first() {
-                    Some(Step::Literal(literal)) => literal.first().copied(),
-                    _ => None,
-                };
-                Step::Group { steps, holes: holes.clone(), first }
+                Step::Group { head: Head::of(&steps), steps, holes: holes.clone() }
             }
         });
     }
@@ -509,7 +624,8 @@ mod tests {
         let mut holes = vec![None; template.holes().len()];
         template.read(text.as_bytes(), &mut holes).then(|| {
             let held = template.holes().iter().zip(holes);
-            held.filter_map(|(name, held)| Some((name.clone(), String::from_utf8(held?.to_vec()).unwrap()))).collect()
+            held.filter_map(|(name, held)| Some((name.clone(), String::from_utf8(held?.bytes.to_vec()).unwrap())))
+                .collect()
         })
     }
 
@@ -630,7 +746,7 @@ mod tests {
         let mut holes = [None; 2];
         let rest = template.read_prefix(b"%ASA-6-302013: Built - it: x ", &mut holes);
         assert_eq!(rest, Some(&b"Built - it: x "[..]));
-        assert_eq!(holes, [Some(&b"6"[..]), Some(&b"302013"[..])]);
+        assert_eq!(holes.map(|held| held.unwrap().bytes), [&b"6"[..], &b"302013"[..]]);
         assert_eq!(template.read_prefix(b"%ASA-6: no", &mut holes), None);
         assert_eq!(template.read_prefix(b"ASA-6-1: no", &mut holes), None);
     }
@@ -725,6 +841,6 @@ mod tests {
         let template = compile("{number} {text}");
         let mut holes = [None; 1];
         assert!(template.read(b"1 a", &mut holes));
-        assert_eq!(holes, [Some(&b"1"[..])]);
+        assert_eq!(holes.map(|held| held.unwrap().bytes), [&b"1"[..]]);
     }
 }
