@@ -27,6 +27,9 @@ QUICK = os.environ.get("COLLECTORD_BENCH") == "quick"
 
 RECORD = bool(os.environ.get("COLLECTORD_RECORD"))
 
+WHOLE = ("engine", "instructions", "daemon, UDP", "daemon, TCP", "daemon, start", "keys")
+"""Groups of a whole run begin so."""
+
 Better = Literal["less", "more", "neither"]
 
 
@@ -80,7 +83,7 @@ class Report:
         text = json.dumps(found, indent=1) + "\n"
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(text, encoding="utf-8")
-        if RECORD and not QUICK and recorded().get("figures", {}).keys() <= found["figures"].keys():
+        if RECORD and not QUICK and all(any(name.startswith(each) for name in self.groups) for each in WHOLE):
             MEASURED.write_text(text, encoding="utf-8")
 
     def table(self) -> Iterator[str]:

@@ -157,10 +157,11 @@ class Flow:
             self._stopped.wait(max(0.0, due_s - time.monotonic()))
 
     def _sessions(self) -> list[Session]:
-        makers = [ORDINARY.make]
+        found = [ORDINARY.make(self._lot) for _ in range(self._per_turn)]
         if self.attacking:
-            makers += [_scan, SMB.make, _forged]
-        return [make(self._lot) for _ in range(self._per_turn) for make in makers]
+            found += [_scan(self._lot) for _ in range(self._per_turn)]
+            found += [make(self._lot) for make in (SMB.make, _forged) for _ in range(self._per_turn // 4)]
+        return found
 
     def _send(self, messages: list[bytes]) -> None:
         if self._firewall.transport == "udp":

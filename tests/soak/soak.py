@@ -28,8 +28,8 @@ from ..e2e.daemon import LISTENERS, Daemon, syslog_output
 from ..e2e.servers import PATIENCE_S
 from .load import FORGED, Load, Receiver
 
-RATE_PER_S = 3_000
-"""Ordinary messages; four times as many while there is an attack."""
+RATE_PER_S = 2_000
+"""Ordinary messages; two and a half times as many while there is an attack."""
 
 SHORT_SHARE = 0.2
 """Of the time for runs that are ended."""
