@@ -47,7 +47,8 @@ def sender() -> Sender:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table comes last."""
     if _REPORT.groups:
-        _REPORT.store()
         terminalreporter.section("benchmarks")
         for line in _REPORT.table():
             terminalreporter.write_line(line)
+        # After the table, which shows what was recorded before.
+        _REPORT.store()

@@ -22,6 +22,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / ".cache" / "bench" / "results.json"
 MEASURED = Path(__file__).with_name("measured.json")
 
+README = Path(__file__).with_name("README.md")
+HEADING = "## The last recorded run\n"
+"""What follows it in the README is replaced when a run is recorded."""
+
 QUICK = os.environ.get("COLLECTORD_BENCH") == "quick"
 """Fewer and shorter measurements, which say whether something is badly wrong and not much more."""
 
@@ -78,13 +82,31 @@ class Report:
         }
 
     def store(self) -> None:
-        """The file of this run, and with COLLECTORD_RECORD=1 the recorded one: of a whole run that was not quick."""
+        """The file of this run; with COLLECTORD_RECORD=1 a whole run that was not quick becomes the recorded one."""
         found = self.as_json()
         text = json.dumps(found, indent=1) + "\n"
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(text, encoding="utf-8")
         if RECORD and not QUICK and all(any(name.startswith(each) for name in self.groups) for each in WHOLE):
             MEASURED.write_text(text, encoding="utf-8")
+            before, heading, _ = README.read_text(encoding="utf-8").partition(HEADING)
+            README.write_text(before + heading + "\n" + "\n".join(self.markdown()) + "\n", encoding="utf-8")
+
+    def markdown(self, remark: str = "") -> Iterator[str]:
+        """The same table for ``README.md``."""
+        of = self.as_json()
+        now, versions = of["machine"], of["versions"]
+        yield f"{of['date']}, {now['processor']}, {now['cores']} cores, {now['memory_gib']} GiB, {now['system']};"
+        yield f"collectord {versions['collectord']} at {versions['commit']}, Python {versions['python']}, SQLite"
+        yield f"{versions['sqlite']}, {versions['rustc']}.{remark}"
+        yield ""
+        yield "| What | Of what | | |"
+        yield "|---|---|---:|---|"
+        for group, figures in self.groups.items():
+            for number, (name, figure) in enumerate(figures.items()):
+                yield f"| {'' if number else group} | {name} | {_shown(figure.value)} | {figure.unit} |"
+        for note in self.notes:
+            yield f"\n{note}"
 
     def table(self) -> Iterator[str]:
         """Line by line."""
