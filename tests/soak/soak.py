@@ -320,9 +320,10 @@ class Soak:
 
     def _kill(self, load: Load, before: Stored) -> None:
         """SIGKILL in the middle; it may cost what came since the last tick."""
-        tick = self._daemon.status()["tick"]
-        killed_s = time.monotonic()
         port = self._daemon.listener("udp")["port"]
+        status = self._daemon.status()
+        # The answer waits for the tick that is under way, so the last one is over and in these figures.
+        tick, killed_s = status["tick"], time.monotonic()
         drops = _udp_drops(port)
         self._daemon.kill()
         load.stop()
@@ -333,6 +334,8 @@ class Soak:
             due = load.sent_by(name, killed_s - allowed_s) - (drops if name == "udp" else 0)
             most = load.sent(name) + load.unsure(name)
             assert due <= found <= most, f"a kill: counted {found} of {name}, expected {due} to {most}"
+            stored = sum(self._daemon.listener(name, status)["outcomes"].values())
+            assert stored <= found, f"a kill: {stored} of {name} were said to be stored, {found} are"
         self._check_exact(after)
         cost = load.sent("udp") - drops + load.sent("tcp") - sum(counted.values())
         got, expected = after.all_failures - before.all_failures, load.failures().total()
