@@ -4,8 +4,10 @@ Steady under attack: the daemon at work while somebody means it harm, and those 
 Attackers and honest senders are told apart by their addresses, all of them on loopback.
 """
 
+import resource
 import socket
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -20,6 +22,9 @@ HONEST = 400
 
 MOST_ROUNDS = 300
 """Of 100 messages each over UDP and TCP, while the database is locked: below what a peer may send at once."""
+
+IDLE = 2_000
+"""Connections that say nothing; ten thousand were tried as well."""
 
 pytestmark = pytest.mark.e2e
 
@@ -70,6 +75,12 @@ def unread(daemon: Daemon, ports: dict[str, int]) -> int:
             if local.endswith(f":{port:04X}") and state != "0A":
                 waiting += int(queues.partition(":")[2], 16)
     return waiting
+
+
+def resident_kib(daemon: Daemon) -> int:
+    """Resident memory of the daemon (proc(5))."""
+    text = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii")
+    return int(text.partition("VmRSS:")[2].split()[0])
 
 
 def test_honest_peers_stay_exact_while_others_are_limited(tmp_path: Path) -> None:
@@ -150,3 +161,37 @@ def test_a_locked_database_does_not_keep_messages_waiting(tmp_path: Path) -> Non
             "udp": rounds * 100,
             "tcp": rounds * 100,
         }
+
+
+def test_idle_and_hasty_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """Thousands that say nothing, announce 2 GB, or come and go: an honest peer stays exact."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, IDLE + 500), hard), hard))
+    tables = f"{LISTENERS}\n[bounds]\ntcp_connections = {IDLE + 500}\n"
+    with running(tmp_path, tables) as daemon, ExitStack() as sockets:
+        port = daemon.listener("tcp")["port"]
+        before_kib = resident_kib(daemon)
+        honest = sockets.enter_context(stream_from("127.1.0.1", port))
+        for number in range(IDLE):
+            sockets.enter_context(stream_from(f"127.2.{number % 200}.1", port))
+        daemon.wait(lambda: daemon.listener("tcp")["connections"] == IDLE + 1, "all to be connected")
+        sent = 0
+        for number in range(20):
+            # They announce 10 MB, and 2 GB behind a sound frame; nothing of either is kept.
+            for announced in (b"9999999 <13>x", b"6 <13>ok2147483648 <13>x"):
+                with stream_from("127.6.6.6", port) as huge:
+                    huge.sendall(announced)
+            for _ in range(20):
+                hasty = stream_from("127.6.6.7", port)
+                hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                hasty.close()
+            messages = [denied("192.0.2.1", number * 20 + each) for each in range(20)]
+            honest.sendall(counted(messages))
+            sent += len(messages)
+        daemon.wait(lambda: daemon.listener("tcp")["outcomes"].get("session", 0) == sent, "the honest peer")
+        outcomes = conserved(daemon, "tcp")
+        assert outcomes == {"session": sent, "too_long": 20, "bad_frame": 20, "unparsed": 20}
+        assert resident_kib(daemon) - before_kib < 20 * IDLE + 16 * 1024, "some KiB for each connection"
+        daemon.stop()
+        assert daemon.sums("failures_by_source", "SrcIpAddr")["192.0.2.1",] == sent
+        assert "Traceback" not in daemon.said()
