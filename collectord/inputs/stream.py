@@ -8,6 +8,7 @@ many, how long one may be without a message, and how fast a peer may send.
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ CHUNK_BYTES = 256 * 1024
 
 ACCEPTED_AT_ONCE = 64
 """Connections taken in a turn of the loop, some 5 ms: who connects as fast as he can must not keep others waiting."""
+
+FINAL_TURNS = 256
+"""Turns that a stop goes on accepting for: more than the kernel's queue holds, and still an end."""
 
 HELD_S = 0.05
 """A peer over its rate is not read for so long at least: stopping and starting has its price as well."""
@@ -179,11 +183,26 @@ class TcpListener:
                     log.info("idle connection closed", listener=self.name, peer=connection.peer, elapsed_s=self._idle_s)
                     connection.close()
         finally:
+            await self._accept_the_last()
             server.close()
             for timer in self._held.values():
                 timer.cancel()
             for connection in list(self._open):
                 connection.finish()
+
+    async def _accept_the_last(self) -> None:
+        """Connections that wait in the kernel have been acknowledged to their peers, and may have sent already."""
+        poll = select.poll()
+        if self._socket is not None:
+            poll.register(self._socket, select.POLLIN)
+        turns = 0
+        # The loop accepts some in each turn, and those of one turn are made connections in the next ones.
+        while turns < FINAL_TURNS and poll.poll(0):
+            turns += 1
+            await asyncio.sleep(0)
+        if turns:
+            for _ in range(3):
+                await asyncio.sleep(0)
 
     def close(self) -> None:
         """Give the port back, if it is still held; may be called twice."""

@@ -10,8 +10,9 @@ from collectord import __version__
 from collectord.model import Alert, AlertState, Severity
 from collectord.outputs.cef import cef_message
 
+from ...alerts import T0_NS
 from ...reference.syslog_messages import cef
-from .test_syslog import T0_NS, alert
+from .test_syslog import alert
 
 
 @pytest.fixture(autouse=True)
