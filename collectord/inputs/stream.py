@@ -195,14 +195,13 @@ class TcpListener:
         poll = select.poll()
         if self._socket is not None:
             poll.register(self._socket, select.POLLIN)
-        turns = 0
-        # The loop accepts some in each turn, and those of one turn are made connections in the next ones.
-        while turns < FINAL_TURNS and poll.poll(0):
-            turns += 1
+        for _ in range(FINAL_TURNS):
+            if not poll.poll(0):
+                break
             await asyncio.sleep(0)
-        if turns:
-            for _ in range(3):
-                await asyncio.sleep(0)
+        # What one turn of the loop accepts is made a connection in the next ones.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Give the port back, if it is still held; may be called twice."""

@@ -284,8 +284,10 @@ async def test_the_stop_has_an_end(make: Make, engine: FakeEngine, monkeypatch: 
     """A peer that never stops sending does not keep the daemon from stopping."""
     monkeypatch.setattr(module.os, "readv", lambda _, __: 5)
     listener = make()
-    async with serving(listener), connected(listener):
+    async with serving(listener):
+        peer = socket.create_connection(listener.address)
         await until(lambda: listener.connections == 1)
+    peer.close()
     assert len(engine.data[1]) == 5 * module.FINAL_CHUNKS
 
 
