@@ -146,9 +146,9 @@ class TcpListener:
         connections: int,
         idle_s: float,
         allow: Sequence[str],
-        peer_rate: int = 0,
-        peer_burst: int = 1,
-        relays: Sequence[str] = (),
+        peer_rate: int,
+        peer_burst: int,
+        relays: Sequence[str],
     ) -> None:
         """Other bounds from now on; what is connected stays, idle for longer than ``idle_s`` apart."""
         self._rates.take_up(peer_rate, peer_burst)

@@ -372,7 +372,7 @@ async def test_bind_comes_first(engine: FakeEngine) -> None:
 async def test_other_bounds(make: Make, engine: FakeEngine) -> None:
     """For who comes from now on."""
     listener = make(allow=("127.0.0.8/29",))
-    listener.take_up(connections=1, idle_s=60, allow=())
+    listener.take_up(connections=1, idle_s=60, allow=(), peer_rate=0, peer_burst=1, relays=())
     async with serving(listener), connected(listener):
         await until(lambda: listener.connections == 1)
         async with connected(listener):
