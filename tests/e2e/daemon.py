@@ -36,6 +36,26 @@ name = "tcp"
 port = 0
 """
 
+
+def failures_rule(above: int, *, timespan: str = "5m", step: str = "1m", clear_after: str = "") -> str:
+    """The shipped rule ``excessive-failures`` with another limit and window, as a file of ``rules.d``."""
+    clear = f'clear = {{ after = "{clear_after}", below = 0.8 }}\n' if clear_after else ""
+    return f"""
+name = "excessive-failures"
+title = "Excessive number of failed connections from {{SrcIpAddr}}"
+type = "event_count"
+counter = "failures_by_source"
+where = {{ EventResult = "Failure" }}
+group_by = ["SrcIpAddr"]
+timespan = "{timespan}"
+step = "{step}"
+condition = {{ gt = {above} }}
+{clear}mode = "notify"
+severity = "medium"
+unit = "failed connections"
+"""
+
+
 DATAGRAMS_AT_ONCE = 200
 """Fits a receive buffer of the kernel's default size, so that nothing is lost however busy the machine is."""
 

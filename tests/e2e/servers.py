@@ -48,11 +48,11 @@ class Program:
         )
 
 
-def find_program(name: str) -> Program:
-    """The program from PATH or from the unpacked packages; skips the test without it."""
+def find_program(name: str, *, of_system: bool = True) -> Program:
+    """The program from PATH (if ``of_system``) or from the unpacked packages; skips the test without it."""
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "SNMPCONFPATH": "/nonexistent"}
     # Daemons are often in a folder that a user's PATH lacks.
-    if found := shutil.which(name, path=f"{environment['PATH']}:/usr/sbin:/usr/local/sbin"):
+    if of_system and (found := shutil.which(name, path=f"{environment['PATH']}:/usr/sbin:/usr/local/sbin")):
         return Program(Path(found), environment)
     for folder in FOLDERS:
         path = UNPACKED / folder / name
@@ -256,11 +256,13 @@ input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="received"
 """
 
 
-def _check_driver(program: Program, driver: str) -> None:
-    """Skips the test where rsyslogd comes without it."""
-    library = UNPACKED / "usr/lib" if UNPACKED in program.path.parents else Path("/usr/lib")
-    if not any(library.glob(f"**/rsyslog/lmnsd_{driver}.so")):
-        pytest.skip(f"no lmnsd_{driver}.so in {library}; tests/fetch_servers.sh unpacks it")
+def _rsyslogd_with(driver: str) -> Program:
+    """The system's if it has the driver for TLS, which is a package of its own, else the unpacked one."""
+    module = f"**/rsyslog/lmnsd_{driver}.so"
+    program = find_program("rsyslogd", of_system=any(Path("/usr/lib").glob(module)))
+    if UNPACKED in program.path.parents and not any((UNPACKED / "usr/lib").glob(module)):
+        pytest.skip(f"no lmnsd_{driver}.so: neither in /usr/lib nor in {UNPACKED}; tests/fetch_servers.sh unpacks it")
+    return program
 
 
 @contextlib.contextmanager
@@ -271,9 +273,7 @@ def rsyslogd(folder: Path, port: int = 0, *, tls: Tls | None = None) -> Iterator
     Each message is one JSON object per line of its log; ``data`` holds, as JSON in a string, what rsyslog's own module
     made of the structured data, ``raw`` all as it came in.
     """
-    program = find_program("rsyslogd")
-    if tls is not None:
-        _check_driver(program, tls.driver)
+    program = find_program("rsyslogd") if tls is None else _rsyslogd_with(tls.driver)
     tls_port = 0 if tls is None else free_port(socket.SOCK_STREAM)
     # The port has to be free for both.
     port = port or wait_for(lambda: _port_for_both(), "a port that is free for UDP and TCP")

@@ -9,26 +9,12 @@ from typing import Any
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, running, snmp_output, syslog_output
+from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running, snmp_output, syslog_output
 from .servers import PATIENCE_S, Server, rsyslogd, snmptrapd
 
 THRESHOLD = 5000
 
-SHORT_RULE = """
-name = "excessive-failures"
-title = "Excessive number of failed connections from {SrcIpAddr}"
-type = "event_count"
-counter = "failures_by_source"
-where = { EventResult = "Failure" }
-group_by = ["SrcIpAddr"]
-timespan = "10s"
-step = "1s"
-condition = { gt = 5000 }
-clear = { after = "2s", below = 0.8 }
-mode = "notify"
-severity = "medium"
-unit = "failed connections"
-"""
+SHORT_RULE = failures_rule(THRESHOLD, timespan="10s", step="1s", clear_after="2s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collectord.outputs.syslog import SyslogOutput
 from ..certificates import Authority
 from ..playbooks.playbook import shipped
 from ..reference.syslog_messages import cef, rfc5424
-from .daemon import LISTENERS, counted, denied, running, syslog_output
+from .daemon import LISTENERS, counted, denied, failures_rule, running, syslog_output
 from .servers import PATIENCE_S, Server, Tls, rsyslogd
 from .test_outputs_real import alert, understood
 
@@ -182,21 +182,7 @@ async def test_what_rsyslogd_does_not_believe(tmp_path: Path, site: Site, driver
         assert understood(line)["data"]["collectord@32473"]["sequence"] == "2"
 
 
-RULE = """
-name = "excessive-failures"
-title = "Excessive number of failed connections from {SrcIpAddr}"
-type = "event_count"
-counter = "failures_by_source"
-where = { EventResult = "Failure" }
-group_by = ["SrcIpAddr"]
-timespan = "10s"
-step = "1s"
-condition = { gt = 5 }
-clear = { after = "1h", below = 0.8 }
-mode = "notify"
-severity = "medium"
-unit = "failed connections"
-"""
+RULE = failures_rule(5, timespan="10s", step="1s", clear_after="1h")
 
 
 @pytest.mark.e2e

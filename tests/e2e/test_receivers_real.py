@@ -14,27 +14,13 @@ import pytest
 from collectord.outputs import mib, receivers
 from collectord.outputs.mib_names import NOTIFICATIONS, OBJECTS, Kind
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, running
+from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running
 from .servers import PATIENCE_S, UNPACKED, Program, find_program, free_port, snmptrapd_with, wait_for
 
 ROOTS = (mib.DEFAULT_ROOT, "1.3.6.1.4.1.99999.7.1")
 
 # The shipped rule with a small limit and a short window.
-RULE = """
-name = "excessive-failures"
-title = "Excessive number of failed connections from {SrcIpAddr}"
-type = "event_count"
-counter = "failures_by_source"
-where = { EventResult = "Failure" }
-group_by = ["SrcIpAddr"]
-timespan = "5s"
-step = "1s"
-condition = { gt = 20 }
-clear = { after = "1s", below = 0.8 }
-mode = "notify"
-severity = "medium"
-unit = "failed connections"
-"""
+RULE = failures_rule(20, timespan="5s", step="1s", clear_after="1s")
 
 
 def script(name: str) -> Program:

@@ -7,7 +7,7 @@ import pytest
 
 from collectord.outputs import mib
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, running
+from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running
 from .servers import PATIENCE_S, snmptrapd
 
 # Recognised by what all of them hold, however they are cut.
@@ -37,20 +37,7 @@ auth_password_file = "auth"
 priv_password_file = "priv"
 """
 OTHER_KEYS = V3.format(port=9).replace('"user"', '"other"').replace('"auth"', '"priv"')
-RULE = """
-name = "excessive-failures"
-title = "Excessive number of failed connections from {SrcIpAddr}"
-type = "event_count"
-counter = "failures_by_source"
-where = { EventResult = "Failure" }
-group_by = ["SrcIpAddr"]
-timespan = "5m"
-step = "1m"
-condition = { gt = 10 }
-mode = "notify"
-severity = "medium"
-unit = "failed connections"
-"""
+RULE = failures_rule(10)
 
 
 def secrets(folder: Path, mode: int = 0o600, **content: str) -> None:

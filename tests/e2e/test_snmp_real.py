@@ -19,7 +19,7 @@ from collectord.outputs.snmp_engine import NotificationEngine, Patience
 from collectord.outputs.snmp_users import Community, User
 
 from ..alerts import alert
-from .daemon import LISTENERS, Daemon, counted, denied, running, snmp_output
+from .daemon import LISTENERS, Daemon, counted, denied, failures_rule, running, snmp_output
 from .servers import PATIENCE_S, Server, free_port, snmptrapd
 
 AUTH_PASSWORD = "authenticate-me"
@@ -214,20 +214,7 @@ async def test_several_addresses(tmp_path: Path, engine: NotificationEngine, mon
 # The daemon
 
 THRESHOLD = 10
-RULE = f"""
-name = "excessive-failures"
-title = "Excessive number of failed connections from {{SrcIpAddr}}"
-type = "event_count"
-counter = "failures_by_source"
-where = {{ EventResult = "Failure" }}
-group_by = ["SrcIpAddr"]
-timespan = "5m"
-step = "1m"
-condition = {{ gt = {THRESHOLD} }}
-mode = "notify"
-severity = "medium"
-unit = "failed connections"
-"""
+RULE = failures_rule(THRESHOLD)
 
 
 def secret(folder: Path, name: str, content: str) -> str:

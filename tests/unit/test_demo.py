@@ -15,32 +15,26 @@ from collectord.cli import demo
 from collectord.cli.demo import CONFIG, Story, TerminalOutput, command
 from collectord.clock import SystemClock
 from collectord.errors import EnvironmentProblem
-from collectord.model import Alert, AlertState, Mode, Severity
+from collectord.model import Alert, AlertState
+
+from .. import alerts
 
 # The package's attribute of that name is the command.
 demo_module = sys.modules["collectord.cli.demo"]
 
 
 def alert(**changes: Any) -> Alert:
-    fields: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "episode": 1,
-        "event": "raised",
-        "rule": "excessive-failures",
-        "state": AlertState.RAISED,
-        "severity": Severity.MEDIUM,
-        "mode": Mode.NOTIFY,
-        "site": "",
+    """One that the demo's attack raises."""
+    demo = {
         "key": {"SrcIpAddr": "203.0.113.66"},
         "count": 5_204,
-        "threshold": 5_000,
         "window_s": 10,
         "first_time_ns": 0,
         "last_time_ns": 0,
         "title": "Excessive number of failed connections from 203.0.113.66",
         "summary": "203.0.113.66: 5,204 failed connections in 10 s (limit 5,000); collectord alerts show 0123",
     }
-    return Alert(**(fields | changes))
+    return alerts.alert(**(demo | changes))
 
 
 @pytest.fixture
