@@ -1,7 +1,9 @@
 """Alerts to the real rsyslogd over TLS in which both sides show certificates, by GnuTLS and by OpenSSL; and in CEF."""
 
+import asyncio
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -128,9 +130,15 @@ async def test_cef(tmp_path: Path, site: Site, transport: Literal["udp", "tcp", 
 
 
 async def refusal(output: SyslogOutput) -> str:
-    """What the output says; whatever was sent."""
+    """
+    What the output says; whatever was sent.
+
+    A receiver on a busy machine may refuse so late that a message went before; the next one then says so.
+    """
     with pytest.raises(DeliveryError) as raised:
-        await output.send(alert(), 1)
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                await output.send(alert(), 1)
     await output.close()
     return str(raised.value)
 
@@ -172,7 +180,7 @@ async def test_what_rsyslogd_does_not_believe(tmp_path: Path, site: Site, driver
         assert "client certificate, and neither cert_file nor key_file is set" in await refusal(
             site.output(server, files=files)
         )
-        assert ["our client certificate" in each for each in said] == [True, True, True], said
+        assert [bool(re.search("our client certificate|came late", each)) for each in said] == [True] * 3, said
         # A good one is taken at once.
         site.client(site.authority)
         output = site.output(server)

@@ -132,9 +132,14 @@ def test_alerts_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
             calm.messages += messages
             ended.messages += messages
             if kill is not None:
-                ended.send(but=randomness.randrange(1, len(messages)))
-                # Any moment of a tick, or just after the next one.
-                time.sleep(randomness.uniform(0, 1.2))
+                if kill and not any(costs):
+                    # A moment that is sure to cost something: a tick has just been, and the next is a second away.
+                    ended.daemon.wait_ticks(1)
+                    ended.send(but=randomness.randrange(1, len(messages)))
+                else:
+                    ended.send(but=randomness.randrange(1, len(messages)))
+                    # Any moment of a tick, or just after the next one.
+                    time.sleep(randomness.uniform(0, 1.2))
                 lost = ended.restart(kill=kill)
                 assert kill or not lost, "who is asked to end loses nothing"
                 costs.append(lost)
