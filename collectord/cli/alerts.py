@@ -10,7 +10,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
+from collectord.cli.alert_marks import ack, shelve, unshelve
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.cli.tell import resync
 from collectord.clock import SystemClock
 from collectord.detect import telling
 from collectord.errors import EX_USAGE
@@ -64,6 +66,10 @@ def alerts(context: click.Context, config_path: Path | None, as_json: bool) -> N
     }
     # An option stands before or behind the command, as one likes.
     context.default_map = {context.invoked_subcommand: given}
+
+
+for _command in (ack, shelve, unshelve, resync):
+    alerts.add_command(_command)
 
 
 @alerts.command("list")

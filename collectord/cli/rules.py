@@ -13,6 +13,7 @@ from rich.text import Text
 
 from collectord import plan
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
+from collectord.cli.rule_trial import try_rule
 from collectord.detect import wording
 from collectord.detect.rules import Rule, RuleType
 from collectord.errors import EX_CONFIG, EX_USAGE
@@ -30,6 +31,9 @@ def rules() -> None:
       collectord rules check my-rule.toml
       collectord rules test my-rule.toml firewall.log
     """
+
+
+rules.add_command(try_rule)
 
 
 @rules.command("list")

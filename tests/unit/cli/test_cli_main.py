@@ -17,7 +17,10 @@ from collectord.errors import ConfigError, ListenError, Problem, StoreError, Una
 
 def commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command with the words that call it."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield (*above, name), command
         if isinstance(command, click.Group):
             yield from commands(command, (*above, name))
@@ -48,6 +51,17 @@ def test_help_reads_like_a_table_of_contents() -> None:
 
     assert result.stdout.index("  run ") < result.stdout.index("  check ") < result.stdout.index("  alerts ")
     assert CliRunner().invoke(cli, ["-h"]).stdout == result.stdout
+
+
+def test_only_what_is_asked_for_is_imported() -> None:
+    """A command that reads one table does not wait for all that the daemon needs."""
+    code = "import sys; from collectord.cli import main; sys.argv = ['collectord', 'audit', '--help']\n"
+    code += "try: main()\nfinally: print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+
+    imported = result.stdout.split()
+    assert "collectord.cli.audit" in imported
+    assert not {"pysnmp", "collectord.app", "collectord._engine"} & {*imported}
 
 
 def test_version() -> None:
