@@ -17,6 +17,7 @@ use crate::value::template::{Shared, Template};
 use crate::value::{Ending, Form, Held, Marks, Raw, cef, csv, json, kv, leef, trim_end, xml};
 use detect::Detector;
 use spec::ReaderKind;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use steps::Steps;
 use words::Words;
@@ -154,7 +155,9 @@ enum Reader {
     },
     Csv {
         separator: u8,
-        columns: Vec<Option<usize>>,
+        /// Numbers of columns, ascending.
+        columns: Vec<usize>,
+        column_inputs: Vec<usize>,
     },
     Cef {
         keys: Words,
@@ -402,15 +405,10 @@ impl Reader {
                 }
             }
             ReaderKind::Csv => {
-                let mut columns: Vec<Option<usize>> = Vec::new();
-                for (number, name) in of_reader() {
-                    let column = name.parse::<usize>().unwrap_or(0);
-                    columns.resize(columns.len().max(column.saturating_add(1)), None);
-                    if let Some(slot) = columns.get_mut(column) {
-                        *slot = Some(number);
-                    }
-                }
-                Self::Csv { separator: spec.separator, columns }
+                let column = |(number, name): (usize, &String)| Some((name.parse().ok().filter(|&c| c > 0)?, number));
+                let columns: BTreeMap<usize, usize> = of_reader().filter_map(column).collect();
+                let (columns, column_inputs) = columns.into_iter().unzip();
+                Self::Csv { separator: spec.separator, columns, column_inputs }
             }
             ReaderKind::Cef => {
                 let (keys, key_inputs) = keys(CEF_HEADER);
@@ -463,11 +461,10 @@ impl Reader {
                     None => ControlFlow::Continue(()),
                 });
             }
-            Self::Csv { separator, columns } => {
-                csv::read(content, *separator, |column, raw| match columns.get(column) {
-                    Some(Some(input)) => keep(&mut scratch.raws, *input, raw),
-                    Some(None) => ControlFlow::Continue(()),
-                    None => ControlFlow::Break(()),
+            Self::Csv { separator, columns, column_inputs } => {
+                csv::read(content, *separator, columns, |place, raw| match column_inputs.get(place) {
+                    Some(input) => keep(&mut scratch.raws, *input, raw),
+                    None => ControlFlow::Continue(()),
                 });
             }
             Self::Cef { keys, key_inputs, header } => {

@@ -83,6 +83,8 @@ impl Words {
         if self.looks.get(place)? & bit == 0 { None } else { self.look_up(word) }
     }
 
+    /// No part of [`find`](Self::find), so that what most words take stays small enough to be part of a reader's loop.
+    #[inline(never)]
     fn look_up(&self, word: &[u8]) -> Option<usize> {
         let ends = Ends::of(word);
         let mut place = self.first_place(word, ends);

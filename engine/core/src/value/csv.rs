@@ -11,32 +11,83 @@
 //! bare column is part of it; what stands between a closing quote and the next separator is left out; a quote that
 //! never closes takes the rest of the message, so its sender cannot make up columns.
 
+use super::blocks::{self, BLOCK, Block, from, lowest, up};
 use super::escape::{Escape, Raw};
 use super::scan;
 use std::ops::ControlFlow;
 
-/// Hands every column to `sink` with its number, in order, until it breaks off.
+/// Hands the columns with the numbers `wanted`, which ascend, to `sink` until it breaks off; each with its place among
+/// those numbers.
 ///
 /// An empty message has no columns; ends of line and NUL behind the last column do not count. The separator must not
 /// be a quote.
 #[inline]
-pub fn read<'m>(text: &'m [u8], separator: u8, mut sink: impl FnMut(usize, Raw<'m>) -> ControlFlow<()>) {
+pub fn read<'m>(
+    text: &'m [u8],
+    separator: u8,
+    wanted: &[usize],
+    mut sink: impl FnMut(usize, Raw<'m>) -> ControlFlow<()>,
+) {
     let text = without_line_end(text);
-    if text.is_empty() {
-        return;
-    }
-    let mut start = 0_usize;
-    for column in 1_usize.. {
-        let (value, end) = if text.get(start) == Some(&b'"') {
-            quoted(text, start.wrapping_add(1), separator)
-        } else {
-            let end = scan::find_byte(text, start, separator);
-            (Raw::plain(text.get(start..end).unwrap_or_default()), end)
+    let mut wanted = wanted.iter().enumerate();
+    let Some((mut place, &(mut next))) = wanted.next().filter(|_| !text.is_empty()) else { return };
+    let (mut base, mut start, mut column) = (0_usize, 0_usize, 1_usize);
+    loop {
+        let block = Block::new(text, base, |bytes| [blocks::equal(bytes, separator), blocks::equal(bytes, b'"')]);
+        let [separators, quotes] = block.marks;
+        // The end of the text ends a column, too.
+        let mut separators = separators | lowest(block.outside);
+        // Where the column starts, if that is in this block.
+        let mut first = u64::from(start == base);
+        base = loop {
+            if quotes == 0 {
+                // Nothing to be found out about columns that nobody wants.
+                let mut last = 0;
+                while column < next && separators != 0 {
+                    last = separators;
+                    separators &= separators.wrapping_sub(1);
+                    column = column.wrapping_add(1);
+                }
+                if last != 0 {
+                    start = blocks::at(base, last).wrapping_add(1);
+                }
+            }
+            let (value, end) = if first & quotes == 0 {
+                if separators == 0 && block.outside == 0 {
+                    break base.wrapping_add(BLOCK);
+                }
+                let end = blocks::at(base, separators);
+                (Raw::plain(text.get(start..end).unwrap_or_default()), end)
+            } else {
+                let inside = start.wrapping_add(1);
+                let close = lowest(quotes & from(first << 1));
+                if (close << 1) & separators == 0 {
+                    // With quotes in it, or longer than the block.
+                    quoted(text, inside, separator)
+                } else {
+                    let end = blocks::at(base, close);
+                    (Raw::plain(text.get(inside..end).unwrap_or_default()), end.wrapping_add(1))
+                }
+            };
+            if column == next {
+                if sink(place, value).is_break() {
+                    return;
+                }
+                let Some((following, &number)) = wanted.next() else { return };
+                (place, next) = (following, number);
+            }
+            if end >= text.len() {
+                return;
+            }
+            column = column.wrapping_add(1);
+            start = end.wrapping_add(1);
+            let offset = start.wrapping_sub(base);
+            if offset >= BLOCK {
+                break start;
+            }
+            first = up(1, offset);
+            separators &= from(first);
         };
-        if sink(column, value).is_break() || end >= text.len() {
-            return;
-        }
-        start = end.wrapping_add(1);
     }
 }
 
@@ -69,15 +120,29 @@ fn without_line_end(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
+    const NUMBERS: [usize; 6] = [1, 2, 3, 4, 5, 6];
+
     #[track_caller]
     fn check(text: &str, separator: u8, wanted: &[&str]) {
         let mut columns = Vec::new();
-        read(text.as_bytes(), separator, |column, raw| {
+        read(text.as_bytes(), separator, &NUMBERS, |place, raw| {
+            assert_eq!(place, columns.len());
             columns.push(String::from_utf8(super::super::unescape(raw).into_owned()).unwrap());
-            assert_eq!(column, columns.len());
             ControlFlow::Continue(())
         });
         assert_eq!(columns, wanted, "{text}");
+        // The same one by one, and behind a text that moves them from block to block.
+        for shift in 0..=70 {
+            let text = format!("{}{separator}{text}", "x".repeat(shift), separator = char::from(separator));
+            for (number, wanted) in wanted.iter().enumerate() {
+                let mut found = None;
+                read(text.as_bytes(), separator, &[number + 2], |_, raw| {
+                    found = Some(String::from_utf8(super::super::unescape(raw).into_owned()).unwrap());
+                    ControlFlow::Continue(())
+                });
+                assert_eq!(found.as_deref(), Some(*wanted), "{text}");
+            }
+        }
     }
 
     #[test]
@@ -105,10 +170,10 @@ mod tests {
     #[test]
     fn a_break_ends_it() {
         let mut seen = 0;
-        read(b"a,b,c", b',', |column, _| {
-            seen = column;
-            if column == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        read(b"a,b,c", b',', &NUMBERS, |place, _| {
+            seen = place;
+            if place == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        assert_eq!(seen, 2);
+        assert_eq!(seen, 1);
     }
 }

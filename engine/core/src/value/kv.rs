@@ -22,9 +22,10 @@
 //!
 //! # For those who change this file
 //!
-//! This is the hottest code there is. `pairs` is compiled once per form; each step is one search of `scan`, whose
-//! two closures (register and byte) have to change together.
+//! This is the hottest code there is. `pairs` is compiled once per form, and reads what devices mostly write; `step`
+//! reads everything. Where both read a pair they must agree, and `scan`'s two closures (register and byte) as well.
 
+use super::blocks::{self, BLOCK, Block, from, lowest, up};
 use super::escape::{Escape, Raw};
 use super::scan;
 use std::ops::ControlFlow;
@@ -38,55 +39,120 @@ pub fn read<'m>(text: &'m [u8], sink: impl FnMut(&'m [u8], Raw<'m>) -> ControlFl
     let _ = if is_comma_form(text) { pairs::<true>(text, sink) } else { pairs::<false>(text, sink) };
 }
 
-/// Reads one of the two forms.
+/// Reads one of the two forms: what is simple with a few bits of a block, everything else by [`step`].
+///
+/// A block starts where a pair does, and the next one where the first pair that this one does not hold whole.
 #[inline]
 fn pairs<'m, const COMMA: bool>(
     text: &'m [u8],
     mut sink: impl FnMut(&'m [u8], Raw<'m>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut at = 0_usize;
-    while let Some(&first) = text.get(at) {
-        if scan::is_blank(first) || separates::<COMMA>(first) {
-            at = at.wrapping_add(1);
-            continue;
-        }
-        if first == b'"' {
-            at = next_separator::<COMMA>(text, closing_quote(text, at.wrapping_add(1), first).0);
-            continue;
-        }
-        let equals = scan::find(
-            text,
-            at,
-            |word| scan::equal(word, b'=') | separator_marks::<COMMA>(word),
-            |byte| byte == b'=' || separates::<COMMA>(byte),
-        );
-        if text.get(equals) != Some(&b'=') {
-            at = equals;
-            continue;
-        }
-        let key = last_word::<COMMA>(text.get(at..equals).unwrap_or_default());
-        let start = equals.wrapping_add(1);
-        let value = if let Some(&quote @ (b'"' | b'\'')) = text.get(start) {
-            let start = start.wrapping_add(1);
-            let (close, escape) = closing_quote(text, start, quote);
-            at = close.wrapping_add(1);
-            // Mostly the separator stands right there, and no search is needed.
-            if text.get(at).is_some_and(|&byte| !separates::<COMMA>(byte)) {
-                at = next_separator::<COMMA>(text, at);
+    while at < text.len() {
+        let base = at;
+        let block = Block::new(text, base, |bytes| {
+            let separators = if COMMA { blocks::equal(bytes, b',') } else { blocks::at_most(bytes, scan::LAST_BLANK) };
+            let odd = blocks::equal(bytes, b'\\') | blocks::equal(bytes, b'\'');
+            [blocks::equal(bytes, b'='), separators, blocks::equal(bytes, b'"'), odd]
+        });
+        let [equals, separators, quotes, odd] = block.marks;
+        // The end of the text ends a pair, too.
+        let separators = separators | block.outside;
+        let stops = equals | separators | quotes;
+        let opened = equals & (quotes >> 1);
+        let mut unread = u64::MAX;
+        while at < text.len() {
+            let stop = lowest(stops & unread);
+            let simple = 'pair: {
+                if stop & equals == 0 {
+                    // A separator: a word without a `=`, or nothing. A quote may bring anything.
+                    break 'pair if stop & quotes == 0 { Some(stop) } else { None };
+                }
+                let equals_at = blocks::at(base, stop);
+                let (start, close, end) = if stop & opened != 0 {
+                    let close = lowest(quotes & from(stop << 2));
+                    // Between the quotes.
+                    if odd & close.wrapping_sub(stop) != 0 {
+                        break 'pair None;
+                    }
+                    (equals_at.wrapping_add(2), close, close << 1)
+                } else {
+                    if odd & (stop << 1) != 0 {
+                        break 'pair None;
+                    }
+                    let end = lowest(separators & from(stop));
+                    (equals_at.wrapping_add(1), end, end)
+                };
+                if end & separators == 0 {
+                    break 'pair if end == 0 { Some(0) } else { None };
+                }
+                let key = last_word::<COMMA>(text.get(at..equals_at).unwrap_or_default());
+                let value = text.get(start..blocks::at(base, close)).unwrap_or_default();
+                if !key.is_empty() {
+                    let value = if COMMA && close == end { scan::trim_end(value) } else { value };
+                    sink(key, Raw::plain(value))?;
+                }
+                Some(end)
+            };
+            match simple {
+                Some(0) if at != base => break,
+                Some(end) if end != 0 => {
+                    at = blocks::at(base, end).wrapping_add(1);
+                    unread = from(end << 1);
+                }
+                _ => {
+                    let (pair, behind) = step::<COMMA>(text, at);
+                    if let Some((key, value)) = pair {
+                        sink(key, value)?;
+                    }
+                    at = behind;
+                    let offset = at.wrapping_sub(base);
+                    if offset >= BLOCK {
+                        break;
+                    }
+                    unread = up(u64::MAX, offset);
+                }
             }
-            Raw { bytes: text.get(start..close).unwrap_or_default(), escape }
-        } else {
-            at = next_separator::<COMMA>(text, start);
-            let bytes = text.get(start..at).unwrap_or_default();
-            Raw::plain(if COMMA { scan::trim_end(bytes) } else { bytes })
-        };
-        // Past the separator, or the end.
-        at = at.wrapping_add(1);
-        if !key.is_empty() {
-            sink(key, value)?;
         }
     }
     ControlFlow::Continue(())
+}
+
+/// The pair that starts at `at`, and where to go on: behind the separator, or where there is no pair.
+#[cold]
+#[inline(never)]
+fn step<const COMMA: bool>(text: &[u8], at: usize) -> (Option<(&[u8], Raw<'_>)>, usize) {
+    let Some(&first) = text.get(at) else { return (None, at) };
+    if scan::is_blank(first) || separates::<COMMA>(first) {
+        return (None, at.wrapping_add(1));
+    }
+    if first == b'"' {
+        let close = closing_quote(text, at.wrapping_add(1), first).0;
+        return (None, next_separator::<COMMA>(text, close));
+    }
+    let equals = scan::find(
+        text,
+        at,
+        |word| scan::equal(word, b'=') | separator_marks::<COMMA>(word),
+        |byte| byte == b'=' || separates::<COMMA>(byte),
+    );
+    if text.get(equals) != Some(&b'=') {
+        return (None, equals);
+    }
+    let key = last_word::<COMMA>(text.get(at..equals).unwrap_or_default());
+    let start = equals.wrapping_add(1);
+    let (value, end) = if let Some(&quote @ (b'"' | b'\'')) = text.get(start) {
+        let start = start.wrapping_add(1);
+        let (close, escape) = closing_quote(text, start, quote);
+        let end = next_separator::<COMMA>(text, close.wrapping_add(1));
+        (Raw { bytes: text.get(start..close).unwrap_or_default(), escape }, end)
+    } else {
+        let end = next_separator::<COMMA>(text, start);
+        let bytes = text.get(start..end).unwrap_or_default();
+        (Raw::plain(if COMMA { scan::trim_end(bytes) } else { bytes }), end)
+    };
+    // Past the separator, or the end.
+    ((!key.is_empty()).then_some((key, value)), end.wrapping_add(1))
 }
 
 #[inline]

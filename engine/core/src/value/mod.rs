@@ -17,6 +17,7 @@
 //! | [`ip`] | addresses and networks |
 //! | [`escape`] | what stands for what inside a value |
 
+mod blocks;
 pub mod cef;
 pub mod csv;
 pub mod escape;
