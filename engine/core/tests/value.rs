@@ -46,7 +46,7 @@ const MARKS: [(&str, &str); 4] = [(": ", ", "), (":", ";"), ("=", "|"), ("=", ",
 /// Reads `text` with every reader there is.
 fn walk_all(text: &[u8]) {
     let mut walk = Walk::new(text);
-    kv::read(text, |key, value| {
+    kv::read(text, Some, |key, value| {
         assert!(!key.is_empty());
         walk.step(key);
         walk.step(value.bytes);
@@ -420,7 +420,7 @@ proptest! {
         }).collect();
         let text = rendered.join(separator);
         let mut found = Vec::new();
-        kv::read(&text, |key, raw| {
+        kv::read(&text, Some, |key, raw| {
             found.push((String::from_utf8(key.to_vec()).unwrap(), unescape(raw).into_owned()));
             CONTINUE
         });

@@ -450,10 +450,7 @@ impl Reader {
         };
         match self {
             Self::Kv { keys } => {
-                kv::read(content, |key, raw| match keys.find(key) {
-                    Some(input) => keep(&mut scratch.raws, input, raw),
-                    None => ControlFlow::Continue(()),
-                });
+                kv::read(content, |key| keys.find(key), |input, raw| keep(&mut scratch.raws, input, raw));
             }
             Self::Marked { keys, marks } => {
                 marks.read(content, |key, raw| match keys.find(key) {

@@ -36,6 +36,12 @@ pub(super) fn at_most(bytes: u8x16, last: u8) -> u8x16 {
     bytes.min(splat(last)).simd_eq(bytes)
 }
 
+/// The bytes of a vector from `first` to `last`.
+#[inline]
+pub(super) fn between(bytes: u8x16, first: u8, last: u8) -> u8x16 {
+    bytes.max(splat(first)).min(splat(last)).simd_eq(bytes)
+}
+
 /// Marks of up to 64 bytes of a text, the first one in the lowest bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block<const N: usize> {
@@ -115,6 +121,12 @@ pub(super) const fn at(base: usize, marks: u64) -> usize {
     base.wrapping_add(marks.trailing_zeros() as usize)
 }
 
+/// The place behind the highest bit of a block that starts at `base`.
+#[inline]
+pub(super) const fn behind(base: usize, marks: u64) -> Option<usize> {
+    if marks == 0 { None } else { Some(base.wrapping_add(BLOCK).wrapping_sub(marks.leading_zeros() as usize)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +138,7 @@ mod tests {
     #[test]
     fn agrees_with_a_loop_over_bytes() {
         let texts = (0..150_usize).map(|length| {
-            (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 7) as u8 % 48 + 16).collect::<Vec<u8>>()
+            (0..length).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[1] % 48 + 16).collect::<Vec<u8>>()
         });
         for text in texts.chain([vec![0; 70], vec![0xff; 70], vec![b'='; 64], vec![b' '; 128], (0..=255).collect()]) {
             for at in 0..=text.len() {
@@ -144,6 +156,7 @@ mod tests {
     #[test]
     fn walks_from_bit_to_bit() {
         assert_eq!((lowest(0b1100), at(7, 0b1100), from(0b100) & 0xff), (0b100, 9, 0b1111_1100));
+        assert_eq!((behind(7, 0b1100), behind(7, 1 << 63), behind(7, 0)), (Some(11), Some(71), None));
         assert_eq!((lowest(0), at(7, 0), from(0)), (0, 71, 0));
     }
 }

@@ -30,22 +30,29 @@ use super::escape::{Escape, Raw};
 use super::scan;
 use std::ops::ControlFlow;
 
-/// Hands every pair of a message to `sink`, in order, until it breaks off.
+/// Hands every pair of a message whose key is `known` to `sink`, in order, until it breaks off: what the key is known as,
+/// and the value.
 ///
 /// Keys are never empty; values may be. A key that stands there twice is handed over twice.
 #[inline]
-pub fn read<'m>(text: &'m [u8], sink: impl FnMut(&'m [u8], Raw<'m>) -> ControlFlow<()>) {
+pub fn read<'m, K>(
+    text: &'m [u8],
+    known: impl Fn(&'m [u8]) -> Option<K>,
+    sink: impl FnMut(K, Raw<'m>) -> ControlFlow<()>,
+) {
     // Either form ends the loop by a break; what it would say to a caller is of no interest.
-    let _ = if is_comma_form(text) { pairs::<true>(text, sink) } else { pairs::<false>(text, sink) };
+    let _ =
+        if is_comma_form(text) { pairs::<true, K>(text, known, sink) } else { pairs::<false, K>(text, known, sink) };
 }
 
 /// Reads one of the two forms: what is simple with a few bits of a block, everything else by [`step`].
 ///
 /// A block starts where a pair does, and the next one where the first pair that this one does not hold whole.
 #[inline]
-fn pairs<'m, const COMMA: bool>(
+fn pairs<'m, const COMMA: bool, K>(
     text: &'m [u8],
-    mut sink: impl FnMut(&'m [u8], Raw<'m>) -> ControlFlow<()>,
+    known: impl Fn(&'m [u8]) -> Option<K>,
+    mut sink: impl FnMut(K, Raw<'m>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut at = 0_usize;
     while at < text.len() {
@@ -86,11 +93,12 @@ fn pairs<'m, const COMMA: bool>(
                 if end & separators == 0 {
                     break 'pair if end == 0 { Some(0) } else { None };
                 }
-                let key = last_word::<COMMA>(text.get(at..equals_at).unwrap_or_default());
-                let value = text.get(start..blocks::at(base, close)).unwrap_or_default();
-                if !key.is_empty() {
+                // Always there; but one branch costs less than the choice of an empty text instead.
+                let Some(key) = text.get(at..equals_at).map(last_word::<COMMA>) else { break 'pair None };
+                if let Some(known) = known(key).filter(|_| !key.is_empty()) {
+                    let Some(value) = text.get(start..blocks::at(base, close)) else { break 'pair None };
                     let value = if COMMA && close == end { scan::trim_end(value) } else { value };
-                    sink(key, Raw::plain(value))?;
+                    sink(known, Raw::plain(value))?;
                 }
                 Some(end)
             };
@@ -102,8 +110,10 @@ fn pairs<'m, const COMMA: bool>(
                 }
                 _ => {
                     let (pair, behind) = step::<COMMA>(text, at);
-                    if let Some((key, value)) = pair {
-                        sink(key, value)?;
+                    if let Some((key, value)) = pair
+                        && let Some(known) = known(key)
+                    {
+                        sink(known, value)?;
                     }
                     at = behind;
                     let offset = at.wrapping_sub(base);
@@ -238,7 +248,7 @@ mod tests {
 
     fn pairs_of(text: &str) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
-        read(text.as_bytes(), |key, raw| {
+        read(text.as_bytes(), Some, |key, raw| {
             let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             pairs.push((string(key), string(&super::super::unescape(raw))));
             ControlFlow::Continue(())
@@ -295,7 +305,7 @@ mod tests {
     #[test]
     fn escapes_are_kept_for_who_wants_them() {
         check(r#"a="say \"hi\"" b="C:\\" c="d:\dir""#, &[("a", r#"say "hi""#), ("b", r"C:\"), ("c", r"d:\dir")]);
-        read(br#"a="x" b="\"" c=\"#, |key, raw| {
+        read(br#"a="x" b="\"" c=\"#, Some, |key, raw| {
             assert_eq!(raw.escape, if key == b"b" { Escape::Kv } else { Escape::None });
             ControlFlow::Continue(())
         });
@@ -334,7 +344,7 @@ mod tests {
     fn a_break_ends_it() {
         for text in ["a=1 b=2 c=3", "a=1,b=2,c=3"] {
             let mut seen = 0;
-            read(text.as_bytes(), |key, _| {
+            read(text.as_bytes(), Some, |key, _| {
                 seen += 1;
                 if key == b"b" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });

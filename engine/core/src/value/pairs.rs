@@ -4,9 +4,11 @@
 //! only, so never past the `=` before, and then over the run of blanks or backslashes before the key.
 
 use super::Form;
+use super::blocks::{self, BLOCK, Block, lowest};
 use super::escape::{Escape, Raw};
 use super::scan;
 use std::ops::ControlFlow;
+use wide::u8x16;
 
 /// What stands before a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub(super) struct Key {
 #[inline]
 pub(super) const fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'[' | b']')
+}
+
+/// The same for each byte of a vector.
+#[inline]
+fn key_bytes(bytes: u8x16) -> u8x16 {
+    // Digits, `-` and `.`, which stand next to each other but for a `/`; then `[`, `]` and `_` (and `Y`) by the bits that
+    // they have in common.
+    let digits = blocks::between(bytes, b'-', b'9') & !blocks::equal(bytes, b'/');
+    let letters = blocks::between(bytes | blocks::splat(0x20), b'a', b'z');
+    digits | letters | blocks::equal(bytes | blocks::splat(0x06), b'_')
 }
 
 /// The key that ends before the `=` at `equals`; `None` if there is none, or it is part of a longer word.
@@ -123,34 +135,50 @@ fn walk<'m>(
     let mut value = 0_usize;
     let mut handed_over = false;
     let mut other = None;
-    let mut at = scan::find_byte(text, 0, b'=');
-    while at < text.len() {
-        match key_before(text, at) {
-            Some(found) if separates(found.bound) => {
-                let (before, form_before) = trim_end(text.get(value..found.end_before).unwrap_or_default());
-                if key.is_empty() {
-                    if !before.is_empty() {
-                        form = Form::Recovered;
-                    }
-                } else {
-                    form = form.and(form_before);
-                    handed_over = true;
-                    if sink(key, Raw { bytes: before, escape }).is_break() {
-                        return Walked::Done(form);
-                    }
+    let (mut base, mut start) = (0_usize, 0_usize);
+    while base < text.len() {
+        let block = Block::new(text, base, |bytes| [blocks::equal(bytes, b'='), !key_bytes(bytes)]);
+        let [mut equals, others] = block.marks;
+        while equals != 0 {
+            let mark = lowest(equals);
+            equals ^= mark;
+            let at = blocks::at(base, mark);
+            // Behind the last byte before the `=` that no key has; it may stand in a block before.
+            start = blocks::behind(base, others & mark.wrapping_sub(1)).unwrap_or(start);
+            let key_at = match text.get(start.wrapping_sub(1)) {
+                Some(&byte) if scan::is_blank(byte) && start < at => {
+                    Some(Key { start, bound: Bound::Blank(byte), end_before: start.wrapping_sub(1) })
                 }
-                key = text.get(found.start..at).unwrap_or_default();
-                value = at.wrapping_add(1);
+                _ => key_before(text, at),
+            };
+            match key_at {
+                Some(found) if separates(found.bound) => {
+                    let (before, form_before) = trim_end(text.get(value..found.end_before).unwrap_or_default());
+                    if key.is_empty() {
+                        if !before.is_empty() {
+                            form = Form::Recovered;
+                        }
+                    } else {
+                        form = form.and(form_before);
+                        handed_over = true;
+                        if sink(key, Raw { bytes: before, escape }).is_break() {
+                            return Walked::Done(form);
+                        }
+                    }
+                    key = text.get(found.start..at).unwrap_or_default();
+                    value = at.wrapping_add(1);
+                }
+                Some(found) => {
+                    form = Form::Recovered;
+                    other.get_or_insert(found.bound);
+                }
+                // An escaped one is as it should be.
+                None if at.checked_sub(1).and_then(|before| text.get(before)) == Some(&b'\\') => {}
+                None => form = Form::Recovered,
             }
-            Some(found) => {
-                form = Form::Recovered;
-                other.get_or_insert(found.bound);
-            }
-            // An escaped one is as it should be.
-            None if at.checked_sub(1).and_then(|before| text.get(before)) == Some(&b'\\') => {}
-            None => form = Form::Recovered,
         }
-        at = scan::find_byte(text, at.wrapping_add(1), b'=');
+        start = blocks::behind(base, others).unwrap_or(start);
+        base = base.wrapping_add(BLOCK);
     }
     if let (false, Some(bound)) = (handed_over, other) {
         return Walked::Other(bound);
@@ -177,6 +205,14 @@ pub(super) fn trim_end(text: &[u8]) -> (&[u8], Form) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_of_keys_in_vectors() {
+        for byte in 0..=255_u8 {
+            let wanted = if is_key_byte(byte) { u8::MAX } else { 0 };
+            assert_eq!(key_bytes(blocks::splat(byte)).to_array(), [wanted; 16], "{byte:#x}");
+        }
+    }
 
     #[test]
     fn what_bounds_a_key() {
