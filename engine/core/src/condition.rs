@@ -8,6 +8,7 @@
 //! table of devices shows it) for `device`. `{ not = ... }` turns it round (a field without a value fits then),
 //! `{ differs = "DstIpAddr" }` wants another value than that field has.
 
+use crate::count::is_same;
 use crate::device;
 use crate::plan::{Problems, Table, kind_of};
 use crate::profile::Wanted;
@@ -264,7 +265,7 @@ impl Look {
             Self::Number(field, steps) => session.number(*field).map_or(0, |number| steps.at(number)),
             Self::Word(field, words) => {
                 let held = session.word(*field);
-                words.iter().find(|(word, _)| **word == *held).map_or(0, |(_, bits)| *bits)
+                words.iter().find(|(word, _)| is_same(word.as_bytes(), held.as_bytes())).map_or(0, |(_, bits)| *bits)
             }
             Self::Differs(field, other, bit) => {
                 if differ(session, *field, *other) {
@@ -487,6 +488,73 @@ mod tests {
             Condition::read(&condition, "where".into(), &mut tests, &mut problems);
         }
         assert_eq!(3, tests.list.len());
+    }
+
+    /// What is answered beforehand is what the test says by itself.
+    #[test]
+    fn a_look_answers_as_the_tests_do() {
+        let mut problems = Problems::default();
+        let mut tests = Tests::default();
+        for condition in [
+            json!({"SrcIpAddr": ["10.0.0.0/8", "fc00::/7"], "DstPortNumber": [22, "80-90"], "blocked": true}),
+            json!({"SrcIpAddr": ["0.0.0.0/0", "::1"], "DstPortNumber": ["85-443", 65535], "blocked": false}),
+            json!({"SrcIpAddr": ["10.1.0.0/16", "fc00::/8"], "DstIpAddr": {"differs": "SrcIpAddr"}}),
+            json!({"DvcAction": ["Deny", "Drop"], "EventCount": "0-18446744073709551615"}),
+            json!({"DvcAction": "Drop", "SrcIpAddr": "ff00::/8", "DstPortNumber": {"differs": "SrcPortNumber"}}),
+        ] {
+            Condition::read(&condition, "where".into(), &mut tests, &mut problems);
+        }
+        assert_eq!(Vec::<crate::plan::Problem>::new(), problems.0);
+        assert_eq!(13, tests.list.len());
+        assert_eq!(7, tests.looks.len());
+        let sources = [
+            "",
+            "9.255.255.255",
+            "10.0.0.0",
+            "10.1.255.255",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fbff::",
+            "fc00::",
+            "fd00::1",
+            "fe00::",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ];
+        for source in sources {
+            for port in [
+                None,
+                Some(0),
+                Some(22),
+                Some(79),
+                Some(80),
+                Some(84),
+                Some(85),
+                Some(90),
+                Some(443),
+                Some(444),
+                Some(65535),
+            ] {
+                for action in ["", "Deny", "Drop", "Allow", "Drop ICMP"] {
+                    let mut session = Session::default();
+                    if let Some(ip) = ip::parse(source.as_bytes()) {
+                        session.set(Field::SrcIpAddr, Value::Address(ip));
+                    }
+                    if let Some(port) = port {
+                        session.set(Field::DstPortNumber, Value::Number(port));
+                        session.set(Field::EventCount, Value::Number(u64::MAX));
+                    }
+                    session.set(Field::SrcPortNumber, Value::Number(443));
+                    session.set(Field::DstIpAddr, Value::Address(ip::parse(b"fd00::1").unwrap()));
+                    session.set(Field::DvcAction, Value::Word(action));
+                    let answers = tests.ask(&session, b"");
+                    for (number, (subject, test)) in tests.list.iter().enumerate() {
+                        let told = answers.said & tests.told(number) != 0;
+                        assert_eq!(fits(*subject, test, &session, b""), told, "{test:?} {session:?}");
+                    }
+                }
+            }
+        }
     }
 
     /// There are more tests than answers are remembered of.

@@ -18,7 +18,7 @@ use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
 use crate::quarantine::{Group, Quarantine};
 use crate::rate::{Limited, Rates};
-use crate::session::{Field, FieldSet, Orientation, Session};
+use crate::session::{Field, FieldSet, Orientation, Session, Value};
 use crate::setup::{Bounds, Counted, Known, KnownDevices, Listener, Measure, Plan, both_ways, site_number};
 use crate::states::{self, Shape, StateRow};
 use crate::unmapped::{UnmappedWord, UnmappedWords};
@@ -646,7 +646,7 @@ impl<'e> Desk<'e> {
         self.device.clear();
         let told = DEVICE_FIELDS.into_iter().find_map(|field| session.get(field));
         match (told, host, peer) {
-            (Some(value), _, _) => self.device.extend_from_slice(&value.bytes()),
+            (Some(value), _, _) => value.append_to(&mut self.device),
             (None, Some(host), _) => self.device.extend_from_slice(host),
             (None, None, Some(peer)) => self.device.extend_from_slice(peer.to_string().as_bytes()),
             (None, None, None) => {}
@@ -655,9 +655,7 @@ impl<'e> Desk<'e> {
 
     fn session(&mut self, site: u16, profile: &Profile, session: &mut Session<'_>, message: &[u8]) {
         let number = match session.orientation {
-            Orientation::Opens | Orientation::Ends => {
-                session.get(Field::NetworkSessionId).map(crate::session::Value::bytes)
-            }
+            Orientation::Opens | Orientation::Ends => session.get(Field::NetworkSessionId).map(Value::bytes),
             Orientation::Told | Orientation::Unknown => None,
         };
         let mut earlier = None;

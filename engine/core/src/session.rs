@@ -190,36 +190,40 @@ impl Field {
 
 /// A set of fields.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct FieldSet(u128);
+pub struct FieldSet([u64; 2]);
 
 impl FieldSet {
     /// Every field.
-    pub const ALL: Self = Self(u128::MAX);
+    pub const ALL: Self = Self([u64::MAX; 2]);
 
-    const fn bit(field: Field) -> u128 {
-        // At most 128 fields (a test holds that), so the shift can't lose the bit.
-        1_u128.wrapping_shl(field as u32)
+    /// Which half a field is in (at most 128 fields, a test holds that), and its bit there.
+    #[inline]
+    const fn place(field: Field) -> (usize, u64) {
+        (((field as usize) >> 6) & 1, 1_u64.wrapping_shl(field as u32))
     }
 
     /// Adds a field.
     #[inline]
     pub fn insert(&mut self, field: Field) {
-        let bit = 1_u64.wrapping_shl(field as u32);
-        let (lower, upper) = if field as u32 & 64 == 0 { (bit, 0) } else { (0, bit) };
-        self.0 |= u128::from(upper) << 64 | u128::from(lower);
+        let (half, bit) = Self::place(field);
+        if let Some(half) = self.0.get_mut(half) {
+            *half |= bit;
+        }
     }
 
     /// Takes a field out.
     pub fn remove(&mut self, field: Field) {
-        self.0 &= !Self::bit(field);
+        let (half, bit) = Self::place(field);
+        if let Some(half) = self.0.get_mut(half) {
+            *half &= !bit;
+        }
     }
 
     /// Whether the field is in.
     #[inline]
     pub fn contains(self, field: Field) -> bool {
-        // One half of the set, then a bit of it: this is asked a hundred times for each message.
-        let half = if field as u32 & 64 == 0 { self.0 & u128::from(u64::MAX) } else { self.0 >> 64 };
-        u64::try_from(half).unwrap_or(0).wrapping_shr(field as u32) & 1 == 1
+        let (half, bit) = Self::place(field);
+        self.0.get(half).is_some_and(|half| half & bit != 0)
     }
 }
 
@@ -248,6 +252,15 @@ pub enum Value<'m> {
 }
 
 impl<'m> Value<'m> {
+    /// Appends the value as [`Value::bytes`] has it.
+    #[inline]
+    pub fn append_to(&self, text: &mut Vec<u8>) {
+        match self {
+            Self::Text(Raw { bytes, escape: Escape::None }, Case::AsIs) => text.extend_from_slice(bytes),
+            _ => text.extend_from_slice(&self.bytes()),
+        }
+    }
+
     /// The value as text bytes: unescaped, in its letter case, addresses canonical.
     pub fn bytes(&self) -> Cow<'m, [u8]> {
         match self {
@@ -395,11 +408,9 @@ impl<'m> Session<'m> {
         for pair in self.values.chunks_exact_mut(2).take(usize::from(PAIRED / 2)) {
             pair.swap(0, 1);
         }
-        let paired = 1_u128.wrapping_shl(u32::from(PAIRED)).wrapping_sub(1);
-        let sources = paired & EVEN_BITS;
-        let destinations = paired & !EVEN_BITS;
-        let ends = ((self.present.0 & sources) << 1) | ((self.present.0 & destinations) >> 1);
-        self.present.0 = (self.present.0 & !paired) | ends;
+        let [half, _] = &mut self.present.0;
+        let paired = *half & PAIRED_BITS;
+        *half = (*half & !PAIRED_BITS) | ((paired & EVEN_BITS) << 1) | ((paired & !EVEN_BITS) >> 1);
     }
 
     /// The source becomes the end inside `internal` where only the destination is (a record that names no direction).
@@ -475,7 +486,13 @@ impl<'m> Session<'m> {
 }
 
 /// Bits 0, 2, 4, ...: where the `Src` fields stand.
-const EVEN_BITS: u128 = u128::MAX / 3;
+const EVEN_BITS: u64 = u64::MAX / 3;
+
+/// The bits of the `Src`/`Dst` fields, all of them in the first half of a set.
+const PAIRED_BITS: u64 = {
+    assert!(PAIRED < 64 && PAIRED.is_multiple_of(2));
+    1_u64.wrapping_shl(PAIRED as u32).wrapping_sub(1)
+};
 
 /// A field's value made of a device's text, by the field's kind; None where it isn't one (an impossible port, no address).
 #[inline]

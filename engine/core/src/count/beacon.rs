@@ -30,7 +30,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use serde_json::{Value as Json, json};
 
-use super::key::Key;
+use super::key::{Key, is_same};
 use super::state::{Kind, State, StateRow};
 use super::window::{Backlog, Closed, Judgement, OverKey};
 
@@ -401,7 +401,8 @@ impl Beacon {
     }
 
     fn place_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let is = |place: &u32| self.entries.get(*place as usize).is_some_and(|entry| entry.key.as_bytes() == key);
+        let is =
+            |place: &u32| self.entries.get(*place as usize).is_some_and(|entry| is_same(entry.key.as_bytes(), key));
         self.table.find(hash, is).map(|place| *place as usize)
     }
 

@@ -17,7 +17,7 @@
 //! * A window's count can only be above a level if the key holds more values than that: such keys are candidates, and
 //!   judging looks at no others. A quiet counter costs nothing to judge, however many keys it holds.
 
-use super::key::Key;
+use super::key::{Key, is_same};
 use super::state::{Kind, State, StateRow, Values};
 use super::table::{PlaceList, Table};
 use super::window::{Level, OverKey};
@@ -63,7 +63,7 @@ impl KeyValues {
     ///
     /// `slot` may lie before others, as the store's do.
     fn note(&mut self, tag: u64, value: &[u8], slot: u64, from: u64) -> bool {
-        let known = self.seen.iter_mut().find(|seen| seen.tag == tag && seen.value.as_bytes() == value);
+        let known = self.seen.iter_mut().find(|seen| seen.tag == tag && is_same(seen.value.as_bytes(), value));
         if let Some(known) = known {
             let changed = known.slot < slot;
             known.slot = known.slot.max(slot);

@@ -20,7 +20,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use serde_json::{Map, Value as Json, json};
 
-use super::key::Key;
+use super::key::{Key, is_same};
 use crate::session::{Field, Kind, Session, Value};
 use crate::value::ip::{self, Ip};
 
@@ -87,7 +87,7 @@ impl Kept {
         match (self, shown) {
             (Self::Address(one), Shown::Address(other)) => one == other,
             (Self::Number(one), Shown::Number(other)) => one == other,
-            (Self::Text(one), Shown::Text(other)) => **one == **other,
+            (Self::Text(one), Shown::Text(other)) => is_same(one.as_bytes(), other.as_bytes()),
             _ => false,
         }
     }
@@ -397,7 +397,7 @@ impl Evidence {
         device: &[u8],
         message: &[u8],
     ) {
-        if let Some(record) = self.records.find_mut(hash, |record| record.key.as_bytes() == key) {
+        if let Some(record) = self.records.find_mut(hash, |record| is_same(record.key.as_bytes(), key)) {
             if !record.changed {
                 record.changed = true;
                 self.changed.push_back(record.key.clone());

@@ -43,7 +43,7 @@ pub use beacon::{Beacon, BeaconWatch, Spacing};
 pub use counter::{Definition, Pinned, Spec};
 pub use distinct::{VALUES_PER_COUNTER, VALUES_PER_KEY};
 pub use evidence::Evidence;
-pub use key::{INLINE_BYTES, Key};
+pub use key::{INLINE_BYTES, Key, is_same};
 pub use state::{CounterStates, Kind, State, StateRow, Values};
 pub use window::{Judgement, Level, OverKey, Watch};
 

@@ -22,7 +22,7 @@
 use hashbrown::HashTable;
 
 use super::batch::{Departed, Quota, Row};
-use super::key::Key;
+use super::key::{Key, is_same};
 
 /// What the rules say about a key, asked once when it gets a place.
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +158,7 @@ impl Slot {
     fn place_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let found = self
             .table
-            .find(hash, |&place| self.hot.get(place as usize).is_some_and(|hot| hot.key.as_bytes() == key))?;
+            .find(hash, |&place| self.hot.get(place as usize).is_some_and(|hot| is_same(hot.key.as_bytes(), key)))?;
         Some(*found as usize)
     }
 

@@ -16,7 +16,7 @@ use std::mem;
 
 use hashbrown::HashTable;
 
-use super::key::Key;
+use super::key::{Key, is_same};
 use super::state::{Kind, State, StateRow};
 
 /// Rank of a free place.
@@ -122,7 +122,7 @@ impl<T> Table<T> {
     }
 
     pub(super) fn place_of(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let same = |place: &u32| self.get(*place as usize).is_some_and(|held| held.key.as_bytes() == key);
+        let same = |place: &u32| self.get(*place as usize).is_some_and(|held| is_same(held.key.as_bytes(), key));
         self.places.find(hash, same).map(|place| *place as usize)
     }
 
