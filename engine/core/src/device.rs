@@ -4,6 +4,7 @@
 //! peer is a configured relay, else by the peer. Names come from the wire, so the table is bounded; when it is full, what
 //! further names send is noted under [`OTHERS`].
 
+use crate::count::is_same;
 use crate::engine::{OUTCOMES, Outcome};
 use crate::value::ip::Ip;
 use foldhash::quality::RandomState;
@@ -120,7 +121,9 @@ impl Devices {
 
     fn place(&self, site: u16, name: &[u8]) -> Option<usize> {
         let same = |place: &usize| {
-            self.entries.get(*place).is_some_and(|e| e.sighting.site == site && e.sighting.name.as_bytes() == name)
+            self.entries
+                .get(*place)
+                .is_some_and(|e| e.sighting.site == site && is_same(e.sighting.name.as_bytes(), name))
         };
         self.places.find(hash_of(self.hasher, site, name), same).copied()
     }
