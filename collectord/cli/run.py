@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 from pathlib import Path
 
 import click
@@ -28,4 +29,7 @@ def run(config_path: Path | None) -> None:
     setup = plan.load(config_path)
     log.setup(setup.config.log.level)
     load = functools.partial(plan.load, config_path)
+    # What is loaded by now lives as long as the process. Looked at again with each batch of counters, it would keep
+    # messages waiting.
+    gc.freeze()
     asyncio.run(App(setup, load=load, path=config_path).run())

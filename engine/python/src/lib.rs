@@ -242,14 +242,19 @@ fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns
     dict.set_item("now_ns", now_ns)?;
     let rows = PyDict::new(py);
     for (counter, list) in changes.rows {
-        let list = list.into_iter().map(|row| row_tuple(py, row)).collect::<PyResult<Vec<_>>>()?;
+        let list = list.into_iter().enumerate().map(|(number, row)| {
+            let_others_in(py, number);
+            row_tuple(py, row)
+        });
+        let list = list.collect::<PyResult<Vec<_>>>()?;
         rows.set_item(counter, PyList::new(py, list)?)?;
     }
     dict.set_item("rows", rows)?;
     let states = PyList::empty(py);
     for (counter, list) in changes.states {
         let counter = PyString::new(py, &counter);
-        for row in list {
+        for (number, row) in list.into_iter().enumerate() {
+            let_others_in(py, number);
             states.append(state_tuple(py, &counter, row)?)?;
         }
     }
@@ -283,6 +288,13 @@ fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns
         .map(|limited| (limited.peer.to_string(), limited.listener, limited.since_ns, limited.dropped, limited.ended));
     dict.set_item("limited", limited.collect::<Vec<_>>())?;
     Ok(dict)
+}
+
+/// Lets other threads have the interpreter now and then while a long batch becomes Python's: they receive meanwhile.
+fn let_others_in(py: Python<'_>, row: usize) {
+    if row % 1024 == 1023 {
+        py.detach(|| ());
+    }
 }
 
 fn add_notes(dict: &Bound<'_, PyDict>, notes: Notes, sites: &[String]) -> PyResult<()> {
