@@ -64,14 +64,19 @@ pub struct Rates {
     /// Time that an empty bucket takes to fill, ns.
     burst_ns: u64,
     sets: Vec<[Bucket; WAYS]>,
-    limited: HashMap<Ip, Limited>,
+    limited: HashMap<Ip, Limited, RandomState>,
 }
 
 impl Rates {
     /// `per_s` messages a second on, `burst` at once; `per_s` 0: no limit.
     pub fn new(per_s: u64, burst: u64) -> Self {
-        let mut rates =
-            Self { hasher: RandomState::default(), cost_ns: 0, burst_ns: 0, sets: Vec::new(), limited: HashMap::new() };
+        let mut rates = Self {
+            hasher: RandomState::default(),
+            cost_ns: 0,
+            burst_ns: 0,
+            sets: Vec::new(),
+            limited: HashMap::default(),
+        };
         rates.set(per_s, burst);
         rates
     }
