@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from collectord import assembly, open_files
+from collectord import assembly, open_files, settings
 from collectord.actions import Action, Actions
 from collectord.clock import Clock, SystemClock
 from collectord.control import ControlServer, Handler
@@ -29,12 +29,13 @@ from collectord.errors import RequestError, StoreError
 from collectord.health import Health
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
+from collectord.liveness import Liveness
 from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.delivery import DeliveryWorker, Output
 from collectord.outputs.heartbeat import Heartbeat
 from collectord.plan import Setup
 from collectord.queueing import OutboxRequests, StoredOutbox, receivers
-from collectord.reload import Reloader
+from collectord.reload import Reload, Reloader
 from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
 from collectord.status import DaemonStatus
@@ -44,6 +45,9 @@ from collectord.store.outbox import Outbox
 from collectord.store.queue import Queue
 from collectord.store.writer import Writer
 from collectord.tick import Tick
+
+if TYPE_CHECKING:
+    from collectord.http_server import HttpServer
 
 log = structlog.get_logger()
 
@@ -85,6 +89,8 @@ class App:
         """Set once every socket is open."""
         self.listeners: list[UdpListener | TcpListener] = []
         """In the order of the configuration."""
+        self.http: HttpServer | None = None
+        """Pages for monitoring; None: nobody wants them."""
 
     def stop(self) -> None:
         """Ask ``run`` to end gracefully."""
@@ -200,6 +206,7 @@ class App:
                 lambda: reloader.last,
                 heartbeat.counters,
             )
+            pages = self._monitoring(config.http, workers, tick, writer, lambda: reloader.last, heartbeat)
             requests = OutboxRequests(tick, outbox, writer, workers, wanted, self._clock)
             handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
             control = ControlServer(
@@ -216,7 +223,7 @@ class App:
             for number in (signal.SIGTERM, signal.SIGINT):
                 _on_signal(number, self.stop, cleanup)
             try:
-                await self._serve(writer, tick, workers, status, notifier, namer, heartbeat, reloader)
+                await self._serve(writer, tick, workers, status, notifier, namer, heartbeat, reloader, pages)
             finally:
                 await control.stop()
                 await writer.stop()
@@ -231,6 +238,7 @@ class App:
         namer: Namer,
         heartbeat: Heartbeat,
         reloader: Reloader,
+        monitoring: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     ) -> None:
         async with asyncio.TaskGroup() as everything:
             for worker in workers:
@@ -240,6 +248,7 @@ class App:
                 tasks.append(inputs.create_task(self._ticks(writer, tick, workers, status, notifier)))
                 tasks.append(inputs.create_task(heartbeat.run()))
                 tasks.append(inputs.create_task(namer.run()))
+                tasks += [inputs.create_task(run()) for run in monitoring]
                 tasks.append(inputs.create_task(reloader.serve(self._reload)))
                 # Only now the sockets are really read: what connects before waits in the kernel.
                 self._announce(notifier)
@@ -261,6 +270,29 @@ class App:
             notifier.status(status.line())
             notifier.watchdog()
             await asyncio.sleep(TICK_S - self._clock.now_ns() % NS_PER_S / NS_PER_S)
+
+    def _monitoring(
+        self,
+        http: settings.Http,
+        workers: Sequence[DeliveryWorker],
+        tick: Tick,
+        writer: Writer,
+        last_reload: Callable[[], Reload | None],
+        heartbeat: Heartbeat,
+    ) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """What serves the pages for monitoring, if they are wanted."""
+        if not http.enabled:
+            return []
+        # They take a while to load, and memory.
+        from collectord.http_server import HttpServer
+        from collectord.metrics import Metrics
+
+        liveness = Liveness(tick.counters, writer, self._clock.mono_ns)
+        metrics = Metrics(self._clock, self.listeners, workers, tick, last_reload, heartbeat.counters, liveness)
+        self.http = HttpServer(
+            http.host, http.port, quick={"/healthz": metrics.health}, pages={"/metrics": metrics.page}
+        )
+        return [liveness.run, self.http.run]
 
     def _kernel_drops(self) -> dict[str, int]:
         """Messages that the kernel dropped since the start, by listener."""

@@ -20,7 +20,7 @@ from collectord.errors import ConfigError, Problem
 from collectord.model import NS_PER_S
 from collectord.output_settings import LogOutput, Output, Snmp
 from collectord.schema import FilePath, Refused, Strict
-from collectord.settings import Alerts, Bounds, Device, Listener, Log, Networks, Store, TcpListener, UdpListener
+from collectord.settings import Alerts, Bounds, Device, Http, Listener, Log, Networks, Store, TcpListener, UdpListener
 from collectord.toml import KeyPath
 
 MAX_SOCKET_PATH_BYTES = 107
@@ -103,6 +103,7 @@ class Config(Strict):
     )
     alerts: Alerts = Alerts()
     snmp: Snmp = Snmp()
+    http: Http = Http()
     bounds: Bounds = Bounds()
     store: Store = Store()
 

@@ -92,6 +92,14 @@ class Alerts(Strict):
     """Whether the names of raised alerts' addresses are asked for."""
 
 
+class Http(Strict):
+    """Pages for monitoring: /metrics and /healthz."""
+
+    enabled: bool = False
+    host: Address = "127.0.0.1"
+    port: Port = 9514
+
+
 class Bounds(Strict):
     """The most that anything may take."""
 

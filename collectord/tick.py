@@ -6,6 +6,8 @@ first, in a small transaction of their own that survives a power cut; then the c
 batch.
 """
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,14 +23,26 @@ from collectord.errors import StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
 from collectord.limited import LimitedPeers
-from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Changes, CounterDefinition, KeyState, Window
+from collectord.model import (
+    NS_PER_S,
+    AlarmType,
+    Alert,
+    AlertState,
+    Changes,
+    CounterDefinition,
+    KeyState,
+    Mode,
+    Severity,
+    Window,
+)
 from collectord.plan import Setup
-from collectord.store import audit, devices, exceptions, quarantine
+from collectord.store import audit, devices, exceptions, figures, quarantine
 from collectord.store import names as alert_names
 from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
+from collectord.store.figures import Figures
 from collectord.store.history import History
 from collectord.store.outbox import Outbox
 from collectord.store.queue import Queue
@@ -47,6 +61,10 @@ SETTLING_PASSES = 8
 """Passes in which what waits in the engine is stored before another setup is taken up; under a flood some is left."""
 
 
+DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Between a pass on an idle machine and one that systemd's watchdog would end."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """What the database holds of a counter, for the engine to go on with."""
@@ -63,6 +81,9 @@ class TickCounters:
     ticks: int = 0
     last_duration_ns: int = 0
     longest_duration_ns: int = 0
+    duration_sum_ns: int = 0
+    durations: list[int] = field(default_factory=lambda: [0] * (len(DURATION_BOUNDS_S) + 1))
+    """Passes by the first of DURATION_BOUNDS_S that they did not exceed, the others last."""
     carried: int = 0
     """Rows and states that the last pass left for the next."""
     store_failures: int = 0
@@ -79,6 +100,10 @@ class TickCounters:
     evicted: dict[str, int] = field(default_factory=dict)
     without_key: dict[str, int] = field(default_factory=dict)
     exempted: dict[str, int] = field(default_factory=dict)
+    raised: dict[str, int] = field(default_factory=dict)
+    """Raises since the start, by rule."""
+    active: Mapping[tuple[Severity, Mode], int] = field(default_factory=dict)
+    """Alerts that are active."""
 
 
 class Tick:
@@ -126,6 +151,10 @@ class Tick:
         self._health = health
         self.outcomes: dict[str, dict[str, int]] = {}
         """Messages since the start, by listener and outcome."""
+        self.bytes: dict[str, dict[str, int]] = {}
+        """Their bytes."""
+        self.figures = Figures()
+        """The database as the last pass left it."""
         self.limited = LimitedPeers()
         self._unstored: list[tuple[Alert, Sequence[str]]] = []
         self._maintained_ns = 0
@@ -171,6 +200,7 @@ class Tick:
         known = alert_names.of(self._database, active)
         for alert in active:
             self._states.name(alert.id, alert.episode, known.get(alert.id, {}))
+        self._count_active()
 
     def take_up(self, setup: Setup) -> None:
         """
@@ -292,12 +322,15 @@ class Tick:
             if self._health is not None:
                 devices.keep_pauses(self._database, self._health.pauses())
             self._engine.ack(changes.seq)
-            for listener, outcome, messages, _ in changes.ledger:
-                of_listener = self.outcomes.setdefault(self._listeners[listener], {})
-                of_listener[outcome] = of_listener.get(outcome, 0) + messages
+            for listener, outcome, messages, size in changes.ledger:
+                name = self._listeners[listener]
+                for totals, gained in ((self.outcomes, messages), (self.bytes, size)):
+                    of_listener = totals.setdefault(name, {})
+                    of_listener[outcome] = of_listener.get(outcome, 0) + gained
             self.counters.not_quarantined += changes.not_quarantined
             self.counters.clamped += changes.clamped
             queued = self._maintain(now_ns) or queued
+            self.figures = figures.look(self._database)
         except StoreError as error:
             self._store_failed(error)
         if step_s:
@@ -318,12 +351,20 @@ class Tick:
         return self._store_alerts()
 
     def _queue(self, states: Sequence[Alert]) -> None:
+        if states:
+            self._count_active()
+        for alert in states:
+            if alert.state is AlertState.RAISED:
+                self.counters.raised[alert.rule] = self.counters.raised.get(alert.rule, 0) + 1
         room = MAX_UNSTORED_ALERTS - len(self._unstored)
         self._unstored += [(alert, self._receivers(alert)) for alert in states[:room]]
         lost = len(states) - max(room, 0)
         if lost > 0:
             self.counters.lost_alerts += lost
             log.error("alerts lost: the database can't be written", count=lost, limit=MAX_UNSTORED_ALERTS)
+
+    def _count_active(self) -> None:
+        self.counters.active = Counter((alert.severity, alert.mode) for alert in self._states.active)
 
     def _store_alerts(self) -> bool:
         if not self._unstored:
@@ -381,6 +422,8 @@ class Tick:
         noted = self.counters
         noted.ticks += 1
         noted.last_duration_ns = duration_ns
+        noted.duration_sum_ns += duration_ns
+        noted.durations[bisect_left(DURATION_BOUNDS_S, duration_ns / NS_PER_S)] += 1
         noted.longest_duration_ns = max(noted.longest_duration_ns, duration_ns)
         noted.carried = changes.carried
         noted.unstored_alerts = len(self._unstored)

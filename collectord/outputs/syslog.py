@@ -108,6 +108,8 @@ class SyslogOutput:
         self._files = files or TlsFiles()
         self._now_ns = now_ns or SystemClock().now_ns
         self._daily: asyncio.TimerHandle | None = None
+        self.certificate_end_s: int | None = None
+        """When our own certificate ends, epoch seconds; None: there is none, or it could not be read."""
         self._wire: Wire
         match transport:
             case "udp":
@@ -178,6 +180,7 @@ class SyslogOutput:
         except DeliveryError as error:
             log.error("client certificate can't be read", destination=self.name, err=str(error))
             return
+        self.certificate_end_s = None if own is None else int(own.not_valid_after_utc.timestamp())
         days = EXPIRES_SOON_DAYS if own is None else days_left(own, self._now_ns())
         if days < 0:
             log.error("client certificate has expired", destination=self.name, path=str(self._files.cert_file))

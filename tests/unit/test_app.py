@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from collectord import control, plan
 from collectord.app import App
@@ -30,7 +32,7 @@ from collectord.errors import (
 )
 from collectord.model import Alert, AlertState, Severity, UnreadGroup
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
-from collectord.settings import TcpListener, UdpListener
+from collectord.settings import Http, TcpListener, UdpListener
 from collectord.store import ledger, names, quarantine
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
@@ -190,6 +192,46 @@ async def test_tcp(make_setup: MakeSetup) -> None:
         writer.close()
         await output.sent_one.wait()
     assert stored(setup) == {("tcp", "session"): THRESHOLD + 1}
+
+
+async def test_monitoring(make_setup: MakeSetup) -> None:
+    """Both pages of a daemon that works, in the form that Prometheus' own library reads."""
+    setup = make_setup(http=Http(enabled=True, port=0))
+    output = FakeOutput()
+    app = App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)])
+
+    async def get(path: str) -> tuple[bytes, bytes]:
+        assert app.http is not None
+        await app.http.listening.wait()
+        assert app.http.address is not None
+        reader, writer = await asyncio.open_connection(*app.http.address)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        return head, body
+
+    async with running(app):
+        send(app, THRESHOLD + 1)
+        await output.sent_one.wait()
+        head, body = await get("/metrics")
+        assert b"200" in head
+        values = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(body.decode())
+            for sample in family.samples
+        }
+        assert values["collectord_input_received_messages_total", "udp"] == THRESHOLD + 1
+        assert values["collectord_alerts_raised_total", "excessive-failures"] == 1
+        assert values["collectord_alerts_active", "notify", "medium"] == 1
+        assert values["process_open_fds",] > 5
+        assert await get("/healthz") == (ANY, b"ok\n")
+
+
+async def test_nobody_wants_monitoring(make_setup: MakeSetup) -> None:
+    """No port that nobody asked for."""
+    app = App(make_setup(), clock=ManualClock(NOW_NS), outputs=[(FakeOutput(), Severity.LOW)])
+    async with running(app):
+        assert app.http is None
 
 
 async def test_the_stop_flushes(make_setup: MakeSetup) -> None:

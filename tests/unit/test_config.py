@@ -10,7 +10,7 @@ from collectord.config import Config, load, problems_at
 from collectord.errors import EX_CONFIG, ConfigError
 from collectord.model import Severity
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
-from collectord.settings import Alerts, Bounds, Device, Store, TcpListener, UdpListener
+from collectord.settings import Alerts, Bounds, Device, Http, Store, TcpListener, UdpListener
 
 from ..certificates import Authority
 
@@ -176,7 +176,7 @@ def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
 def test_shipped_file_shows_every_key() -> None:
     """A key that nobody can read of might as well not exist."""
     text = data.conf("collectord.toml").read_text(encoding="utf-8")
-    models = (Config, Alerts, Bounds, Store, UdpListener, TcpListener, LogOutput, SyslogOutput, SnmpOutput)
+    models = (Config, Alerts, Bounds, Http, Store, UdpListener, TcpListener, LogOutput, SyslogOutput, SnmpOutput)
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 
     assert set() == {key for key in keys if not re.search(rf"^#?(\[+{key}\]|{key} = )|{key} = ", text, re.MULTILINE)}
