@@ -130,8 +130,19 @@ def load(path: Path | None) -> Config:
     Raises:
         ConfigError: everything that is wrong, in all files.
     """
+    config, _ = load_with_sources(path)
+    return config
+
+
+def load_with_sources(path: Path | None) -> tuple[Config, "Sources"]:
+    """
+    As ``load``, and where every value came from.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
     if path is None:
-        return _validated(_Sources(), Path(), "defaults")
+        return _validated(Sources(), Path(), "defaults"), Sources()
     found: list[Problem] = []
     sources = _read(path, found)
     try:
@@ -140,7 +151,7 @@ def load(path: Path | None) -> Config:
         raise ConfigError(found + error.problems) from error
     if found:
         raise ConfigError(found)
-    return config
+    return config, sources
 
 
 def control_socket(path: Path | None) -> Path:
@@ -154,12 +165,12 @@ def control_socket(path: Path | None) -> Path:
         return load(path).control_socket
     except ConfigError as error:
         unread: list[Problem] = []
-        sources = _Sources() if path is None else _read(path, unread)
+        sources = Sources() if path is None else _read(path, unread)
         if path is None or unread:
             raise
         told = {name: value for name, value in sources.values.items() if name in ("state_dir", "control_socket")}
         try:
-            return _validated(_Sources(told), path.absolute().parent, str(path)).control_socket
+            return _validated(Sources(told), path.absolute().parent, str(path)).control_socket
         except ConfigError:
             raise error from None
 
@@ -174,13 +185,13 @@ def problems_at(path: Path | None, keys: Iterable[KeyPath], reason: str, hint: s
         reason: What is wrong.
         hint: What to do.
     """
-    sources = _Sources() if path is None else _read(path, [])
+    sources = Sources() if path is None else _read(path, [])
     return [sources.problem(key, reason, hint, str(path or "defaults")) for key in keys]
 
 
-def _read(path: Path, found: list[Problem]) -> "_Sources":
+def _read(path: Path, found: list[Problem]) -> "Sources":
     """What the files say; ``found`` takes what can't be read of them."""
-    sources = _Sources()
+    sources = Sources()
     for file in _files(path, found):
         try:
             sources.add(toml.load(file))
@@ -203,15 +214,30 @@ def _files(path: Path, found: list[Problem]) -> Iterator[Path]:
 
 
 @dataclass(slots=True)
-class _Sources:
+class Sources:
     """The merged values of several files, and where each came from."""
 
     values: dict[str, Any] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    """In the order in which they were read."""
     _origins: dict[KeyPath, tuple[toml.Document, KeyPath]] = field(default_factory=dict)
 
     def add(self, document: toml.Document) -> None:
         """Lay a file over what is there."""
+        self.files.append(document.file)
         self._merge(self.values, document.values, document, (), ())
+
+    def where(self, path: KeyPath) -> str:
+        """File and line of the value of a key; empty where no file has it."""
+        if (origin := self._origins.get(path)) is None:
+            # Keys below a table of an array are known by the table alone.
+            for length in range(len(path) - 1, 0, -1):
+                if (above := self._origins.get(path[:length])) is not None:
+                    origin = (above[0], (*above[1], *path[length:]))
+                    break
+        if origin is None or (line := origin[0].line(origin[1])) is None:
+            return ""
+        return f"{origin[0].file}:{line}"
 
     def problem(self, path: KeyPath, reason: str, hint: str, otherwise: str) -> Problem:
         """A Problem in the file that the key came from, or its table; ``otherwise`` names the file if neither did."""
@@ -248,7 +274,7 @@ def _are_tables(value: object) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
-def _validated(sources: _Sources, folder: Path, file: str) -> Config:
+def _validated(sources: Sources, folder: Path, file: str) -> Config:
     def problem(path: KeyPath, reason: str, hint: str = "") -> Problem:
         return sources.problem(path, reason, hint, file)
 

@@ -226,8 +226,7 @@ class SnmpOutput(_AnyOutput):
 
     @model_validator(mode="after")
     def _keys_of_the_version(self) -> "SnmpOutput":
-        wrong = _V3_KEYS if self.version == "2c" else _V2C_KEYS
-        if found := [key for key in wrong if key in self.model_fields_set]:
+        if found := [key for key in self.unused_keys if key in self.model_fields_set]:
             raise Refused(f"version {self.version} has no {found[0]}", 'version = "3" has users, "2c" a community')
         if self.version == "2c":
             self._one_community()
@@ -239,6 +238,11 @@ class SnmpOutput(_AnyOutput):
                 "lower retries or timeout; a failed delivery is tried again anyway",
             )
         return self
+
+    @property
+    def unused_keys(self) -> tuple[str, ...]:
+        """Keys that say nothing in this version, and may not stand in the file."""
+        return _V3_KEYS if self.version == "2c" else _V2C_KEYS
 
     def _one_community(self) -> None:
         if (self.community_file is None) == (self.community is None):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collectord import config as configuration
-from collectord import data, own_addresses, toml
+from collectord import data, own_addresses, schema, toml
 from collectord.config import Config
 from collectord.detect import hosts as hosts_file
 from collectord.detect import rule_files
@@ -282,12 +282,18 @@ def _located(path: str, reason: str, profiles: Sequence[Document]) -> Problem:
     keys = toml.parse_key(path)
     match keys:
         case ("profiles", int(number), *rest) if number < len(profiles):
-            return profiles[number].problem(tuple(rest), reason)
+            return profiles[number].problem(tuple(rest), *_with_hint(reason, rest))
         case ("devices", int(number), *_):
             # The table's name in the configuration.
             return Problem("configuration", None, f"device{path.removeprefix('devices')}", reason)
         case _:
             return Problem("configuration", None, path, reason)
+
+
+def _with_hint(reason: str, keys: Sequence[str | int]) -> tuple[str, str]:
+    """The engine lists what it knows; a person wants the nearest."""
+    what, found, known = reason.partition("; known here: ")
+    return (what, schema.nearest(str(keys[-1]), known.split(", ")) or f"known keys: {known}") if found else (reason, "")
 
 
 def failing_samples(engine: Engine, document: Document) -> list[Problem]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from collectord import plan
-from collectord.cli.options import config_option, echo_json, json_option
+from collectord import config as configuration
+from collectord import config_text, plan
+from collectord.cli.options import config_option, echo_json, json_option, shown
 from collectord.clock import SystemClock
 from collectord.config import Config
 from collectord.errors import ConfigError
@@ -14,9 +15,10 @@ from collectord.output_settings import SyslogOutput
 
 
 @click.command()
+@click.option("--show", is_flag=True, help="The whole resulting configuration as TOML, each value with its origin.")
 @config_option
 @json_option
-def check(config_path: Path | None, as_json: bool) -> None:
+def check(config_path: Path | None, show: bool, as_json: bool) -> None:
     """
     Check the configuration and all that it names: profiles with their samples, rules, the port watchlist.
 
@@ -24,9 +26,13 @@ def check(config_path: Path | None, as_json: bool) -> None:
     78: something is wrong. Certificates that have expired or soon will are warned of: they stop one output, not the
     daemon.
 
+    With --show the configuration that results from all files, defaults filled in, each value with file and line.
+    Secrets are hidden.
+
     \b
     Examples:
       collectord check --config collectord.toml
+      collectord check --show                  # and what became of conf.d
       collectord check --json | jq .problems
     """
     try:
@@ -37,6 +43,7 @@ def check(config_path: Path | None, as_json: bool) -> None:
         echo_json({"ok": False, "problems": [dataclasses.asdict(problem) for problem in error.problems]})
         raise SystemExit(error.exit_status) from error
     config, watchlist = setup.config, setup.watchlist
+    _, sources = configuration.load_with_sources(config_path)
     lists = {
         "listeners": [f"{each.name}: {each.type} {each.host} port {each.port}" for each in config.listener],
         "outputs": [f"{each.name}: {each.type}" for each in config.output],
@@ -52,6 +59,8 @@ def check(config_path: Path | None, as_json: bool) -> None:
                 "problems": [],
                 "warnings": warnings,
                 "config": str(config_path) if config_path is not None else None,
+                "files": sources.files,
+                **({"result": "\n".join(config_text.toml(config, sources.where))} if show else {}),
                 "state_dir": str(config.state_dir),
                 **lists,
                 "samples": samples,
@@ -61,7 +70,11 @@ def check(config_path: Path | None, as_json: bool) -> None:
         return
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"configuration: {config_path or 'built-in defaults'}")
+    if show:
+        for line in config_text.toml(config, sources.where):
+            click.echo(shown(line))
+        return
+    click.echo(f"configuration: {', '.join(sources.files) or 'built-in defaults'}")
     click.echo(f"state folder:  {config.state_dir}")
     for name, entries in lists.items():
         click.echo(f"{name + ':':14} {', '.join(entries)}")

@@ -295,6 +295,17 @@ class TestReport:
         assert {(p.file, p.line, p.key) for p in found} == {(str(path), line, key)}
         assert any(reason in p.reason for p in found)
 
+    @pytest.mark.parametrize(
+        ("slip", "hint"), [("titel", 'did you mean "title"?'), ("xyzzy", "known keys: name, title, source, ")]
+    )
+    def test_an_unknown_key_of_a_profile(self, write: Write, slip: str, hint: str) -> None:
+        """The nearest name, or all of them."""
+        path = write("profiles/acme.toml", f"{slip} = 1\n{PROFILE}")
+        (found,) = problems(Config(profiles_dir=path.parent))
+
+        assert (found.line, found.key, found.reason) == (1, slip, "unknown key")
+        assert found.hint.startswith(hint)
+
     def test_wants_that_are_no_tables(self, write: Write, tmp_path: Path) -> None:
         text = PROFILE.partition("want = [")[0]
         for want in ('"x"', "[1]", "{}", "1"):

@@ -44,6 +44,32 @@ def test_for_programs(run: Any, config: Path) -> None:
     assert answer["listeners"] == ["udp: udp 127.0.0.1 port 5514", "tcp: tcp 127.0.0.1 port 5514"]
 
 
+def test_the_files_are_named(run: Any, config: Path) -> None:
+    """In the order in which they were read."""
+    (config.parent / "conf.d").mkdir()
+    (config.parent / "conf.d" / "10.toml").write_text("[http]\nport = 9515\n")
+
+    assert f"configuration: {config}, {config.parent}/conf.d/10.toml\n" in run("check").stdout
+    assert json.loads(run("check", "--json").stdout)["files"] == [str(config), f"{config.parent}/conf.d/10.toml"]
+
+
+def test_the_result(run: Any, config: Path) -> None:
+    """Each value with its origin, and no secret."""
+    config.write_text(
+        '[[output]]\ntype = "snmp"\nname = "noc"\nhost = "192.0.2.9"\ncommunity = "s3cret"\n[http]\nport = 1\n'
+    )
+    (config.parent / "conf.d").mkdir()
+    (config.parent / "conf.d" / "10.toml").write_text("[http]\nport = 9515\n")
+    lines = [line.split("  #") for line in run("check", "--show").stdout.splitlines()]
+    found = {line[0].strip(): line[-1].strip() for line in lines}
+
+    assert found["port = 9515"] == f"{config.parent}/conf.d/10.toml:2"
+    assert found['host = "192.0.2.9"'] == f"{config}:4"
+    assert found["enabled = false"] == "default"
+    assert found['community = "(hidden)"'] == f"{config}:5"
+    assert json.loads(run("check", "--show", "--json").stdout)["result"].startswith("state_dir = ")
+
+
 @pytest.fixture
 def wrong(config: Path) -> Path:
     """A configuration with two mistakes, and a profile with one."""
