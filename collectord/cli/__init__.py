@@ -13,8 +13,9 @@ from collectord.errors import EX_OK, EX_SOFTWARE, CollectordError
 MODULES = {
     name: name
     for name in (
-        "run", "demo", "check", "reload", "parse", "explain", "replay", "status", "alerts", "outbox", "test-alert",
-        "learn", "tune", "exempt", "maintenance", "audit", "devices", "quarantine", "profile", "rules", "snmp",
+        "run", "demo", "init", "check", "reload", "parse", "explain", "replay", "status", "alerts", "outbox",
+        "test-alert", "learn", "tune", "exempt", "maintenance", "audit", "devices", "quarantine", "profile", "rules",
+        "snmp",
     )
 } | {"test-alert": "tell"}  # fmt: skip
 """Commands in the order in which a newcomer meets them, and the module of this package that each is in."""
