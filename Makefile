@@ -102,13 +102,17 @@ integrations: $(ENGINE_STAMP)
 			--dir packaging/integrations/$$tool --force || exit; \
 	done
 
+.PHONY: man        ## the manual pages into packaging/man, the shells' completions into packaging/completions
+man: $(ENGINE_STAMP)
+	$(PY) -m collectord.manual packaging/man packaging/completions
+
 .PHONY: package    ## wheel and source archive into dist/
 package: $(V)/.deps
 	$(V)/maturin build --release --sdist $(CARGO_FLAGS) --out dist
 
 .PHONY: clean      ## remove what was built; the virtual environment goes too
 clean:
-	rm -rf .venv dist engine/target collectord/_engine*.so
+	rm -rf .venv dist engine/target collectord/_engine*.so packaging/man packaging/completions
 
 .PHONY: help       ## this list
 help:

@@ -47,26 +47,30 @@ class Refused(ValueError):
         self.hint = hint
 
 
-def _ranged(quantity: Callable[[object], int], lowest: str, highest: str) -> BeforeValidator:
-    low, high = quantity(lowest), quantity(highest)
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A validator of quantities: reads the text and holds it against two others, both allowed."""
 
-    def check(value: object) -> int:
-        number = quantity(value)
-        if not low <= number <= high:
-            raise Refused(f"expected {lowest} to {highest}, got {value}")
+    quantity: Callable[[object], int]
+    lowest: str
+    highest: str
+
+    def __call__(self, value: object) -> int:
+        """The quantity as a number."""
+        number = self.quantity(value)
+        if not self.quantity(self.lowest) <= number <= self.quantity(self.highest):
+            raise Refused(f"expected {self.lowest} to {self.highest}, got {value}")
         return number
-
-    return BeforeValidator(check)
 
 
 def duration(lowest: str, highest: str) -> BeforeValidator:
     """Marks an int as seconds, written as a duration within these two (both included)."""
-    return _ranged(duration_s, lowest, highest)
+    return BeforeValidator(Range(duration_s, lowest, highest))
 
 
 def size(lowest: str, highest: str) -> BeforeValidator:
     """Marks an int as bytes, written as a size within these two (both included)."""
-    return _ranged(size_bytes, lowest, highest)
+    return BeforeValidator(Range(size_bytes, lowest, highest))
 
 
 def _printable(value: object) -> object:
