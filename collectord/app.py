@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from collectord import assembly, open_files, settings
-from collectord.actions import Action, Actions
+from collectord.actions import Action, Actions, user_name
 from collectord.clock import Clock, SystemClock
 from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
@@ -39,7 +39,7 @@ from collectord.reload import Reload, Reloader
 from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
 from collectord.status import DaemonStatus
-from collectord.store import quarantine
+from collectord.store import audit, quarantine
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
 from collectord.store.queue import Queue
@@ -207,14 +207,14 @@ class App:
                 heartbeat.counters,
             )
             pages = self._monitoring(config.http, workers, tick, writer, lambda: reloader.last, heartbeat)
-            requests = OutboxRequests(tick, outbox, writer, workers, wanted, self._clock)
+            requests = OutboxRequests(tick, outbox, writer, workers, wanted, self._clock, database)
             handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
             control = ControlServer(
                 config.control_socket,
                 {
                     "status": status.answer,
                     "reload": reloader.answer,
-                    "quarantine-forget": _forget(database, writer),
+                    "quarantine-forget": _forget(database, writer, self._clock),
                     **handlers,
                     **requests.handlers,
                 },
@@ -329,7 +329,7 @@ def _acting(action: Action, writer: Writer, workers: Sequence[DeliveryWorker]) -
     return act
 
 
-def _forget(database: Database, writer: Writer) -> Callable[[dict[str, Any], int], Awaitable[int]]:
+def _forget(database: Database, writer: Writer, clock: Clock) -> Callable[[dict[str, Any], int], Awaitable[int]]:
     """The command that takes groups out of the quarantine; answers how many were there."""
 
     async def forget(arguments: dict[str, Any], user: int) -> int:
@@ -338,6 +338,8 @@ def _forget(database: Database, writer: Writer) -> Callable[[dict[str, Any], int
             raise RequestError("ids must be a list of numbers")
         count = await writer.run(quarantine.forget, database, numbers)
         log.info("taken out of the quarantine", count=count, user=user)
+        noted = (clock.now_ns(), user_name(user), "quarantine replay", f"{count} groups", "")
+        await writer.run(audit.note, database, *noted)
         return count
 
     return forget

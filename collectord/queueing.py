@@ -1,18 +1,22 @@
 """Between alerts and outputs: who is told of what, the outbox as workers want it, and what people ask of it."""
 
+import contextlib
 import dataclasses
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from collectord import log as logs
+from collectord.actions import user_name
 from collectord.clock import Clock
 from collectord.control import Handler
 from collectord.detect.alerts import identity
-from collectord.errors import RequestError
+from collectord.errors import RequestError, StoreError
 from collectord.model import AlarmType, Alert, AlertState, Mode, Severity
 from collectord.outputs.delivery import DeliveryWorker, Output, QueuedAlert
 from collectord.policy import OutputPolicy
+from collectord.store import audit
+from collectord.store.db import Database
 from collectord.store.outbox import Outbox
 from collectord.store.writer import Writer
 from collectord.tick import Tick
@@ -78,6 +82,7 @@ class OutboxRequests:
         workers: Those of all outputs.
         receivers: Names of the outputs that want an alert.
         clock: The time.
+        database: The writing side, for the audit.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class OutboxRequests:
         workers: Sequence[DeliveryWorker],
         receivers: Callable[[Alert], Sequence[str]],
         clock: Clock,
+        database: Database,
     ) -> None:
         self._tick = tick
+        self._database = database
         self._outbox = outbox
         self._writer = writer
         self._workers = {worker.output.name: worker for worker in workers}
@@ -113,6 +120,7 @@ class OutboxRequests:
         if ids and not count:
             raise RequestError("none of these entries waits")
         log.info("outbox is tried at once", destination=output or "all", count=count, user=user)
+        await self._note(user, "outbox retry", output, f"{count} entries")
         for worker in self._chosen(output):
             worker.retry()
         return count
@@ -121,6 +129,7 @@ class OutboxRequests:
         output = self._output(arguments)
         answer = await self._writer.run(self._told_again, [worker.output.name for worker in self._chosen(output)])
         log.info("active alerts are told again", destination=output or "all", user=user)
+        await self._note(user, "alerts resync", output, f"{sum(each['queued'] for each in answer)} queued")
         for worker in self._chosen(output):
             worker.wake()
         return answer
@@ -142,6 +151,7 @@ class OutboxRequests:
         alert = await self._writer.run(self._test_state, output, clear)
         await self._writer.run(self._tick.alerts.record, [alert], [names])
         log.info("test alert", alert=alert.id, state=alert.state.value, destination=output or "all", user=user)
+        await self._note(user, "test-alert", output, alert.state.value)
         failures = {}
         for worker in self._chosen(output):
             failures[worker.output.name] = worker.counters.failures
@@ -190,6 +200,13 @@ class OutboxRequests:
             peak=1,
             alarm_type=AlarmType.TEST,
         )
+
+    async def _note(self, user: int, what: str, output: str | None, reason: str) -> None:
+        """Into the audit; the command is done, so a database that can't be written does not refuse it."""
+        with contextlib.suppress(StoreError):
+            await self._writer.run(
+                audit.note, self._database, self._clock.now_ns(), user_name(user), what, output or "all", reason
+            )
 
     def _output(self, arguments: dict[str, Any]) -> str | None:
         output = arguments.get("output")

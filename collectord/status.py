@@ -12,6 +12,7 @@ from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, rfc3339
 from collectord.outputs.delivery import DeliveryWorker
 from collectord.outputs.heartbeat import HeartbeatCounters
+from collectord.outputs.log import LogOutput
 from collectord.outputs.snmp import SnmpOutput
 from collectord.reload import Reload
 from collectord.store.outbox import Outbox, OutboxCounts
@@ -65,6 +66,8 @@ class DaemonStatus:
             "outputs": [
                 {
                     "name": worker.output.name,
+                    # One that tells nobody outside.
+                    "local": isinstance(worker.output, LogOutput),
                     "up": worker.up,
                     "delivered": worker.counters.delivered,
                     "failures": worker.counters.failures,
@@ -75,8 +78,14 @@ class DaemonStatus:
                 for worker in self._workers
             ],
             "snmp": self._snmp(),
-            "alerts": {"active": self._states.active_count, "refused": self._states.refused},
+            "alerts": {
+                "active": self._states.active_count,
+                "refused": self._states.refused,
+                "ailing": dict(tick.ailing),
+            },
+            "database_bytes": self._tick.figures.used_bytes,
             "tick": {
+                "age_s": self._since_s(tick.ended_mono_ns),
                 "ticks": tick.ticks,
                 "last_ms": round(tick.last_duration_ns / 1e6, 3),
                 "longest_ms": round(tick.longest_duration_ns / 1e6, 3),
@@ -98,6 +107,10 @@ class DaemonStatus:
                 for definition in setup.definitions
             ],
         }
+
+    def _since_s(self, mono_ns: int | None) -> int | None:
+        """Whole seconds; None for what has not been yet."""
+        return None if not mono_ns else (self._clock.mono_ns() - mono_ns) // NS_PER_S
 
     def _heartbeat(self, output: str) -> dict[str, int]:
         """Of an output that has heartbeats."""
@@ -124,6 +137,7 @@ class DaemonStatus:
             "host": host,
             "port": port,
             "received": listener.received,
+            "idle_s": self._since_s(self._tick.counters.message_mono_ns.get(listener.name)),
             "outcomes": outcomes,
         }
         if isinstance(listener, UdpListener):

@@ -104,6 +104,12 @@ class TickCounters:
     """Raises since the start, by rule."""
     active: Mapping[tuple[Severity, Mode], int] = field(default_factory=dict)
     """Alerts that are active."""
+    ailing: Mapping[str, int] = field(default_factory=dict)
+    """Those about the collector itself, by rule."""
+    ended_mono_ns: int = 0
+    """When the last pass ended."""
+    message_mono_ns: dict[str, int] = field(default_factory=dict)
+    """When the last pass ended that found messages, by listener."""
 
 
 class Tick:
@@ -364,7 +370,10 @@ class Tick:
             log.error("alerts lost: the database can't be written", count=lost, limit=MAX_UNSTORED_ALERTS)
 
     def _count_active(self) -> None:
-        self.counters.active = Counter((alert.severity, alert.mode) for alert in self._states.active)
+        active = self._states.active
+        self.counters.active = Counter((alert.severity, alert.mode) for alert in active)
+        own = {rule.name for rule in self.setup.rules if rule.health}
+        self.counters.ailing = Counter(alert.rule for alert in active if alert.rule in own)
 
     def _store_alerts(self) -> bool:
         if not self._unstored:
@@ -420,6 +429,10 @@ class Tick:
 
     def _note(self, changes: Changes, duration_ns: int) -> None:
         noted = self.counters
+        noted.ended_mono_ns = self._clock.mono_ns()
+        for listener, _, messages, _ in changes.ledger:
+            if messages:
+                noted.message_mono_ns[self._listeners[listener]] = noted.ended_mono_ns
         noted.ticks += 1
         noted.last_duration_ns = duration_ns
         noted.duration_sum_ns += duration_ns

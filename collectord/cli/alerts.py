@@ -11,7 +11,17 @@ from rich.text import Text
 
 from collectord import config as configuration
 from collectord.cli.alert_marks import ack, shelve, unshelve
-from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.cli.options import (
+    config_option,
+    csv_option,
+    database_reader,
+    echo_csv,
+    echo_json,
+    json_option,
+    local_time,
+    period_options,
+    shown,
+)
 from collectord.cli.tell import resync
 from collectord.clock import SystemClock
 from collectord.detect import telling
@@ -39,11 +49,32 @@ _TOP = {
 """What evidence says most frequent values of, in the order in which it is shown."""
 
 
+USUAL, MOST = 100, 100_000
+"""Alerts that are shown at once: a screen or two, or all that there can be in a report."""
+
+END_OF_TIME_NS = 2**63 - 1
+
+COLUMNS = (
+    "id", "episode", "rule", "state", "severity", "mode", "site", "key", "count", "peak", "threshold", "window_s",
+    "first_time", "last_time", "summary", "reason", "held", "acknowledged_by", "note",
+)  # fmt: skip
+"""Of ``--csv``; more are only added at the end."""
+
+
 @click.group(invoke_without_command=True)
+@period_options
+@csv_option
 @config_option
 @json_option
 @click.pass_context
-def alerts(context: click.Context, config_path: Path | None, as_json: bool) -> None:
+def alerts(
+    context: click.Context,
+    config_path: Path | None,
+    as_json: bool,
+    as_csv: bool,
+    since_ns: int | None,
+    until_ns: int | None,
+) -> None:
     """
     Alerts: those that are active, and what they were.
 
@@ -52,11 +83,13 @@ def alerts(context: click.Context, config_path: Path | None, as_json: bool) -> N
       collectord alerts                       # the active ones
       collectord alerts --json                # for programs
       collectord alerts list --all            # all
+      collectord alerts --since 7d --csv      # of the last week, for a report
       collectord alerts show 3f2a91c07d5be148
       collectord alerts ack 3f2a91c07d5be148 --note "calling the branch"
     """
     if context.invoked_subcommand is None:
-        context.invoke(list_alerts, config_path=config_path, as_json=as_json)
+        period = {"since_ns": since_ns, "until_ns": until_ns}
+        context.invoke(list_alerts, config_path=config_path, as_json=as_json, as_csv=as_csv, **period)
         return
     given = {"config_path": config_path, "as_json": as_json}
     given = {
@@ -66,6 +99,9 @@ def alerts(context: click.Context, config_path: Path | None, as_json: bool) -> N
     }
     # An option stands before or behind the command, as one likes.
     context.default_map = {context.invoked_subcommand: given}
+    for name, value in (("--since", since_ns), ("--until", until_ns), ("--csv", as_csv)):
+        if value:
+            raise click.UsageError(f"{name} belongs behind the command: collectord alerts list {name}")
 
 
 for _command in (ack, shelve, unshelve, resync):
@@ -76,31 +112,57 @@ for _command in (ack, shelve, unshelve, resync):
 @click.option("--all", "everything", is_flag=True, help="Cleared ones, too.")
 @click.option("--rule", metavar="NAME", help="Only of this rule.")
 @click.option("--site", metavar="SITE", help="Only of this site.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="Most to show.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST), metavar="NUMBER",
+    help=f"Most to show. Default: {USUAL}; with --since, --until or --csv {MOST:,}.",
+)  # fmt: skip
+@period_options
+@csv_option
 @config_option
 @json_option
 def list_alerts(
-    everything: bool, rule: str | None, site: str | None, limit: int, config_path: Path | None, as_json: bool
+    everything: bool = False,
+    rule: str | None = None,
+    site: str | None = None,
+    limit: int | None = None,
+    config_path: Path | None = None,
+    as_json: bool = False,
+    as_csv: bool = False,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
 ) -> None:
     """
     List alerts, the newest first; by default the active ones.
+
+    With --since or --until those that were active at any time between, each episode by itself: what an alert was each
+    time that it was raised.
 
     \b
     Examples:
       collectord alerts list
       collectord alerts list --all --rule excessive-failures
       collectord alerts list --json | jq .summary
+      collectord alerts list --since 30d --csv > alerts.csv
     """
+    in_period = since_ns is not None or until_ns is not None
+    limit = limit or (MOST if in_period or as_csv else USUAL)
     with database_reader(configuration.load(config_path)) as database:
-        found = Alerts(database).find(active=None if everything else True, rule=rule, site=site, limit=limit)
+        if in_period:
+            until_ns = END_OF_TIME_NS if until_ns is None else until_ns
+            found = Alerts(database).between(since_ns or 0, until_ns, rule=rule, site=site, limit=limit)
+        else:
+            found = Alerts(database).find(active=None if everything else True, rule=rule, site=site, limit=limit)
         marks = stored_marks.of(database, [alert.id for alert in found])
         names = stored_names.of(database, found)
     if as_json:
         for alert in found:
             echo_json(_as_json(alert, marks.get(alert.id, {}), names.get(alert.id, {})))
         return
+    if as_csv:
+        echo_csv(COLUMNS, (_row(alert, marks.get(alert.id, {})) for alert in found))
+        return
     if not found:
-        click.echo("No alerts." if everything else "No active alerts. (--all shows the cleared ones)")
+        click.echo("No alerts." if everything or in_period else "No active alerts. (--all shows the cleared ones)")
         return
     # The id is what one types next: it is never cut, however narrow the terminal.
     table = Table(Column("id", min_width=16, overflow="fold"), "state", "severity", "since", "last")
@@ -217,6 +279,18 @@ def _as_json(alert: Alert, marks: Marks, names: Names) -> dict[str, Any]:
             "until": None if mark.until_ns is None else rfc3339(mark.until_ns),
         }
     return found
+
+
+def _row(alert: Alert, marks: Marks) -> tuple[object, ...]:
+    """In the order of COLUMNS; times in UTC (RFC 3339)."""
+    acknowledged = _acknowledged(alert, marks)
+    key = ", ".join(f"{name}={value}" for name, value in alert.key.items())
+    return (
+        alert.id, alert.episode, alert.rule, alert.state.value, alert.severity.value, alert.mode.value, alert.site, key,
+        alert.count, alert.peak, alert.threshold, alert.window_s, rfc3339(alert.first_time_ns),
+        rfc3339(alert.last_time_ns), alert.summary, alert.reason, alert.held,
+        acknowledged and acknowledged.who, acknowledged and acknowledged.reason,
+    )  # fmt: skip
 
 
 def _remarks(alert: Alert, marks: Marks, names: Names) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """Options and words that several commands share."""
 
+import csv
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from collectord import quantity
+from collectord.clock import SystemClock
 from collectord.config import Config
 from collectord.errors import StoreError
 from collectord.log import safe
@@ -94,6 +97,51 @@ def moment_ns(text: str, zone: str | None, *, end: bool = False) -> int:
             raise click.UsageError(f"the clocks are never at {shown(text)}: they are put forward then")
         moment = utc
     return int(moment.timestamp()) * NS_PER_S
+
+
+def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """A time, or how long ago."""
+    if value is None:
+        return None
+    try:
+        return SystemClock().now_ns() - quantity.duration_s(value) * NS_PER_S
+    except ValueError:
+        return moment_ns(value, None)
+
+
+def period_options(command: Command) -> Command:
+    """``--since`` and ``--until``, as ``since_ns`` and ``until_ns``."""
+    help = 'Only what was later: a time such as "2026-12-24 22:00", or how long ago, as "7d".'
+    since = click.option("--since", "since_ns", callback=_moment, metavar="TIME", help=help)
+    until = click.option("--until", "until_ns", callback=_moment, metavar="TIME", help="Only what was earlier.")
+    return since(until(command))
+
+
+def csv_option(command: Command) -> Command:
+    """``--csv``: for spreadsheets."""
+    return click.option("--csv", "as_csv", is_flag=True, help="CSV with a header, for spreadsheets.")(command)
+
+
+def echo_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """
+    A table as CSV (RFC 4180) in UTF-8.
+
+    What stands in it may come from the wire, and a spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or
+    ``@`` for a formula: such a text gets an apostrophe in front (OWASP, "CSV Injection").
+    """
+    written = io.StringIO()
+    writer = csv.writer(written)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_harmless(cell) for cell in row])
+    click.echo(written.getvalue().encode("utf-8", "backslashreplace"), nl=False)
+
+
+def _harmless(cell: object) -> object:
+    if not isinstance(cell, str):
+        return "" if cell is None else cell
+    text = shown(cell)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def echo_json(value: Any) -> None:

@@ -10,19 +10,17 @@ from rich.table import Table
 
 from collectord import config as configuration
 from collectord import control
+from collectord.cli import nagios
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
 from collectord.cli.reload import problem_lines
 from collectord.config import Config
 from collectord.errors import CollectordError, ConfigError, UnavailableError
 from collectord.model import NS_PER_S, OUTCOMES
+from collectord.quantity import duration_s
 from collectord.store import ledger
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
-
-# Exit statuses of Nagios plugins (Monitoring Plugins Development Guidelines, "Plugin Return Codes").
-NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL, NAGIOS_UNKNOWN = range(4)
-
 
 SHOWN_PROBLEMS = 10
 """Of a refused configuration; ``collectord check`` and ``--json`` tell more."""
@@ -32,11 +30,20 @@ SHOWN_PEERS = 10
 """Of those over their rate, for people; ``--json`` has more."""
 
 
+def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    try:
+        return duration_s(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command()
 @click.option("--check", "as_plugin", is_flag=True, help="One line and an exit status for Nagios and Icinga (0 to 3).")
+@click.option("--idle", "idle_s", default="15m", show_default=True, callback=_seconds, metavar="DURATION",
+              help='With --check: warn if no message came for so long; "0s": never.')  # fmt: skip
 @config_option
 @json_option
-def status(config_path: Path | None, as_plugin: bool, as_json: bool) -> None:
+def status(config_path: Path | None, as_plugin: bool, idle_s: int, as_json: bool) -> None:
     """
     What the daemon receives, what became of it, and how outputs, alerts and database stand.
 
@@ -48,11 +55,15 @@ def status(config_path: Path | None, as_plugin: bool, as_json: bool) -> None:
       collectord status
       collectord status --json | jq .listeners
       collectord status --check        # OK 0, WARNING 1, CRITICAL 2, UNKNOWN 3
+      collectord status --check --idle 1h
     """
     if as_plugin:
-        text, state = plugin(config_path)
-        click.echo(text)
-        raise SystemExit(state)
+        try:
+            verdict = nagios.verdict(found(config_path), idle_s)
+        except CollectordError as error:
+            verdict = nagios.unknown(error)
+        click.echo(shown(verdict.line))
+        raise SystemExit(verdict.state)
     answer = found(config_path)
     if as_json:
         echo_json(answer)
@@ -103,36 +114,6 @@ def stored(config: Config) -> dict[str, Any]:
             "ledger": totals,
             "alerts": {"active": len(Alerts(database).active())},
         }
-
-
-def plugin(config_path: Path | None) -> tuple[str, int]:
-    """Text and exit status for a monitoring plugin."""
-    try:
-        answer = found(config_path)
-    except CollectordError as error:
-        return f"UNKNOWN - {str(error).splitlines()[0]}", NAGIOS_UNKNOWN
-    if not answer["running"]:
-        return f"CRITICAL - {answer['reason']}", NAGIOS_CRITICAL
-    tick = answer["tick"]
-    if tick["unstored_alerts"] or tick["lost_alerts"]:
-        return "CRITICAL - the database can't be written", NAGIOS_CRITICAL
-    down = [output["name"] for output in answer["outputs"] if output["up"] is False]
-    dropped = sum(listener.get("kernel_drops", 0) for listener in answer["listeners"])
-    figures = (
-        f"received={sum(listener['received'] for listener in answer['listeners'])}c "
-        f"dropped={dropped}c alerts={answer['alerts']['active']}"
-    )
-    if down:
-        return f"WARNING - down: {', '.join(down)} | {figures}", NAGIOS_WARNING
-    reload = answer.get("reload")
-    if reload and not reload["taken"]:
-        return f"WARNING - the changed configuration is refused: collectord status | {figures}", NAGIOS_WARNING
-    if dropped:
-        return f"WARNING - the kernel dropped {dropped} datagrams: raise receive_buffer | {figures}", NAGIOS_WARNING
-    if limited := answer.get("limited_peers"):
-        text = f"{len(limited)} peers send more than bounds.peer_rate, first {limited[0]['peer']}"
-        return f"WARNING - {text} | {figures}", NAGIOS_WARNING
-    return f"OK - {answer['alerts']['active']} active alerts | {figures}", NAGIOS_OK
 
 
 def show(answer: dict[str, Any], console: Console) -> None:

@@ -53,8 +53,22 @@ _FIND = """
     WHERE (:active IS NULL OR (state <> 'cleared') = :active)
       AND (:rule IS NULL OR rule = :rule)
       AND (:site IS NULL OR site = :site)
-      AND last_time_ns >= :since_ns
     ORDER BY last_time_ns DESC, id
+    LIMIT :limit
+"""
+_BETWEEN = """
+    SELECT * FROM (
+        SELECT *, 1 AS is_newest FROM alerts
+        UNION ALL
+        SELECT *, 0 FROM alert_history h
+        WHERE rowid IN (SELECT max(rowid) FROM alert_history GROUP BY id, episode)
+          AND NOT EXISTS (SELECT 1 FROM alerts a WHERE a.id = h.id AND a.episode = h.episode)
+    )
+    WHERE first_time_ns <= :until_ns
+      AND (last_time_ns >= :since_ns OR (is_newest AND state <> 'cleared'))
+      AND (:rule IS NULL OR rule = :rule)
+      AND (:site IS NULL OR site = :site)
+    ORDER BY last_time_ns DESC, id, episode DESC
     LIMIT :limit
 """
 _EPISODES = "SELECT id, episode FROM alerts ORDER BY last_time_ns DESC, id LIMIT ?"
@@ -142,7 +156,6 @@ class Alerts:
         active: bool | None = None,
         rule: str | None = None,
         site: str | None = None,
-        since_ns: int = 0,
         limit: int = 100,
     ) -> list[Alert]:
         """
@@ -152,12 +165,28 @@ class Alerts:
             active: True: not cleared; False: cleared; None: both.
             rule: Only of this rule.
             site: Only of this site.
-            since_ns: Only if their newest state is from then or later.
             limit: Most alerts to return.
         """
-        values = {"active": active, "rule": rule, "site": site, "since_ns": since_ns, "limit": limit}
+        values = {"active": active, "rule": rule, "site": site, "limit": limit}
         with self._database.reading("list the alerts") as connection:
             return alerts_of(connection.execute(_FIND, values))
+
+    def between(
+        self, since_ns: int, until_ns: int, *, rule: str | None = None, site: str | None = None, limit: int = 100
+    ) -> list[Alert]:
+        """
+        The last state of every episode that was active at some time from ``since_ns`` to ``until_ns``, newest first.
+
+        Args:
+            since_ns: Wall time.
+            until_ns: Wall time.
+            rule: Only of this rule.
+            site: Only of this site.
+            limit: Most to return.
+        """
+        values = {"since_ns": since_ns, "until_ns": until_ns, "rule": rule, "site": site, "limit": limit}
+        with self._database.reading("list the alerts") as connection:
+            return alerts_of(connection.execute(_BETWEEN, values))
 
     def show(self, alert_id: str) -> Alert | None:
         """The current state of one alert; None if there is none of that id."""

@@ -13,6 +13,7 @@ from collectord.errors import RequestError
 from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Mode, Severity
 from collectord.policy import OutputPolicy
 from collectord.queueing import OutboxRequests, StoredOutbox, receivers
+from collectord.store import audit
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 from collectord.store.outbox import Outbox
@@ -53,6 +54,7 @@ class World:
 
     def __init__(self, database: Database) -> None:
         self.clock = ManualClock(NOW_NS)
+        self.database = database
         outputs = [(FakeOutput("noc"), Severity.HIGH), (FakeOutput("siem"), Severity.LOW)]
         policies = {"noc": OutputPolicy(sites=("north",)), "siem": OutputPolicy()}
         queue = Queue(database, policies)
@@ -60,7 +62,9 @@ class World:
         self.asked: list[str] = []
         workers: Any = [self._worker(output) for output, _ in outputs]
         parts: Any = (SimpleNamespace(alerts=self.alerts), self.outbox, FakeWriter(), workers)
-        self.requests = OutboxRequests(*parts, lambda alert: receivers(alert, outputs, policies), self.clock)
+        self.requests = OutboxRequests(
+            *parts, lambda alert: receivers(alert, outputs, policies), self.clock, self.database
+        )
         self.stored = StoredOutbox(self.outbox, FakeWriter(), self.clock)  # type: ignore[arg-type]
 
     def _worker(self, output: FakeOutput) -> SimpleNamespace:
@@ -231,3 +235,16 @@ class TestReceivers:
         policies = {"all": OutputPolicy(), "north": OutputPolicy(sites=("north", "south")), "none": OutputPolicy(("",))}
         for site, names in (("north", ["all", "north"]), ("west", ["all"]), ("", ["all", "none"])):
             assert receivers(self.alert(Severity.HIGH, site=site), outputs, policies) == names
+
+
+async def test_what_is_asked_is_in_the_audit(world: World) -> None:
+    """Who did what to which outputs, with the name that the machine has for the user."""
+    await world.requests.handlers["test-alert"]({"output": "siem"}, 0)
+    await world.requests.handlers["alerts-resync"]({}, 0)
+    await world.requests.handlers["outbox-retry"]({"output": "noc"}, 0)
+
+    assert [(each.who, each.what, each.target) for each in reversed(audit.entries(world.database, 9))] == [
+        ("root", "test-alert", "siem"),
+        ("root", "alerts resync", "all"),
+        ("root", "outbox retry", "noc"),
+    ]

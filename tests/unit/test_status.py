@@ -21,6 +21,7 @@ from collectord.outputs.snmp_engine import NotificationEngine
 from collectord.outputs.snmp_users import Community
 from collectord.reload import Reload
 from collectord.status import DaemonStatus
+from collectord.store.figures import Figures
 from collectord.store.outbox import OutboxCounts
 from collectord.tick import TickCounters
 
@@ -70,9 +71,17 @@ def tick() -> SimpleNamespace:
         carried=3,
         evicted={"port_volume": 4},
         exempted={"port_volume": 6},
+        ailing={"messages-lost": 1},
+        ended_mono_ns=1,
+        message_mono_ns={"udp": 20_000_000_000},
     )
     limited = SimpleNamespace(now=({"peer": "192.0.2.9", "listener": "udp", "since": "", "dropped": 5},))
-    return SimpleNamespace(counters=counters, limited=limited, outcomes={"udp": {"session": 5, "unparsed": 1}})
+    return SimpleNamespace(
+        counters=counters,
+        limited=limited,
+        outcomes={"udp": {"session": 5, "unparsed": 1}},
+        figures=Figures(used_bytes=4096),
+    )
 
 
 @pytest.fixture
@@ -120,25 +129,26 @@ async def test_everything_is_told(
         "listeners": [
             {
                 "type": "udp", "name": "udp", "host": "127.0.0.1", "port": listeners[0].address[1], "received": 6,
-                "outcomes": {"session": 5, "unparsed": 1}, "kernel_drops": 0, "receive_buffer": 65536,
+                "idle_s": 41, "outcomes": {"session": 5, "unparsed": 1}, "kernel_drops": 0, "receive_buffer": 65536,
             },
             {
                 "type": "tcp", "name": "tcp", "host": "127.0.0.1", "port": listeners[1].address[1], "received": 0,
-                "outcomes": {}, "connections": 0, "limit": 5,
+                "idle_s": None, "outcomes": {}, "connections": 0, "limit": 5,
                 "refused": 0, "held_back": [],
             },
         ],
         "limited_peers": [{"peer": "192.0.2.9", "listener": "udp", "since": "", "dropped": 5}],
         "outputs": [
             {
-                "name": "noc", "up": True, "delivered": 7, "failures": 2, "waiting": 3,
+                "name": "noc", "local": False, "up": True, "delivered": 7, "failures": 2, "waiting": 3,
                 "dropped": {"age": 4}, "owed": 2, "last_error": "",
             },
         ],
         "snmp": None,
-        "alerts": {"active": 2, "refused": {"too many": 1}},
+        "alerts": {"active": 2, "refused": {"too many": 1}, "ailing": {"messages-lost": 1}},
+        "database_bytes": 4096,
         "tick": {
-            "ticks": 9, "last_ms": 1.5, "longest_ms": 2.0, "carried_rows": 3, "store_failures": 0,
+            "age_s": 61, "ticks": 9, "last_ms": 1.5, "longest_ms": 2.0, "carried_rows": 3, "store_failures": 0,
             "unstored_alerts": 0, "lost_alerts": 0, "not_quarantined": 0, "clamped": 0,
             "shed_rows": 0,
         },

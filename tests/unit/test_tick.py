@@ -17,7 +17,7 @@ from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.engine import Engine
 from collectord.errors import StoreError
-from collectord.model import NS_PER_S, OTHER_SITE, Alert, AlertState
+from collectord.model import NS_PER_S, OTHER_SITE, Alert, AlertState, Mode, Severity
 from collectord.store import ledger, retention
 from collectord.store.db import Database
 from collectord.tick import Tick
@@ -121,6 +121,42 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         other.close()
+
+
+class TestFigures:
+    """What is left in memory for whoever watches from outside."""
+
+    def test_after_a_pass(self, daemon: Daemon, clock: ManualClock) -> None:
+        clock.advance(5)
+        daemon.deny(THRESHOLD + 1)
+        daemon.tick.run()
+        counters = daemon.tick.counters
+        assert (counters.raised, counters.active) == ({"excessive-failures": 1}, {(Severity.MEDIUM, Mode.NOTIFY): 1})
+        assert counters.ailing == {}
+        assert daemon.tick.outcomes["udp"]["session"] == THRESHOLD + 1
+        assert daemon.tick.bytes["udp"]["session"] > 50 * THRESHOLD
+        assert daemon.tick.figures.waiting == {"noc": 1}
+        assert daemon.tick.figures.used_bytes > 0
+        assert counters.message_mono_ns == {"udp": clock.mono_ns()}
+        assert (sum(counters.durations), counters.ended_mono_ns) == (1, clock.mono_ns())
+
+    def test_a_pass_without_messages(self, daemon: Daemon, clock: ManualClock) -> None:
+        """It ended, and no message came."""
+        daemon.deny(1)
+        daemon.tick.run()
+        came_ns = clock.mono_ns()
+        clock.advance(5)
+        daemon.tick.run()
+        assert daemon.tick.counters.message_mono_ns == {"udp": came_ns}
+        assert daemon.tick.counters.ended_mono_ns == clock.mono_ns()
+
+    def test_after_a_restart(self, start: Callable[[], Daemon]) -> None:
+        """What is active still is; what was raised before is not raised again."""
+        first = start()
+        first.deny(THRESHOLD + 1)
+        first.tick.run()
+        counters = start().tick.counters
+        assert (counters.raised, counters.active) == ({}, {(Severity.MEDIUM, Mode.NOTIFY): 1})
 
 
 class TestNames:

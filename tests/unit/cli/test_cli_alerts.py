@@ -1,5 +1,7 @@
 """``collectord alerts``."""
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from collectord.clock import SystemClock
 from collectord.errors import EX_USAGE, StoreError
 from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, Severity
 from collectord.store import marks, names
@@ -117,6 +120,80 @@ def test_filters(run: Any, words: tuple[str, ...], found: list[int]) -> None:
 def test_options_stand_anywhere(run: Any, words: tuple[str, ...]) -> None:
     """Before the command, behind it, or without one."""
     assert ids(run(*words)) == [f"{2:016x}", f"{1:016x}"]
+
+
+class TestPeriod:
+    """``--since`` and ``--until``: what was active between, cleared or not."""
+
+    @pytest.mark.usefixtures("three")
+    @pytest.mark.parametrize(
+        ("words", "found"),
+        [
+            (("--since", "2027-01-15T08:00:00Z"), [3, 2, 1]),
+            (("--since", "2027-01-16T08:00:00Z"), [2, 1]),
+            (("--until", "2027-01-15T07:59:59Z"), []),
+            (("--until", "2027-01-15T08:00:00Z"), [3, 2, 1]),
+            (("--since", "2027-01-01", "--until", "2027-01-31", "--rule", "port-misuse"), [3]),
+        ],
+    )
+    def test_moments(self, run: Any, words: tuple[str, ...], found: list[int]) -> None:
+        expected = [f"{number:016x}" for number in found]
+        assert ids(run("alerts", "list", "--json", *words)) == expected
+
+    @pytest.mark.usefixtures("three")
+    def test_without_the_word_list(self, run: Any) -> None:
+        assert len(run("alerts", "--since", "2027-01-15T08:00:00Z", "--csv").stdout.splitlines()) == 4
+
+    def test_how_long_ago(self, run: Any, store: Callable[..., None]) -> None:
+        now_ns = SystemClock().now_ns()
+        ended = {"event": "cleared", "state": AlertState.CLEARED}
+        for number, age_s in ((1, 60), (2, 7200)):
+            store(alert(number, first_time_ns=now_ns - age_s * 10**9, last_time_ns=now_ns - age_s * 10**9, **ended))
+        assert ids(run("alerts", "list", "--json", "--since", "1h")) == [f"{1:016x}"]
+
+    @pytest.mark.usefixtures("three")
+    def test_no_time(self, run: Any) -> None:
+        result = run("alerts", "list", "--since", "yesterday")
+        assert result.exit_code == 2
+        assert "expected a time such as" in result.output
+
+    @pytest.mark.usefixtures("three")
+    def test_options_of_the_list_alone(self, run: Any) -> None:
+        result = run("alerts", "--csv", "show", f"{1:016x}")
+        assert result.exit_code == 2
+        assert "--csv belongs behind the command" in result.output
+
+    def test_nothing_was(self, run: Any, store: Callable[..., None]) -> None:
+        store()
+        assert run("alerts", "list", "--since", "1h").stdout == "No alerts.\n"
+
+
+class TestCsv:
+    """``--csv``: for spreadsheets."""
+
+    @pytest.mark.usefixtures("three")
+    def test_rows(self, run: Any) -> None:
+        rows = list(csv.DictReader(io.StringIO(run("alerts", "list", "--all", "--csv").stdout)))
+
+        assert [row["id"] for row in rows] == [f"{number:016x}" for number in (3, 2, 1)]
+        assert rows[1]["key"] == "SrcIpAddr=192.0.2.2"
+        assert rows[0]["state"] == "cleared"
+        assert rows[0]["first_time"] == "2027-01-15T08:00:00.000Z"
+        assert rows[0]["reason"] == "at or below 4,000 for 15 min"
+
+    def test_nothing(self, run: Any, store: Callable[..., None]) -> None:
+        """A header all the same."""
+        store()
+        (header,) = run("alerts", "list", "--csv").stdout.splitlines()
+        assert header.startswith("id,episode,rule,")
+
+    def test_what_a_spreadsheet_would_run(self, run: Any, store: Callable[..., None]) -> None:
+        """A sender can have a formula in a name; a line end or a quote stays in its cell."""
+        store(alert(1, summary='=HYPERLINK("http://x")', site="@x", reason='a "b",\x1b[2J\nc'))
+        (row,) = csv.DictReader(io.StringIO(run("alerts", "list", "--csv").stdout))
+        assert (row["summary"], row["site"]) == ('\'=HYPERLINK("http://x")', "'@x")
+        assert '"b"' in row["reason"]
+        assert "\x1b" not in row["reason"]
 
 
 EVIDENCE = {

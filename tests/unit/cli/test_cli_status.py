@@ -28,21 +28,23 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             {
                 "type": "udp", "name": "udp", "host": "127.0.0.1", "port": 5514, "received": 1234567,
                 "outcomes": {"session": 1234560, "unparsed": 7}, "kernel_drops": 0, "receive_buffer": 65536,
+                "idle_s": 2,
             },
             {
                 "type": "tcp", "name": "tcp", "host": "127.0.0.1", "port": 5514, "received": 0,
-                "outcomes": {}, "connections": 3, "refused": 0,
+                "outcomes": {}, "connections": 3, "refused": 0, "idle_s": None,
             },
         ],
         "outputs": [
             {
-                "name": "noc", "up": True, "delivered": 1, "failures": 0, "waiting": 0,
+                "name": "noc", "local": False, "up": True, "delivered": 1, "failures": 0, "waiting": 0,
                 "dropped": {"age": 1200, "oldest": 1}, "owed": 0, "last_error": "",
             },
         ],
-        "alerts": {"active": 2, "refused": {}},
+        "alerts": {"active": 2, "refused": {}, "ailing": {}},
+        "database_bytes": 4096,
         "tick": {
-            "ticks": 61, "last_ms": 1.5, "longest_ms": 20.0, "carried_rows": 0, "store_failures": 0,
+            "age_s": 0, "ticks": 61, "last_ms": 1.5, "longest_ms": 20.0, "carried_rows": 0, "store_failures": 0,
             "unstored_alerts": 0, "lost_alerts": 0,
         },
         "counters": [{"name": "port_volume", "evicted": 4, "without_key": 5, "exempted": 6}],
@@ -188,33 +190,86 @@ class TestNotRunning:
 class TestPlugin:
     """``--check``: one line and a status for Nagios and Icinga."""
 
-    def check(self, run: Any) -> tuple[int, str]:
-        result = run("status", "--check")
+    def check(self, run: Any, *words: str) -> tuple[int, str]:
+        result = run("status", "--check", *words)
         (line,) = result.stdout.splitlines()
         return result.exit_code, line
 
+    def told(self, run: Any, *words: str) -> tuple[int, str]:
+        """Without the figures."""
+        status, line = self.check(run, *words)
+        return status, line.partition(" | ")[0]
+
     def test_ok(self, run: Any, answer: dict[str, Any]) -> None:
-        assert self.check(run) == (0, "OK - 2 active alerts | received=1234567c dropped=0c alerts=2")
+        """With performance data: label=value[unit];warn;crit;min."""
+        assert self.check(run) == (
+            0,
+            "OK - 2 active alerts | received=1234567c;;;0 dropped=0c;;;0 unparsed=7c;;;0 limited=0c;;;0 alerts=2;;;0 "
+            "waiting=0;;;0 tick=1.5ms;;;0 database=4096B;;;0",
+        )
 
     def test_an_output_is_down(self, run: Any, answer: dict[str, Any]) -> None:
+        """A warning as long as another tells somebody; the log alone does not."""
+        answer["outputs"].append(answer["outputs"][0] | {"name": "siem"})
+        answer["outputs"].append(answer["outputs"][0] | {"name": "log", "local": True})
         answer["outputs"][0]["up"] = False
-        status, line = self.check(run)
-        assert (status, line.partition(" | ")[0]) == (1, "WARNING - down: noc")
+        assert self.told(run) == (1, "WARNING - down: noc")
+        answer["outputs"][1]["up"] = False
+        assert self.told(run) == (2, "CRITICAL - down: noc, siem")
 
     def test_an_output_that_was_not_used_yet_is_not_down(self, run: Any, answer: dict[str, Any]) -> None:
         answer["outputs"][0]["up"] = None
         assert self.check(run)[0] == 0
 
-    def test_the_kernel_dropped_something(self, run: Any, answer: dict[str, Any]) -> None:
+    def test_messages_are_lost(self, run: Any, answer: dict[str, Any]) -> None:
+        """As long as the alert about it is active: what was dropped last week is no trouble of now."""
         answer["listeners"][0]["kernel_drops"] = 5
-        status, line = self.check(run)
-        assert status == 1
-        assert "dropped 5 datagrams" in line
+        assert self.check(run)[0] == 0
+        answer["alerts"]["ailing"] = {"messages-lost": 1}
+        status, line = self.told(run)
+        assert status == 2
+        assert line.startswith("CRITICAL - messages are lost: the kernel dropped 5, raise receive_buffer")
+
+    def test_alerts_were_given_up(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["alerts"]["ailing"] = {"alerts-dropped": 1}
+        assert self.told(run) == (1, "WARNING - alerts were given up undelivered: collectord outbox list")
 
     @pytest.mark.parametrize("what", ["unstored_alerts", "lost_alerts"])
     def test_the_database_can_not_be_written(self, run: Any, answer: dict[str, Any], what: str) -> None:
         answer["tick"][what] = 1
-        assert self.check(run) == (2, "CRITICAL - the database can't be written")
+        assert self.told(run) == (2, "CRITICAL - the database can't be written")
+
+    def test_ticks_stand_still(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["tick"]["age_s"] = 16
+        assert self.told(run) == (2, "CRITICAL - no tick has ended for 16 s")
+
+    def test_the_worst_comes_first(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["alerts"]["ailing"] = {"alerts-dropped": 1}
+        answer["tick"]["unstored_alerts"] = 1
+        status, line = self.told(run)
+        assert (status, line.split("; ")[0]) == (2, "CRITICAL - the database can't be written")
+        assert "given up" in line
+
+    def test_no_messages(self, run: Any, answer: dict[str, Any]) -> None:
+        """No listener had one for too long, the time before the start not counted."""
+        answer["uptime_s"] = 5000
+        assert self.check(run)[0] == 0, "the other listener is never used"
+        answer["listeners"][0]["idle_s"] = 901
+        assert self.told(run) == (1, "WARNING - no message for 901 s")
+        assert self.check(run, "--idle", "1h")[0] == 0
+        assert self.check(run, "--idle", "0s")[0] == 0
+        assert run("status", "--check", "--idle", "1").exit_code == 2, "click's own: it is no duration"
+        answer["uptime_s"] = 10
+        answer["listeners"][0]["idle_s"] = None
+        assert self.check(run)[0] == 0
+
+    def test_a_line_has_one_bar(self, run: Any, answer: dict[str, Any]) -> None:
+        """What follows it is taken for figures; and old runners cut at 1024 bytes."""
+        answer["limited_peers"] = [{"peer": "a|b" * 1000}]
+        _, line = self.check(run)
+        assert line.count("|") == 1
+        assert len(line) <= 1000
+        assert line.endswith("database=4096B;;;0")
 
     def test_it_does_not_run(self, run: Any) -> None:
         status, line = self.check(run)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from collectord.errors import StoreError
-from collectord.model import AlarmType, Alert, Mode, Severity
+from collectord.model import AlarmType, Alert, AlertState, Mode, Severity
 from collectord.store import outbox_check
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
@@ -117,8 +117,30 @@ def test_seen_moves_what_a_restart_needs(alerts: Alerts, make_alert: MakeAlert) 
     assert 5001 == alerts.find(active=False)[0].peak
 
 
+def test_between(alerts: Alerts, make_alert: MakeAlert) -> None:
+    """Each episode by itself, in its last state, if it was active at some time of the period."""
+    for episode, raised, cleared in ((1, 10, 20), (2, 40, 50)):
+        alerts.record([make_alert("a", episode=episode, first_time_ns=raised, last_time_ns=raised)], [[]])
+        ended = {"first_time_ns": raised, "last_time_ns": cleared, "state": AlertState.CLEARED}
+        alerts.record([make_alert("a", episode=episode, event="cleared", **ended)], [[]])
+    alerts.record([make_alert("b", first_time_ns=30, last_time_ns=30, site="south", rule="port-misuse")], [[]])
+
+    def found(since_ns: int, until_ns: int, **conditions: Any) -> list[tuple[str, int, str]]:
+        return [(alert.id, alert.episode, alert.event) for alert in alerts.between(since_ns, until_ns, **conditions)]
+
+    first, second, active = ("a", 1, "cleared"), ("a", 2, "cleared"), ("b", 1, "raised")
+    assert found(0, 100) == [second, active, first]
+    assert found(21, 39) == [active]
+    assert found(21, 29) == []
+    assert found(60, 100) == [active], "it is active until now"
+    assert found(20, 40) == [second, active, first], "both ends count"
+    assert found(0, 100, site="south") == [active]
+    assert found(0, 100, rule="port-misuse") == [active]
+    assert found(0, 100, limit=1) == [second]
+
+
 def test_find(alerts: Alerts, make_alert: MakeAlert) -> None:
-    """By state, rule, site and time; the newest first; bounded."""
+    """By state, rule and site; the newest first; bounded."""
     stored = [
         make_alert("a", last_time_ns=10),
         make_alert("b", last_time_ns=30, rule="port-misuse"),
@@ -134,7 +156,6 @@ def test_find(alerts: Alerts, make_alert: MakeAlert) -> None:
     assert "c" == ids(active=False)
     assert "b" == ids(rule="port-misuse")
     assert "c" == ids(site="south")
-    assert "bc" == ids(since_ns=20)
     assert "b" == ids(limit=1)
     assert "" == ids(site="")
 
