@@ -80,8 +80,8 @@ class Engine:
             that does not say it belongs to the one before.
         """
 
-    def connect(self, listener: int, peer: str) -> int:
-        """A stream starts; returns its number."""
+    def connect(self, listener: int, peer: str, name: str = "") -> int:
+        """A stream starts; returns its number. ``name``: what its peer proved to be called."""
 
     def feed(self, stream: int, buffer: bytearray | memoryview, n: int, now_ns: int) -> int:
         """The first ``n`` bytes of ``buffer`` are the stream's next; returns how many frames they ended."""

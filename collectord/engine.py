@@ -134,9 +134,17 @@ class Engine:
         """When the lines of a block were written: (end in the block, second, lines, those that say the time)."""
         return self._engine.stretches(peer, block, near_ns, zone_offset_s)
 
-    def connect(self, listener: int, peer: str) -> int:
-        """A stream starts; returns its number."""
-        return self._engine.connect(listener, peer)
+    def connect(self, listener: int, peer: str, name: str = "") -> int:
+        """
+        A stream starts; returns its number.
+
+        Args:
+            listener: Its number in the plan.
+            peer: Address of the other side.
+            name: What the peer proved to be called, by a certificate: names the device where the message does not,
+                and where the peer is no relay that names it. Empty: its address does.
+        """
+        return self._engine.connect(listener, peer, name)
 
     def feed(self, stream: int, buffer: bytearray | memoryview, n: int, now_ns: int) -> int:
         """The first ``n`` bytes of ``buffer`` are the stream's next; returns how many frames they ended."""

@@ -8,6 +8,7 @@ Every exception of the product.
     |   +-- StoreError       the database can't be opened, read or written; exit 74
     |   +-- InputError       a log file can't be read; exit 66 if it can't be opened, else 74
     |   +-- DeliveryError    an output could not hand over an alert; retried, never fatal
+    |   +-- CertificateError a certificate, a key or a CA file can't be used
     |   +-- SecretError      a file with a secret can't be used; its content is never told
     +-- UnavailableError     the daemon does not run or does not answer; exit 69
     +-- RequestError         the control socket was asked for something that can't be; told to who asked
@@ -95,6 +96,10 @@ class InputError(EnvironmentProblem):
 
 class DeliveryError(EnvironmentProblem):
     """An output could not hand over an alert; it may work later."""
+
+
+class CertificateError(EnvironmentProblem):
+    """A certificate, its key, or the file of CAs can't be used; it says which and why."""
 
 
 class SecretError(EnvironmentProblem):

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from collectord import secret_files
-from collectord.errors import DeliveryError, SecretError
+from collectord.errors import CertificateError, SecretError
 from collectord.model import Severity
 from collectord.policy import OutputPolicy, WhenFull
 from collectord.quantity import duration_s
@@ -33,7 +33,7 @@ SecretPath = Annotated[FilePath, BeforeValidator(secret_files.credential)]
 """A file with a secret: a path, or the name of a credential that systemd hands the service."""
 
 if TYPE_CHECKING:
-    from collectord.outputs.certificates import TlsFiles
+    from collectord.certificates import TlsFiles
 
 Facility = Literal[
     # RFC 5424 section 6.2.1, in the order of their codes.
@@ -136,7 +136,7 @@ def _framing(value: str, info: ValidationInfo) -> str:
 def _tls_file(path: Path, info: ValidationInfo) -> Path:
     """What is wrong with a file is told as the connection would tell it; a key is held against its certificate."""
     # It takes a while to load, and most configurations have no use for it.
-    from collectord.outputs.certificates import TlsFiles
+    from collectord.certificates import TlsFiles
 
     paths = {str(info.field_name): path}
     if info.field_name == "key_file":
@@ -145,7 +145,7 @@ def _tls_file(path: Path, info: ValidationInfo) -> Path:
         paths["cert_file"] = info.data["cert_file"]
     try:
         TlsFiles(**paths).check()
-    except DeliveryError as error:
+    except CertificateError as error:
         raise Refused(str(error)) from error
     return path
 
@@ -189,7 +189,7 @@ class SyslogOutput(_AnyOutput):
 
     def tls_files(self) -> "TlsFiles":
         """Whom to believe and who we are; not read yet."""
-        from collectord.outputs.certificates import TlsFiles
+        from collectord.certificates import TlsFiles
 
         return TlsFiles(self.ca_file, self.cert_file, self.key_file)
 

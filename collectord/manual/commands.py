@@ -71,9 +71,10 @@ def _lines() -> Iterator[str]:
 
 def commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command that people see, with the words that call it."""
-    for name in group.list_commands(click.Context(group)):
-        command = group.commands[name]
-        if command.hidden:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
             continue
         if not isinstance(command, click.Group) or command.invoke_without_command:
             yield (*above, name), command

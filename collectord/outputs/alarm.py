@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from collectord.model import AlarmType, Alert, AlertState, Severity
+from collectord.texts import line
 
 ENTERPRISE = 32473
 """Enterprise number for documentation (RFC 5612), in our structured data's name and in the SNMP engine ID."""
@@ -79,11 +80,6 @@ def _device(alert: Alert, what: str) -> str:
 def key_text(alert: Alert) -> str:
     """The key as ``SrcIpAddr=192.0.2.10 DstPortNumber=445``, in the rule's order."""
     return " ".join(f"{name}={value}" for name, value in alert.key.items())
-
-
-def line(text: str) -> str:
-    """``text`` on one line: each character that does not print (control, line separator, surrogate) is a blank."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def cut(text: str, limit_bytes: int) -> bytes:

@@ -2,7 +2,8 @@
 
 from collectord import log as logs
 from collectord.model import Alert, AlertState, Severity
-from collectord.outputs.alarm import key_text, line
+from collectord.outputs.alarm import key_text
+from collectord.texts import line
 
 log = logs.get()
 

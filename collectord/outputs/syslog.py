@@ -16,22 +16,22 @@ from typing import Literal
 import asyncio_dgram
 
 from collectord import log as logs
+from collectord.certificates import EXPIRES_SOON_DAYS, TlsFiles, days_left
 from collectord.clock import SystemClock
-from collectord.errors import DeliveryError
+from collectord.errors import CertificateError, DeliveryError
 from collectord.model import Alert, AlertState, rfc3339
 from collectord.outputs.alarm import (
     ENTERPRISE,
     cut,
     event_type,
     key_text,
-    line,
     perceived,
     probable_cause,
     resource,
 )
 from collectord.outputs.cef import cef_message
-from collectord.outputs.certificates import EXPIRES_SOON_DAYS, TlsFiles, days_left
 from collectord.outputs.syslog_wire import Tcp, Tls, Udp, Wire
+from collectord.texts import line
 
 # In the order of their codes (RFC 5424 table 1).
 FACILITIES = (
@@ -149,7 +149,7 @@ class SyslogOutput:
         try:
             async with asyncio.timeout(self._io_limit_s) as limit:
                 await self._wire.send(message)
-        except DeliveryError as error:
+        except (CertificateError, DeliveryError) as error:
             self._wire.close()
             raise DeliveryError(f"{self._where}: {error}") from error
         except (OSError, asyncio_dgram.TransportClosed) as error:
@@ -177,7 +177,7 @@ class SyslogOutput:
         self._daily = asyncio.get_running_loop().call_later(_DAY_S, self._tell_of_expiry)
         try:
             own = self._files.own()
-        except DeliveryError as error:
+        except CertificateError as error:
             log.error("client certificate can't be read", destination=self.name, err=str(error))
             return
         self.certificate_end_s = None if own is None else int(own.not_valid_after_utc.timestamp())

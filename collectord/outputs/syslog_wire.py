@@ -16,8 +16,8 @@ from typing import Protocol
 
 import asyncio_dgram
 
+from collectord.certificates import TlsFiles
 from collectord.outputs import tls
-from collectord.outputs.certificates import TlsFiles
 from collectord.outputs.tls import CLOSED, TlsConnection, TlsError, has_hung_up
 
 # An ICMP error of a datagram that nobody wanted is here by then on a local network; a later one fails the next send.
@@ -49,7 +49,7 @@ class Wire(Protocol):
 
         Raises:
             OSError: it failed, or may have; so does asyncio_dgram.TransportClosed.
-            DeliveryError: a file that is needed for it can't be used.
+            CertificateError: a file that is needed for it can't be used.
         """
 
     def close(self) -> None:

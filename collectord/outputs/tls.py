@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-from collectord.outputs.certificates import TlsFiles, issuer, names, not_valid_now, shown, words
+from collectord.certificates import TlsFiles, issuer, names, not_valid_now, sent_chain, shown, words
 
 CLOSED = "connection closed by the receiver"
 
@@ -22,7 +22,6 @@ _READ_BYTES = 65_536
 
 # Types of handshake messages (RFC 8446 section 4, RFC 5246 section 7.4).
 _CERTIFICATE, _CERTIFICATE_REQUEST = 11, 13
-_LONGEST_CHAIN = 10
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h.
 _NOT_VALID_NOW = (9, 10)
@@ -201,7 +200,7 @@ class TlsConnection(asyncio.Protocol):
         if kind == _CERTIFICATE_REQUEST:
             self._asked = True
         elif kind == _CERTIFICATE:
-            self._shown = _certificates(data, with_extensions=version == ssl.TLSVersion.TLSv1_3)
+            self._shown = sent_chain(data, with_extensions=version == ssl.TLSVersion.TLSv1_3)
 
     def _explained(self, error: ssl.SSLError) -> str:
         """What a failed handshake or an alert means, in words."""
@@ -261,7 +260,7 @@ async def connect(host: str, port: int, *, name: str, files: TlsFiles, now_ns: C
         now_ns: Wall clock, for messages about certificates.
 
     Raises:
-        DeliveryError: a file of ours can't be used.
+        CertificateError: a file of ours can't be used.
         TlsError: the other side is not who it should be, refused, or does not speak TLS.
         OSError: no connection.
     """
@@ -284,17 +283,3 @@ def has_hung_up(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLRDHUP)
     return bool(poll.poll(0))
-
-
-def _certificates(message: bytes, *, with_extensions: bool) -> list[bytes]:
-    """The certificates in DER of a Certificate message (RFC 8446 section 4.4.2, RFC 5246 section 7.4.2)."""
-    at = 4  # Type and length of the message.
-    if with_extensions:
-        at += 1 + int.from_bytes(message[at : at + 1])  # certificate_request_context
-    at += 3  # Length of the list.
-    found: list[bytes] = []
-    while at < len(message) and len(found) < _LONGEST_CHAIN:
-        end = at + 3 + int.from_bytes(message[at : at + 3])
-        found.append(message[at + 3 : end])
-        at = end + (2 + int.from_bytes(message[end : end + 2]) if with_extensions else 0)
-    return found

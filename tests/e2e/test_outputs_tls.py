@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import pytest
 
+from collectord.certificates import TlsFiles
 from collectord.errors import DeliveryError
 from collectord.model import AlertState, Severity
-from collectord.outputs.certificates import TlsFiles
 from collectord.outputs.syslog import SyslogOutput
 
 from ..certificates import Authority

@@ -4,9 +4,10 @@ import pytest
 
 from collectord import data
 from collectord.model import AlertState
-from collectord.outputs.alarm import key_text, line
+from collectord.outputs.alarm import key_text
 from collectord.outputs.cef import cef_message
 from collectord.outputs.syslog import syslog_message
+from collectord.texts import line
 
 from ...alert_samples import shipped_alerts
 from ...reference.syslog_messages import cef, rfc5424

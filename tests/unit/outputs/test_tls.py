@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import structlog.testing
 
+from collectord.certificates import TlsFiles
 from collectord.clock import ManualClock
 from collectord.errors import DeliveryError
 from collectord.model import NS_PER_S
 from collectord.outputs import syslog, syslog_wire
-from collectord.outputs.certificates import TlsFiles
 from collectord.outputs.syslog import SyslogOutput
 
 from ...certificates import Authority, Pair
