@@ -9,7 +9,6 @@ use crate::connections::Connections;
 use crate::count::Counters;
 use crate::device::{Devices, Seen, Sighting};
 use crate::frame::{self, Ended, Framer, Room};
-use crate::header::Header;
 use crate::key::{self, Keys, Part};
 use crate::lines::Sender;
 use crate::outcome::OUTCOMES_IN_ORDER;
@@ -18,6 +17,7 @@ use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
 use crate::quarantine::{Group, Quarantine};
 use crate::rate::{Limited, Rates};
+use crate::sent::Sent;
 use crate::session::{Field, FieldSet, Orientation, Session, Value};
 use crate::setup::{Bounds, Counted, Known, KnownDevices, Listener, Measure, Plan, both_ways, site_number};
 use crate::states::{self, Shape, StateRow};
@@ -50,6 +50,8 @@ pub struct Origin {
 struct Stream {
     origin: Origin,
     framer: Framer,
+    /// What the peer proved to be called; see [`Engine::connect_named`].
+    name: Option<Box<[u8]>>,
 }
 
 /// What a batch hands over beside counters, kept until it is acknowledged.
@@ -307,9 +309,17 @@ impl Engine {
 
     /// A stream starts; returns its number.
     pub fn connect(&mut self, origin: Origin) -> u64 {
+        self.connect_named(origin, "")
+    }
+
+    /// A stream starts whose peer proved its name (by a certificate), which then names the device in place of the peer's
+    /// address; empty where it did not.
+    pub fn connect_named(&mut self, origin: Origin, name: &str) -> u64 {
         let number = self.next_stream;
         self.next_stream = number.wrapping_add(1);
-        self.streams.insert(number, Stream { origin, framer: Framer::new(self.surroundings.bounds.message_bytes) });
+        let framer = Framer::new(self.surroundings.bounds.message_bytes);
+        let name = (!name.is_empty()).then(|| name.as_bytes().into());
+        self.streams.insert(number, Stream { origin, framer, name });
         number
     }
 
@@ -317,9 +327,9 @@ impl Engine {
     /// (any more) is passed over.
     pub fn feed(&mut self, stream: u64, bytes: &[u8], now_ns: u64) -> u64 {
         let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
-        let Some(Stream { origin, framer }) = streams.get_mut(&stream) else { return 0 };
+        let Some(Stream { origin, framer, name }) = streams.get_mut(&stream) else { return 0 };
         let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
-        let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
+        let mut desk = Desk { proved: name.as_deref(), ..Desk::new(lean, surroundings, found, *site, now_ns) };
         let mut page = Page::default();
         framer.feed(bytes, room, |frame| desk.ended(*origin, frame, &mut page));
         desk.messages
@@ -328,9 +338,9 @@ impl Engine {
     /// The stream ended: what was unfinished gets its outcome; returns how many frames that were.
     pub fn disconnect(&mut self, stream: u64, now_ns: u64) -> u64 {
         let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
-        let Some(Stream { origin, mut framer }) = streams.remove(&stream) else { return 0 };
+        let Some(Stream { origin, mut framer, name }) = streams.remove(&stream) else { return 0 };
         let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
-        let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
+        let mut desk = Desk { proved: name.as_deref(), ..Desk::new(lean, surroundings, found, *site, now_ns) };
         let mut page = Page::default();
         framer.finish(room, |frame| desk.ended(origin, frame, &mut page));
         desk.messages
@@ -463,14 +473,6 @@ impl Engine {
     }
 }
 
-/// A message with its header read as far as its peer is believed.
-struct Sent<'m> {
-    /// The device's header.
-    header: Header<'m>,
-    /// The header that the peer put in front where it is a relay; the device's own where it put none.
-    relay: Option<Header<'m>>,
-}
-
 impl Surroundings {
     /// Only a configured relay is believed to pass on a header of somebody else.
     #[inline]
@@ -480,21 +482,6 @@ impl Surroundings {
         }
         let (outer, inner) = header::read_relayed(message);
         Sent { header: inner.map_or(outer, |inner| inner.or_else_by(&outer)), relay: Some(outer) }
-    }
-}
-
-impl<'m> Sent<'m> {
-    /// The host that the header names, where the peer is believed.
-    fn host(&self) -> Option<&'m [u8]> {
-        (self.relay.is_some() && !self.header.hostname.is_empty()).then_some(self.header.hostname)
-    }
-
-    /// The profile that reads the message, and the text that it reads: the operator's, else that of the device's
-    /// content, else that of all that a relay wrote, should the device's header be none.
-    fn profile<'p>(&self, profiles: &'p Profiles, known: Option<&Known>) -> Option<(&'p Profile, &'m [u8])> {
-        let forced = known.and_then(|known| known.profile.as_deref()).and_then(|name| profiles.named(name));
-        let forced = forced.and_then(|number| Some((profiles.get(number)?, self.header.content)));
-        forced.or_else(|| profiles.detect(&self.header)).or_else(|| profiles.detect(self.relay.as_ref()?))
     }
 }
 
@@ -552,6 +539,8 @@ struct Desk<'e> {
     surroundings: &'e Surroundings,
     found: &'e mut Found,
     listener_site: u16,
+    /// What the peer proved to be called.
+    proved: Option<&'e [u8]>,
     now_ns: u64,
     /// Messages of the batch so far.
     messages: u64,
@@ -568,7 +557,8 @@ impl<'e> Desk<'e> {
         now_ns: u64,
     ) -> Self {
         found.counters.advance(now_ns);
-        Self { lean, surroundings, found, listener_site, now_ns, messages: 0, value: Vec::new(), device: Vec::new() }
+        let (value, device) = (Vec::new(), Vec::new());
+        Self { lean, surroundings, found, listener_site, proved: None, now_ns, messages: 0, value, device }
     }
 
     fn ended<'m>(&mut self, origin: Origin, ended: Ended<'m>, page: &mut Page<'m>)
@@ -607,7 +597,8 @@ impl<'e> Desk<'e> {
         'e: 'm,
     {
         let sent = self.surroundings.open(message, origin.peer);
-        let (host, lean) = (sent.host(), self.lean);
+        // The certificate of a relay is its own; whom it sends for is what it writes.
+        let (host, lean) = (sent.host().or(self.proved), self.lean);
         let known = self.surroundings.known.find(origin.peer, host);
         let chosen = sent.profile(lean, known);
         let profile = chosen.map(|(profile, _)| profile);
@@ -641,7 +632,8 @@ impl<'e> Desk<'e> {
         outcome
     }
 
-    /// By what the message says, else by the header's host where the peer is a relay, else by the peer.
+    /// By what the message says, else by the header's host where the peer is a relay, or by what the peer proved to be
+    /// called; else by the peer.
     fn name_device(&mut self, session: &Session<'_>, host: Option<&[u8]>, peer: Option<Ip>) {
         self.device.clear();
         let told = DEVICE_FIELDS.into_iter().find_map(|field| session.get(field));

@@ -35,6 +35,7 @@ pub mod profile;
 pub mod quarantine;
 pub mod rate;
 pub mod record;
+mod sent;
 pub mod session;
 mod setup;
 pub mod states;

@@ -570,6 +570,37 @@ fn only_a_relay_passes_on_the_header_of_a_device() {
 }
 
 #[test]
+fn who_proved_a_name_is_called_so() {
+    let mut plan = plan();
+    plan["relays"] = json!(["192.0.2.9"]);
+    plan["devices"] = json!([{"name": "fw-7.example.net", "site": "branch"}, {"name": "192.0.2.8", "site": "centre"}]);
+    let header = "<13>Jan 15 08:00:00 other-1 ";
+    let text = "acme src=203.0.113.1 dst=10.0.0.1 port=22 act=deny";
+    for (peer, name, start, device, site) in [
+        // Whom a peer calls itself in a header is not believed; its table is looked up by the name, then by its address.
+        ("192.0.2.10", "fw-7.example.net", header, "fw-7.example.net", "branch"),
+        ("192.0.2.8", "fw-8.example.net", header, "fw-8.example.net", "centre"),
+        ("192.0.2.8", "", header, "192.0.2.8", "centre"),
+        // A relay's certificate is its own.
+        ("192.0.2.9", "relay.example.net", header, "other-1", "south"),
+        ("192.0.2.9", "relay.example.net", "<13>", "relay.example.net", "south"),
+    ] {
+        let mut engine = Engine::new(&plan).unwrap();
+        let peer = collectord_core::value::ip::parse(peer.as_bytes());
+        let stream = engine.connect_named(Origin { listener: 1, peer }, name);
+        assert_eq!(1, engine.feed(stream, format!("{start}{text}\n").as_bytes(), NOW));
+        // What is left unfinished has the same sender.
+        engine.feed(stream, format!("{start}{text}").as_bytes(), NOW);
+        assert_eq!(1, engine.disconnect(stream, NOW));
+        let changes = engine.changes(NOW);
+        let found: Vec<_> = changes.notes.devices.iter().map(|seen| seen.name.as_str()).collect();
+        assert_eq!(vec![device], found, "{name} {start}");
+        let found = &engine.sites()[usize::from(changes.notes.devices[0].site)];
+        assert_eq!(site, found, "{name} {start}");
+    }
+}
+
+#[test]
 fn a_relay_may_name_a_device_by_its_address() {
     let mut plan = plan();
     plan["relays"] = json!(["192.0.2.9"]);

@@ -105,9 +105,10 @@ impl Engine {
         .map_err(|error: std::io::Error| PyOSError::new_err((error.raw_os_error(), error.to_string())))
     }
 
-    fn connect(&self, py: Python<'_>, listener: usize, peer: &str) -> u64 {
+    #[pyo3(signature = (listener, peer, name=""))]
+    fn connect(&self, py: Python<'_>, listener: usize, peer: &str, name: &str) -> u64 {
         let origin = Origin { listener, peer: peer_of(peer) };
-        py.detach(|| self.lock().core.connect(origin))
+        py.detach(|| self.lock().core.connect_named(origin, name))
     }
 
     fn lines(&self, py: Python<'_>, listener: usize, peer: &str, block: &[u8], now_ns: u64) -> u64 {
