@@ -1,12 +1,15 @@
 """Listeners and outputs, built from what the configuration says of them."""
 
+import ssl
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from collectord import output_settings, settings
 from collectord.clock import Clock, since_boot_ns
 from collectord.config import Config
 from collectord.engine import Engine
 from collectord.inputs.stream import TcpListener
+from collectord.inputs.tls import TlsListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import Severity
 from collectord.outputs.delivery import Output
@@ -20,33 +23,52 @@ from collectord.policy import OutputPolicy
 
 
 def listeners(config: Config, engine: Engine, clock: Clock) -> Iterator[UdpListener | TcpListener]:
-    """In the order of the configuration, which is how the engine numbers them; none is bound yet."""
+    """
+    In the order of the configuration, which is how the engine numbers them; none is bound yet.
+
+    Raises:
+        CertificateError: a file of TLS can't be used.
+    """
     for number, listener in enumerate(config.listener):
+        common: dict[str, Any] = {
+            "number": number,
+            "name": listener.name,
+            "host": listener.host,
+            "port": listener.port,
+            "engine": engine,
+            "now_ns": clock.now_ns,
+        }
         if isinstance(listener, settings.UdpListener):
-            yield UdpListener(
-                number=number,
-                name=listener.name,
-                host=listener.host,
-                port=listener.port,
-                receive_buffer_bytes=listener.receive_buffer_bytes,
-                engine=engine,
-                now_ns=clock.now_ns,
-            )
+            yield UdpListener(**common, receive_buffer_bytes=listener.receive_buffer_bytes)
+        elif isinstance(listener, settings.TcpListener):
+            yield TcpListener(**common, **stream_bounds(config, listener))
         else:
-            yield TcpListener(
-                number=number,
-                name=listener.name,
-                host=listener.host,
-                port=listener.port,
-                connections=config.bounds.tcp_connections,
-                idle_s=config.bounds.tcp_idle_s,
-                allow=listener.allow,
-                engine=engine,
-                now_ns=clock.now_ns,
-                peer_rate=config.bounds.peer_rate,
-                peer_burst=config.bounds.peer_burst,
-                relays=config.relays,
-            )
+            yield TlsListener(**common, **stream_bounds(config, listener), context=server_context(listener))
+
+
+def stream_bounds(config: Config, listener: settings.TcpListener | settings.TlsListener) -> dict[str, Any]:
+    """What a stream listener can take up at any time."""
+    return {
+        "connections": config.bounds.tcp_connections,
+        "idle_s": config.bounds.tcp_idle_s,
+        "allow": listener.allow,
+        "peer_rate": config.bounds.peer_rate,
+        "peer_burst": config.bounds.peer_burst,
+        "relays": config.relays,
+    }
+
+
+_CLIENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+def server_context(listener: settings.TlsListener) -> ssl.SSLContext:
+    """
+    With the certificate as its files are now.
+
+    Raises:
+        CertificateError: a file can't be used.
+    """
+    return listener.tls_files.server_context(_CLIENTS[listener.client_certificates])
 
 
 def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:

@@ -300,19 +300,25 @@ def _conflicts(values: dict[str, Any], problem: Callable[[KeyPath, str, str], Pr
                 yield problem((section, number, "name"), reason, "")
     taken: dict[tuple[str, str, int], int] = {}
     for number, table in listeners:
-        port = table.get("port", 5514)
+        kind = str(table.get("type"))
+        port = table.get("port", 6514 if kind == "tls" else 5514)
         if not isinstance(port, int) or port == 0:  # 0 is a free port each time.
             continue
-        address = (str(table.get("type")), _normal(table.get("host", "127.0.0.1")), port)
-        if taken.setdefault(address, number) != number:
-            reason = f"listens where listener[{taken[address]}] does already"
+        host = _normal(table.get("host", "127.0.0.1"))
+        address = (_protocol(kind), host, port)
+        # All addresses of IPv6 are those of IPv4 as well.
+        both = (address[0], {"::": "0.0.0.0", "0.0.0.0": "::"}.get(host, host), port)  # noqa: S104
+        if (first_one := taken.get(address, taken.get(both))) is not None:
+            reason = f"listens where listener[{first_one}] does already"
             yield problem(("listener", number), reason, "another type, host or port")
+        taken.setdefault(address, number)
     yield from _users_with_other_keys(outputs, problem)
     for number, table in outputs:
-        host, port = _normal(table.get("host")), table.get("port", 514)
+        transport = str(table.get("transport", "udp"))
+        host, port = _normal(table.get("host")), table.get("port", 6514 if transport == "tls" else 514)
         if table.get("type") != "syslog" or not isinstance(port, int):
             continue
-        if _reaches(str(table.get("transport", "udp")), host, port, taken):
+        if _reaches(_protocol(transport), host, port, taken):
             yield problem(("output", number), "would send our alerts to our own listener", "another host or port")
 
 
@@ -339,6 +345,11 @@ def _tables(values: dict[str, Any], section: str) -> list[tuple[int, dict[str, A
     if not isinstance(tables, list):
         return []
     return [(number, table) for number, table in enumerate(tables) if isinstance(table, dict)]
+
+
+def _protocol(kind: str) -> str:
+    """What a type of listener, or an output's transport, takes of the machine's ports."""
+    return "udp" if kind == "udp" else "tcp"
 
 
 def _normal(host: object) -> str:

@@ -14,12 +14,12 @@ from pydantic import (
 )
 
 from collectord import secret_files
-from collectord.errors import CertificateError, SecretError
+from collectord.errors import SecretError
 from collectord.model import Severity
 from collectord.policy import OutputPolicy, WhenFull
 from collectord.quantity import duration_s
 from collectord.schema import FilePath, Host, Name, Refused, Strict, Text, duration
-from collectord.settings import Site
+from collectord.settings import Site, TlsFile
 
 HEARTBEAT_AT_LEAST_S = 30
 
@@ -133,25 +133,8 @@ def _framing(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _tls_file(path: Path, info: ValidationInfo) -> Path:
-    """What is wrong with a file is told as the connection would tell it; a key is held against its certificate."""
-    # It takes a while to load, and most configurations have no use for it.
-    from collectord.certificates import TlsFiles
-
-    paths = {str(info.field_name): path}
-    if info.field_name == "key_file":
-        if info.data.get("cert_file") is None:
-            return path
-        paths["cert_file"] = info.data["cert_file"]
-    try:
-        TlsFiles(**paths).check()
-    except CertificateError as error:
-        raise Refused(str(error)) from error
-    return path
-
-
 _ForTls = AfterValidator(_only_for_tls)
-_TlsFile = Annotated[FilePath, _ForTls, AfterValidator(_tls_file)]
+_TlsFile = Annotated[TlsFile, _ForTls]
 
 
 class SyslogOutput(_AnyOutput):

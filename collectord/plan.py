@@ -231,7 +231,7 @@ def own_traffic(config: Config, addresses: Sequence[str]) -> list[dict[str, Any]
         host = ip_address(listener.host)
         own = list(addresses) if host.is_unspecified else [str(host)]
         if own and listener.port:
-            protocol = listener.type.upper()
+            protocol = "UDP" if listener.type == "udp" else "TCP"
             tests.append({"DstIpAddr": own, "DstPortNumber": listener.port, "NetworkProtocol": protocol})
     for output in config.output:
         if not isinstance(output, SyslogOutput | SnmpOutput) or not addresses:

@@ -1,10 +1,17 @@
 """What the tables of the configuration say: devices, listeners, alerts, bounds, how long what is kept."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from collectord.schema import Address, Host, Name, Network, Port, Refused, Strict, Text, duration, size
+from collectord import secret_files
+from collectord.errors import CertificateError
+from collectord.schema import Address, FilePath, Host, Name, Network, Port, Refused, Strict, Text, duration, size
+
+if TYPE_CHECKING:
+    from collectord.certificates import TlsFiles
 
 MIB = 1024 * 1024
 
@@ -31,6 +38,25 @@ def offset_s(text: object) -> int:
     return offset_s
 
 
+def _tls_file(path: Path, info: ValidationInfo) -> Path:
+    """What is wrong with a file is told as the connection would tell it; a key is held against its certificate."""
+    # It takes a while to load, and most configurations have no use for it.
+    from collectord.certificates import TlsFiles
+
+    paths = {str(info.field_name): path}
+    if info.field_name == "key_file":
+        if info.data.get("cert_file") is None:
+            return path
+        paths["cert_file"] = info.data["cert_file"]
+    try:
+        TlsFiles(**paths).check()
+    except CertificateError as error:
+        raise Refused(str(error)) from error
+    return path
+
+
+TlsFile = Annotated[FilePath, BeforeValidator(secret_files.credential), AfterValidator(_tls_file)]
+"""``ca_file``, ``cert_file``, then ``key_file`` of TLS: a path, or the name of a credential of the service."""
 Site = Annotated[Text, AfterValidator(_site)]
 Networks = Annotated[tuple[Network, ...], Field(strict=False)]
 
@@ -79,7 +105,44 @@ class TcpListener(Strict):
     allow: Networks = ()
 
 
-Listener = UdpListener | TcpListener
+class TlsListener(Strict):
+    """A TCP port that devices connect to with TLS (RFC 5425)."""
+
+    type: Literal["tls"]
+    name: Name
+    host: Address = "127.0.0.1"
+    port: Port = 6514
+    site: Site = ""
+    allow: Networks = ()
+    ca_file: TlsFile | None = None
+    """PEM: the CAs whose client certificates are believed."""
+    cert_file: TlsFile
+    """PEM: our certificate, and after it the intermediate ones."""
+    key_file: TlsFile
+    client_certificates: Literal["none", "optional", "required"] = "none"
+    """Whether a device shows one; it is named by it then."""
+
+    @model_validator(mode="after")
+    def _ca_of_clients(self) -> "TlsListener":
+        if self.client_certificates == "none" and self.ca_file is not None:
+            raise Refused('ca_file is of no use with client_certificates = "none"', 'write "optional" or "required"')
+        if self.client_certificates != "none" and self.ca_file is None:
+            raise Refused(f'client_certificates = "{self.client_certificates}" needs ca_file', "the CA of your devices")
+        return self
+
+    @property
+    def tls_files(self) -> "TlsFiles":
+        """Who we are and whom we believe; not read yet."""
+        from collectord.certificates import TlsFiles
+
+        return TlsFiles(self.ca_file, self.cert_file, self.key_file)
+
+    def warnings(self, now_ns: int) -> Iterator[str]:
+        """What is not wrong yet, but will be, or is for the devices to judge."""
+        yield from self.tls_files.warnings(now_ns, "certificate")
+
+
+Listener = UdpListener | TcpListener | TlsListener
 
 
 class Alerts(Strict):
@@ -115,6 +178,7 @@ class Bounds(Strict):
     peer_burst: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000
     """Those that it may send at once: more than the kernel holds for us while we are busy."""
     tcp_connections: Annotated[int, Field(ge=1, le=65_535)] = 1024
+    """For each listener, with TLS or without."""
     tcp_idle_s: Annotated[int, duration("10s", "30d")] = Field(default=3600, alias="tcp_idle")
 
     @field_validator("unfinished_bytes")

@@ -136,6 +136,8 @@ class DaemonStatus:
             "name": listener.name,
             "host": host,
             "port": port,
+            "addresses": [{"host": each, "port": port} for each, port in listener.addresses],
+            "inherited": listener.inherited,
             "received": listener.received,
             "idle_s": self._since_s(self._tick.counters.message_mono_ns.get(listener.name)),
             "outcomes": outcomes,
@@ -148,11 +150,12 @@ class DaemonStatus:
                 "receive_buffer": listener.receive_buffer_bytes,
             }
         return {
-            "type": "tcp",
+            "type": listener.kind,
             **common,
             "connections": listener.connections,
             "limit": listener.limit,
             "refused": listener.refused,
+            "refused_for": dict(sorted(listener.refusals.items())),
             "held_back": listener.held_back(),
         }
 

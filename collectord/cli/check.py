@@ -12,6 +12,7 @@ from collectord.clock import SystemClock
 from collectord.config import Config
 from collectord.errors import ConfigError
 from collectord.output_settings import SyslogOutput
+from collectord.settings import TlsListener
 
 
 @click.command()
@@ -23,8 +24,8 @@ def check(config_path: Path | None, show: bool, as_json: bool) -> None:
     Check the configuration and all that it names: profiles with their samples, rules, the port watchlist.
 
     Everything that is wrong comes in one report, with file, line, key, reason and a hint. Exit status 0: all is well;
-    78: something is wrong. Certificates that have expired or soon will are warned of: they stop one output, not the
-    daemon.
+    78: something is wrong. Certificates that have expired or soon will are warned of: they stop one output or
+    listener, not the daemon.
 
     With --show the configuration that results from all files, defaults filled in, each value with file and line.
     Secrets are hidden.
@@ -86,6 +87,11 @@ def _warnings(config: Config) -> list[str]:
     """What keeps nothing from starting."""
     now_ns = SystemClock().now_ns()
     return [
+        f'listener "{listener.name}": {warning}'
+        for listener in config.listener
+        if isinstance(listener, TlsListener)
+        for warning in listener.warnings(now_ns)
+    ] + [
         f'output "{output.name}": {warning}'
         for output in config.output
         if isinstance(output, SyslogOutput)

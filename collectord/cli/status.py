@@ -132,11 +132,11 @@ def show(answer: dict[str, Any], console: Console) -> None:
         outcomes = listener["outcomes"]
         table.add_row(
             f"{listener['name']} ({listener['type']})",
-            f"{listener['host']} port {listener['port']}",
+            ", ".join(f"{each['host']} port {each['port']}" for each in listener.get("addresses", [listener])),
             f"{listener['received']:,}",
             *(f"{outcomes.get(outcome, 0):,}" for outcome in _seen_outcomes(answer["listeners"])),
             f"{listener.get('kernel_drops', 0):,}",
-            f"{listener['connections']} connections" if listener["type"] == "tcp" else "",
+            _note(listener),
         )
     console.print(table)
     _show_limited(answer.get("limited_peers", []), console)
@@ -163,6 +163,14 @@ def show(answer: dict[str, Any], console: Console) -> None:
                 f"{counter['without_key']:,} sessions without its key, {counter['exempted']:,} exempt",
                 highlight=False,
             )
+
+
+def _note(listener: dict[str, Any]) -> str:
+    """Of a listener that has connections: how many, and how many were refused for what."""
+    if "connections" not in listener:
+        return ""
+    refused = [f"{count:,} refused ({reason})" for reason, count in listener.get("refused_for", {}).items()]
+    return ", ".join([f"{listener['connections']:,} connections", *refused])
 
 
 def _show_limited(peers: list[dict[str, Any]], console: Console) -> None:

@@ -1,29 +1,23 @@
 """
-The TCP listener: bytes go from the socket to the engine in chunks, without a copy.
-
-Frames (RFC 6587), their bounds and what becomes of broken ones are the engine's. Here are only the connections: how
-many, how long one may be without a message, and how fast a peer may send.
+The TCP listener: whose connections are taken, how many, how long one may be without a message, how fast a peer may
+send. The TLS listener (``tls.py``) is one as well; a connection itself is in ``connection.py``.
 """
 
 import asyncio
-import contextlib
-import os
 import select
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Protocol, cast
+from ipaddress import ip_network
+from typing import Any, Protocol
 
 import structlog
 
+from collectord.inputs.connection import CHUNK_BYTES, Connection
 from collectord.inputs.rate import PeerRates
-from collectord.inputs.udp import BACKLOG, bound_socket
+from collectord.inputs.sockets import address_of, backlog_of, bound_socket, is_in
 
 log = structlog.get_logger()
-
-CHUNK_BYTES = 256 * 1024
-"""Most bytes read at once; about 500 messages, some 0.5 ms of work."""
 
 ACCEPTED_AT_ONCE = 64
 """Connections taken in a turn of the loop, some 5 ms: who connects as fast as he can must not keep others waiting."""
@@ -40,15 +34,12 @@ HELD_OVER_S = 10.0
 SHOWN_HELD = 100
 """Most peers held back that the status names."""
 
-FINAL_CHUNKS = 64
-"""Chunks read of a connection at the stop: more than the kernel holds, less than a peer could send for ever."""
-
 
 class Reader(Protocol):
     """What a stream listener needs of the engine."""
 
-    def connect(self, listener: int, peer: str) -> int:
-        """A stream starts."""
+    def connect(self, listener: int, peer: str, name: str = "") -> int:
+        """A stream starts; ``name``: what the peer proved to be called."""
 
     def feed(self, stream: int, buffer: memoryview, n: int, now_ns: int) -> int:
         """Its next bytes."""
@@ -74,7 +65,12 @@ class TcpListener:
         peer_rate: Messages per second of a peer, beyond which it is held back; 0: any number.
         peer_burst: Those that it may send at once.
         relays: Networks whose peers have no rate: they send for many.
+        inherited: Sockets that the service manager listens with for it, in place of one of our own. Connections that
+            wait there at the stop are left to the next process, which gets the same sockets.
     """
+
+    kind = "tcp"
+    """Its type in the configuration."""
 
     def __init__(
         self,
@@ -91,36 +87,51 @@ class TcpListener:
         peer_rate: int = 0,
         peer_burst: int = 1,
         relays: Sequence[str] = (),
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
         self.name = name
-        self.refused = 0
-        """Connections closed at once because there were too many, or their peer is not allowed."""
+        self.refusals: dict[str, int] = {}
+        """Connections closed without reading a message of them, by reason."""
         self.received = 0
         """Messages that the engine took, broken frames included."""
         self._number = number
         self._host = host
         self._port = port
-        self._most = connections
-        self._idle_s = idle_s
-        self._allow = [ip_network(network) for network in allow]
         self._engine = engine
         self._now_ns = now_ns
         self._rates = PeerRates(peer_rate, peer_burst)
-        self._relays = [ip_network(network) for network in relays]
         self._held: dict[str, asyncio.TimerHandle] = {}
         self._slowed: dict[str, _Slowed] = {}
-        self._socket: socket.socket | None = None
-        self._open: set[_Connection] = set()
+        self.inherited = bool(inherited)
+        """Whether the service manager holds its sockets."""
+        self._sockets = list(inherited)
+        self._open: set[Connection] = set()
         # One buffer serves all connections: a chunk is read and handed over within one turn of the loop.
-        self._buffer = memoryview(bytearray(CHUNK_BYTES))
+        self.buffer = memoryview(bytearray(CHUNK_BYTES))
+        """Where the next chunk of messages goes."""
+        self.take_up(
+            connections=connections,
+            idle_s=idle_s,
+            allow=allow,
+            peer_rate=peer_rate,
+            peer_burst=peer_burst,
+            relays=relays,
+        )
 
     @property
     def address(self) -> tuple[str, int]:
+        """Where it listens; the first of several addresses."""
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
         """Where it listens."""
-        if self._socket is None:
-            return (self._host, self._port)
-        host, port, *_ = self._socket.getsockname()
-        return (host, port)
+        return [address_of(each) for each in self._sockets] or [(self._host, self._port)]
+
+    @property
+    def refused(self) -> int:
+        """Connections closed without reading a message of them."""
+        return sum(self.refusals.values())
 
     @property
     def connections(self) -> int:
@@ -164,16 +175,15 @@ class TcpListener:
         Raises:
             ListenError: it is in use, not ours, or needs a privilege.
         """
-        self._socket = bound_socket(self._host, self._port, socket.SOCK_STREAM, self.name)
+        if not self.inherited:
+            self._sockets = [bound_socket(self._host, self._port, socket.SOCK_STREAM, self.name)]
 
     async def serve(self) -> None:
         """Accept and read until cancelled; ends with every connection closed."""
-        if self._socket is None:
+        if not self._sockets:
             raise RuntimeError("bind comes before serve")
         loop = asyncio.get_running_loop()
-        # What asyncio calls the backlog is also how many it accepts in one turn of the loop; the kernel may keep more.
-        server = await loop.create_server(lambda: _Connection(self), sock=self._socket, backlog=ACCEPTED_AT_ONCE)
-        self._socket.listen(BACKLOG)
+        servers = [await self._server(listening) for listening in self._sockets]
         try:
             while True:
                 await asyncio.sleep(min(max(self._idle_s / 10, 0.05), 1.0))
@@ -184,17 +194,37 @@ class TcpListener:
                     connection.close()
         finally:
             await self._accept_the_last()
-            server.close()
+            for server in servers:
+                server.close()
             for timer in self._held.values():
                 timer.cancel()
             for connection in list(self._open):
                 connection.finish()
 
+    async def _server(self, listening: socket.socket) -> asyncio.Server:
+        backlog = backlog_of(listening)
+        # What asyncio calls the backlog is also how many it accepts in one turn of the loop; the kernel may keep more.
+        server = await asyncio.get_running_loop().create_server(
+            self._connection, sock=listening, backlog=ACCEPTED_AT_ONCE
+        )
+        listening.listen(backlog)
+        return server
+
+    def _connection(self) -> Connection:
+        return Connection(self)
+
     async def _accept_the_last(self) -> None:
-        """Connections that wait in the kernel have been acknowledged to their peers, and may have sent already."""
+        """
+        Connections that wait in the kernel have been acknowledged to their peers, and may have sent already.
+
+        At the sockets of the service manager they wait for the next process.
+        """
         poll = select.poll()
-        if self._socket is not None:
-            poll.register(self._socket, select.POLLIN)
+        for listening in self._sockets:
+            if self.inherited:
+                asyncio.get_running_loop().remove_reader(listening)
+            else:
+                poll.register(listening, select.POLLIN)
         for _ in range(FINAL_TURNS):
             if not poll.poll(0):
                 break
@@ -205,32 +235,40 @@ class TcpListener:
 
     def close(self) -> None:
         """Give the port back, if it is still held; may be called twice."""
-        if self._socket is not None:
-            self._socket.close()
+        for listening in self._sockets:
+            listening.close()
 
-    def admit(self, connection: "_Connection") -> int | None:
-        """A new connection's number in the engine; None: there are too many, or its peer is not allowed."""
+    def admit(self, connection: Connection) -> bool:
+        """Whether a new connection is taken; not where there are too many, or its peer is not allowed."""
         if not self._is_allowed(connection.peer):
-            self.refused += 1
+            self.count_refusal("not_allowed")
             log.warning("connection refused: its peer is not allowed", listener=self.name, peer=connection.peer)
-            return None
+            return False
         if len(self._open) >= self._most:
-            self.refused += 1
+            self.count_refusal("too_many")
             log.warning(
                 "connection refused: too many are open", listener=self.name, peer=connection.peer, limit=self._most
             )
-            return None
+            return False
         self._open.add(connection)
         if connection.peer in self._held:
             connection.pause()
-        return self._engine.connect(self._number, connection.peer)
+        return True
 
     def _is_allowed(self, peer: str) -> bool:
-        return not self._allow or _is_in(peer, self._allow)
+        return not self._allow or is_in(peer, self._allow)
+
+    def count_refusal(self, reason: str) -> None:
+        """A connection is closed of which no message was read."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def begin(self, peer: str, name: str = "") -> int:
+        """Messages are going to come on a connection; returns its number in the engine."""
+        return self._engine.connect(self._number, peer, name)
 
     def read(self, stream: int, n: int) -> int:
         """The first ``n`` bytes of the buffer came on a connection; returns how many messages they ended."""
-        messages = self._engine.feed(stream, self._buffer, n, self._now_ns())
+        messages = self._engine.feed(stream, self.buffer, n, self._now_ns())
         self.received += messages
         return messages
 
@@ -239,7 +277,7 @@ class TcpListener:
         wait_s = self._rates.take(peer, messages, now_s)
         if not wait_s or peer in self._held:
             return
-        if _is_in(peer, self._relays):
+        if is_in(peer, self._relays):
             self._rates.forgive(peer)
             return
         slowed = self._slowed.get(peer)
@@ -271,15 +309,11 @@ class TcpListener:
                     "peer no longer held back", listener=self.name, peer=peer, count=slowed.times, elapsed_s=elapsed_s
                 )
 
-    def ended(self, connection: "_Connection", stream: int) -> None:
-        """A connection is gone."""
+    def ended(self, connection: Connection, stream: int | None) -> None:
+        """A connection is gone; ``stream``: its number in the engine, if it had one."""
         self._open.discard(connection)
-        self.received += self._engine.disconnect(stream, self._now_ns())
-
-    @property
-    def buffer(self) -> memoryview:
-        """Where the next chunk goes."""
-        return self._buffer
+        if stream is not None:
+            self.received += self._engine.disconnect(stream, self._now_ns())
 
 
 @dataclass(slots=True)
@@ -289,77 +323,3 @@ class _Slowed:
     since_s: float
     last_s: float = 0.0
     times: int = 0
-
-
-def _is_in(peer: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    # A socket of both kinds tells IPv4 peers as IPv6 (RFC 4291 section 2.5.5.2).
-    address = getattr(address, "ipv4_mapped", None) or address
-    return any(address in network for network in networks)
-
-
-class _Connection(asyncio.BufferedProtocol):
-    """One peer's connection."""
-
-    def __init__(self, listener: TcpListener) -> None:
-        self._listener = listener
-        self._transport: asyncio.Transport | None = None
-        self._stream: int | None = None
-        self.peer = ""
-        self.last_message_s = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # asyncio hands a stream protocol a stream's transport; its signature is that of all protocols.
-        self._transport = cast(asyncio.Transport, transport)
-        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
-        self.last_message_s = asyncio.get_running_loop().time()
-        self._stream = self._listener.admit(self)
-        if self._stream is None:
-            self._transport.abort()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._listener.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._stream is not None and (messages := self._listener.read(self._stream, nbytes)):
-            self.last_message_s = asyncio.get_running_loop().time()
-            self._listener.charge(self.peer, messages, self.last_message_s)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end()
-
-    def pause(self) -> None:
-        """Read nothing for now; TCP makes the sender wait."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read on."""
-        if self._transport is not None:
-            self._transport.resume_reading()
-
-    def close(self) -> None:
-        """Close from our side; nothing is read any more."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def finish(self) -> None:
-        """Read what the kernel has acknowledged to the peer already, then close: a graceful stop loses none of it."""
-        if self._transport is not None and self._stream is not None and not self._transport.is_closing():
-            fd = self._transport.get_extra_info("socket").fileno()
-            with contextlib.suppress(OSError):  # It is empty, or the peer is gone.
-                for _ in range(FINAL_CHUNKS):
-                    n = os.readv(fd, [self._listener.buffer])
-                    if n == 0:
-                        break
-                    self._listener.read(self._stream, n)
-        self._end()
-        self.close()
-
-    def _end(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            self._listener.ended(self, stream)

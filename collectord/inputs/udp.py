@@ -10,17 +10,15 @@ the socket is looked at every few ms instead, whatever has gathered in the kerne
 """
 
 import asyncio
-import errno
-import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import asyncio_dgram
 import structlog
 
-from collectord.errors import ListenError
+from collectord.inputs.sockets import address_of, bound_socket, host_of
 
 log = structlog.get_logger()
 
@@ -43,9 +41,6 @@ of 500 bytes per second, each of which the kernel charges with 1,280 bytes, or a
 GATHER_STEP_S = 0.001
 """The event loop's timers are as coarse as that; a receive buffer for which less would be right (200 KiB are what a
 system gives that is not told otherwise) still stands for it."""
-
-BACKLOG = 1024
-"""Connections that the kernel takes while we are busy; net.core.somaxconn caps it."""
 
 SO_MEMINFO = 55
 """``include/uapi/asm-generic/socket.h``: socket memory figures, readable without any privilege."""
@@ -74,7 +69,7 @@ class Pausable(Protocol):
 
 class UdpListener:
     """
-    One UDP socket.
+    A UDP port: one socket, or those that the service manager holds.
 
     Args:
         number: The listener's number in the engine's plan.
@@ -84,6 +79,8 @@ class UdpListener:
         receive_buffer_bytes: Asked of the kernel, which may give less.
         engine: Reads what comes.
         now_ns: Wall clock.
+        inherited: Sockets that the service manager bound for it, in place of one of our own. What they hold at the stop
+            is left to the next process, which gets the same ones.
     """
 
     def __init__(
@@ -96,10 +93,11 @@ class UdpListener:
         receive_buffer_bytes: int,
         engine: Reader,
         now_ns: Callable[[], int],
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
         self.name = name
         self.receive_buffer_bytes = 0
-        """What the kernel gave, in bytes; known after ``bind``."""
+        """What the kernel gave, in bytes, the smallest of several; known after ``bind``."""
         self.gather_s = GATHER_STEP_S
         """How long datagrams gather that follow each other closely; known after ``bind``."""
         self.received = 0
@@ -110,15 +108,21 @@ class UdpListener:
         self._asked_bytes = receive_buffer_bytes
         self._engine = engine
         self._now_ns = now_ns
-        self._socket: socket.socket | None = None
+        self.inherited = bool(inherited)
+        """Whether the service manager holds its sockets."""
+        self._sockets = list(inherited)
+        self._final_turns = 1 if inherited else FINAL_TURNS
+        self._dropped_before = 0
 
     @property
     def address(self) -> tuple[str, int]:
+        """Where it listens; the first of several addresses."""
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
         """Where it listens."""
-        if self._socket is None:
-            return (self._host, self._port)
-        host, port, *_ = self._socket.getsockname()
-        return (host, port)
+        return [address_of(each) for each in self._sockets] or [(self._host, self._port)]
 
     def bind(self) -> None:
         """
@@ -127,10 +131,12 @@ class UdpListener:
         Raises:
             ListenError: it is in use, not ours, or the port needs a privilege.
         """
-        self._socket = bound_socket(self._host, self._port, socket.SOCK_DGRAM, self.name)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._asked_bytes)
-        # socket(7): the kernel doubles what is asked, for its own bookkeeping, and reports the doubled value.
-        charged_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        if not self.inherited:
+            self._sockets = [bound_socket(self._host, self._port, socket.SOCK_DGRAM, self.name)]
+        self._dropped_before = sum(_drops(each) for each in self._sockets)
+        if self._dropped_before:
+            log.warning("the kernel dropped datagrams before the start", listener=self.name, count=self._dropped_before)
+        charged_bytes = min(self._buffer_of(each) for each in self._sockets)
         self.receive_buffer_bytes = charged_bytes // 2
         self.gather_s = max(min(charged_bytes / GATHER_BYTES_PER_S, GATHER_S), GATHER_STEP_S)
         if self.receive_buffer_bytes < self._asked_bytes:
@@ -141,6 +147,12 @@ class UdpListener:
                 limit=self._asked_bytes,
             )
 
+    def _buffer_of(self, bound: socket.socket) -> int:
+        """Ask for our buffer, and see what datagrams may be charged for."""
+        if not self.inherited or _given(self._asked_bytes) > _charged(bound):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._asked_bytes)
+        return _charged(bound)
+
     async def serve(self) -> None:
         """
         Read until cancelled.
@@ -148,10 +160,19 @@ class UdpListener:
         Raises:
             OSError: the socket can't be read any more.
         """
-        if self._socket is None:
+        if not self._sockets:
             raise RuntimeError("bind comes before serve")
-        fd = self._socket.fileno()
-        stream = await asyncio_dgram.from_socket(self._socket)
+        if len(self._sockets) == 1:
+            # Its error goes out as it is, and not in a group.
+            await self._serve(self._sockets[0])
+            return
+        async with asyncio.TaskGroup() as together:
+            for bound in self._sockets:
+                together.create_task(self._serve(bound))
+
+    async def _serve(self, bound: socket.socket) -> None:
+        fd = bound.fileno()
+        stream = await asyncio_dgram.from_socket(bound)
         transport = _pausable(stream)
         now_s = asyncio.get_running_loop().time
         looked_s = now_s()
@@ -179,15 +200,15 @@ class UdpListener:
     def _finish(self, fd: int, woken: list[tuple[bytes, str]]) -> None:
         """A graceful stop loses nothing that arrived: neither what the stream has queued nor what the kernel holds."""
         _, emptied = self._drain(fd, woken)
-        for _ in range(FINAL_TURNS):
+        for _ in range(self._final_turns):
             if emptied:
                 break
             _, emptied = self._drain(fd, [])
 
     def close(self) -> None:
         """Give the address back, if it is still held; may be called twice."""
-        if self._socket is not None:
-            self._socket.close()
+        for bound in self._sockets:
+            bound.close()
 
     def _drain(self, fd: int, woken: list[tuple[bytes, str]]) -> tuple[int, bool]:
         """How many datagrams were taken, and whether that was all."""
@@ -196,11 +217,25 @@ class UdpListener:
         return taken, emptied
 
     def kernel_drops(self) -> int:
-        """Datagrams that the kernel dropped on this socket since it was opened, because its buffer was full."""
-        if self._socket is None or self._socket.fileno() < 0:
-            return 0
-        figures = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
-        return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
+        """Datagrams that the kernel dropped since ``bind``, because a buffer was full."""
+        return max(0, sum(_drops(each) for each in self._sockets if each.fileno() >= 0) - self._dropped_before)
+
+
+def _given(asked_bytes: int) -> int:
+    """What the kernel would let a socket of ours be charged for; one of the service manager's may have more."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, asked_bytes)
+        return _charged(tried)
+
+
+def _charged(bound: socket.socket) -> int:
+    # socket(7): the kernel doubles what is asked, for its own bookkeeping, and reports the doubled value.
+    return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def _drops(bound: socket.socket) -> int:
+    figures = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+    return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
 
 
 def _pausable(stream: asyncio_dgram.aio.DatagramStream) -> Pausable | None:
@@ -212,7 +247,7 @@ def _pausable(stream: asyncio_dgram.aio.DatagramStream) -> Pausable | None:
 def _with_host(received: tuple[bytes, Any]) -> tuple[bytes, str]:
     """A datagram with its peer's host; asyncio hands over the socket address of the family."""
     datagram, address = received
-    return datagram, str(address[0])
+    return datagram, host_of(address)
 
 
 def _queued(stream: asyncio_dgram.aio.DatagramStream) -> list[tuple[bytes, str]]:
@@ -231,68 +266,3 @@ def _queued(stream: asyncio_dgram.aio.DatagramStream) -> list[tuple[bytes, str]]
         else:
             step.close()
             return found
-
-
-def bound_socket(host: str, port: int, kind: socket.SocketKind, name: str) -> socket.socket:
-    """
-    A non-blocking socket bound to an address; IPv6 sockets take IPv4 as well where the system says so.
-
-    Raises:
-        ListenError: with the port, and the process that holds it where that can be seen.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, kind)
-    bound.setblocking(False)
-    if kind == socket.SOCK_STREAM:
-        # Connections of the last run in TIME_WAIT must not keep a restart from listening.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        if kind == socket.SOCK_STREAM:
-            bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        raise _explained(error, host, port, kind, name) from error
-    return bound
-
-
-def _explained(error: OSError, host: str, port: int, kind: socket.SocketKind, name: str) -> ListenError:
-    protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
-    where = f"listener {name}: {protocol} port {port} on {host}"
-    if error.errno == errno.EADDRINUSE:
-        holder = port_holder(protocol, port)
-        return ListenError(f"{where} is in use" + (f" by {holder}" if holder else " by another process"))
-    if error.errno in (errno.EACCES, errno.EPERM):
-        reason = "needs a privilege: use a port from 1024, the socket unit, or CAP_NET_BIND_SERVICE"
-        return ListenError(f"{where} {reason}", permission=True)
-    if error.errno == errno.EADDRNOTAVAIL:
-        return ListenError(f"{where} can't be had: this machine has no address {host}")
-    return ListenError(f"{where} can't be had: {error.strerror}")
-
-
-def port_holder(protocol: str, port: int) -> str | None:
-    """
-    The process that holds a port, as ``rsyslogd (pid 812)``; None where /proc does not show it (another user's).
-
-    Source: proc(5), ``/proc/net/udp`` and ``/proc/<pid>/fd``.
-    """
-    inodes = {f"socket:[{inode}]" for table in (protocol, protocol + "6") for inode in _inodes(table, port)}
-    if not inodes:
-        return None
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if any(os.readlink(f"/proc/{pid}/fd/{fd}") in inodes for fd in os.listdir(f"/proc/{pid}/fd")):
-                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
-                    return f"{stream.read().strip()} (pid {pid})"
-        except OSError:
-            continue  # It ended meanwhile, or belongs to another user.
-    return None
-
-
-def _inodes(table: str, port: int) -> list[str]:
-    try:
-        with open(f"/proc/net/{table}", encoding="ascii") as stream:
-            rows = [line.split() for line in stream.readlines()[1:]]
-    except OSError:
-        return []
-    return [row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port]

@@ -10,7 +10,7 @@ from collectord.config import Config, load, problems_at
 from collectord.errors import EX_CONFIG, ConfigError
 from collectord.model import Severity
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
-from collectord.settings import Alerts, Bounds, Device, Http, Store, TcpListener, UdpListener
+from collectord.settings import Alerts, Bounds, Device, Http, Store, TcpListener, TlsListener, UdpListener
 
 from ..certificates import Authority
 
@@ -120,7 +120,9 @@ def shipped(tmp_path: Path, *, optional: bool) -> Path:
             written(tmp_path, "not-public\n", name).chmod(0o640)
         authority = Authority("NOC CA")
         (tmp_path / "siem-ca.pem").write_bytes(authority.certificate_pem)
-        authority.signs("collector.example.net").write(tmp_path, "collectord")
+        (tmp_path / "devices-ca.pem").write_bytes(authority.certificate_pem)
+        for name in ("collectord", "listener"):
+            authority.signs("collector.example.net").write(tmp_path, name)
     written(tmp_path, "", "port-watchlist.csv")
     written(tmp_path, "", "hosts.csv")
     return written(tmp_path, text)
@@ -165,6 +167,16 @@ def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
     )
 
     assert expected == config.output
+    assert config.listener[2:] == (
+        TlsListener(
+            type="tls",
+            name="tls",
+            ca_file=tmp_path / "devices-ca.pem",
+            cert_file=tmp_path / "listener.pem",
+            key_file=tmp_path / "listener.key",
+            client_certificates="required",
+        ),
+    )
     assert Path("/var/lib/collectord") == config.state_dir
     assert Path("/run/collectord/control.sock") == config.control_socket
     assert (tmp_path / "profiles.d", tmp_path / "rules.d") == (config.profiles_dir, config.rules_dir)
@@ -176,7 +188,8 @@ def test_optional_keys_of_the_shipped_file_load(tmp_path: Path) -> None:
 def test_shipped_file_shows_every_key() -> None:
     """A key that nobody can read of might as well not exist."""
     text = data.conf("collectord.toml").read_text(encoding="utf-8")
-    models = (Config, Alerts, Bounds, Http, Store, UdpListener, TcpListener, LogOutput, SyslogOutput, SnmpOutput)
+    inputs, outputs = (UdpListener, TcpListener, TlsListener), (LogOutput, SyslogOutput, SnmpOutput)
+    models = (Config, Alerts, Bounds, Http, Store, *inputs, *outputs)
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 
     assert set() == {key for key in keys if not re.search(rf"^#?(\[+{key}\]|{key} = )|{key} = ", text, re.MULTILINE)}
@@ -330,6 +343,69 @@ LISTENER = '[[listener]]\nname = "{}"\ntype = "{}"\nhost = "{}"\nport = {}\n'
 def listeners(*each: tuple[str, str, str, int]) -> str:
     """Tables of listeners: name, type, host, port."""
     return "".join(LISTENER.format(*one) for one in each)
+
+
+@pytest.fixture
+def listener_tls(tmp_path: Path) -> str:
+    """A listener with its files, to which keys may be added."""
+    Authority("Site CA").signs("collector.example.net").write(tmp_path, "own")
+    return '[[listener]]\ntype = "tls"\nname = "t"\ncert_file = "own.pem"\nkey_file = "own.key"\n'
+
+
+def test_tls_listener(tmp_path: Path, listener_tls: str) -> None:
+    """What needs no word: the port, and that no device needs a certificate."""
+    (listener,) = loaded(tmp_path, listener_tls).listener
+    assert isinstance(listener, TlsListener)
+    assert (listener.port, listener.client_certificates, listener.ca_file) == (6514, "none", None)
+    assert list(listener.warnings(0)) == [
+        f"the certificate {tmp_path}/own.pem is not valid before {listener.tls_files.own().not_valid_before_utc:%F}"  # type: ignore[union-attr]
+    ]
+
+
+def test_a_key_that_everybody_may_read(tmp_path: Path, listener_tls: str) -> None:
+    (tmp_path / "own.key").chmod(0o644)
+    assert "listener[0].key_file: everybody can read or write own.key" in only_problem(tmp_path, listener_tls)
+
+
+def test_a_key_as_credential_of_the_service(tmp_path: Path, listener_tls: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "own.key").rename(tmp_path / "credentials" / "own.key")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    (listener,) = loaded(tmp_path, listener_tls).listener
+    assert isinstance(listener, TlsListener)
+    assert listener.key_file == tmp_path / "credentials" / "own.key"
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ('client_certificates = "required"', 'client_certificates = "required" needs ca_file (the CA of your devices)'),
+        ('client_certificates = "optional"', 'client_certificates = "optional" needs ca_file (the CA of your devices)'),
+        (
+            'ca_file = "own.pem"',
+            'ca_file is of no use with client_certificates = "none" (write "optional" or "required")',
+        ),
+        ('client_certificates = "some"', 'expected "none", "optional" or "required", got "some"'),
+    ],
+)
+def test_clients_and_their_ca_go_together(tmp_path: Path, listener_tls: str, keys: str, reason: str) -> None:
+    assert reason in only_problem(tmp_path, f"{listener_tls}{keys}\n")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "tcp", "0.0.0.0", 514), ("b", "tcp", "::", 514)),
+        (("a", "udp", "::", 514), ("b", "udp", "0.0.0.0", 514)),
+        (("a", "tls", "127.0.0.1", 514), ("b", "tcp", "127.0.0.1", 514)),
+    ],
+)
+def test_the_same_port_in_other_words(
+    tmp_path: Path, listener_tls: str, one: tuple[str, str, str, int], other: tuple[str, str, str, int]
+) -> None:
+    """All of IPv6 is all of IPv4 as well, and TLS runs over TCP."""
+    text = listeners(one, other).replace('type = "tls"', 'type = "tls"\ncert_file = "own.pem"\nkey_file = "own.key"')
+    assert "listener[1]: listens where listener[0] does already" in only_problem(tmp_path, text)
 
 
 def test_same_address_twice(tmp_path: Path) -> None:

@@ -98,7 +98,9 @@ def test_examples_in_toml_are_valid(readme: str, tmp_path: Path) -> None:
         (tmp_path / name).chmod(0o600)
     authority = Authority("NOC CA")
     (tmp_path / "siem-ca.pem").write_bytes(authority.certificate_pem)
-    authority.signs("collector.example.net").write(tmp_path, "collectord")
+    (tmp_path / "devices-ca.pem").write_bytes(authority.certificate_pem)
+    for name in ("collectord", "listener"):
+        authority.signs("collector.example.net").write(tmp_path, name)
     for number, example in enumerate(examples):
         path = tmp_path / f"{number}.toml"
         path.write_text(example)

@@ -129,12 +129,14 @@ async def test_everything_is_told(
         "listeners": [
             {
                 "type": "udp", "name": "udp", "host": "127.0.0.1", "port": listeners[0].address[1], "received": 6,
+                "addresses": [{"host": "127.0.0.1", "port": listeners[0].address[1]}], "inherited": False,
                 "idle_s": 41, "outcomes": {"session": 5, "unparsed": 1}, "kernel_drops": 0, "receive_buffer": 65536,
             },
             {
                 "type": "tcp", "name": "tcp", "host": "127.0.0.1", "port": listeners[1].address[1], "received": 0,
+                "addresses": [{"host": "127.0.0.1", "port": listeners[1].address[1]}], "inherited": False,
                 "idle_s": None, "outcomes": {}, "connections": 0, "limit": 5,
-                "refused": 0, "held_back": [],
+                "refused": 0, "refused_for": {}, "held_back": [],
             },
         ],
         "limited_peers": [{"peer": "192.0.2.9", "listener": "udp", "since": "", "dropped": 5}],

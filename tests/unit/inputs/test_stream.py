@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from collectord.errors import ListenError
-from collectord.inputs import stream as module
+from collectord.inputs import connection as module
 from collectord.inputs.stream import TcpListener
 
 
@@ -22,7 +22,7 @@ class FakeEngine:
         self.ended: list[int] = []
         self.listeners: list[int] = []
 
-    def connect(self, listener: int, peer: str) -> int:
+    def connect(self, listener: int, peer: str, name: str = "") -> int:
         self.listeners.append(listener)
         number = len(self.listeners)
         self.data[number] = bytearray()
@@ -330,8 +330,7 @@ def test_a_restart_gets_its_port_again(make: Make) -> None:
     listener = make()
     port = listener.address[1]
     with socket.create_connection(listener.address) as peer:
-        assert listener._socket is not None
-        taken, _ = listener._socket.accept()
+        taken, _ = listener._sockets[0].accept()
         taken.close()  # We close first: TIME_WAIT is on our side.
         assert peer.recv(1) == b""
     listener.close()

@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from collectord.errors import EX_NOPERM, EX_OSERR, ListenError
-from collectord.inputs import udp
-from collectord.inputs.udp import UdpListener, bound_socket, port_holder
+from collectord.inputs import sockets, udp
+from collectord.inputs.udp import UdpListener
 
 NOW_NS = 42
 
@@ -329,7 +329,7 @@ class TestKernelDrops:
         drops = listener.kernel_drops()
         assert 0 < drops < 100
 
-        with socket.socket(fileno=os.dup(listener._socket.fileno())) as ours:
+        with socket.socket(fileno=os.dup(listener._sockets[0].fileno())) as ours:
             ours.setblocking(False)
             held = 0
             with pytest.raises(BlockingIOError):
@@ -365,7 +365,7 @@ class TestAddressThatCanNotBeHad:
     ) -> None:
         first = make()
         first.bind()
-        monkeypatch.setattr(udp.os, "listdir", lambda _: ["1x", "999999999"])
+        monkeypatch.setattr(sockets.os, "listdir", lambda _: ["1x", "999999999"])
         with pytest.raises(ListenError, match="is in use by another process"):
             make(port=first.address[1]).bind()
 
@@ -399,23 +399,3 @@ class TestAddressThatCanNotBeHad:
         monkeypatch.setattr(udp.socket, "socket", Refusing)
         with pytest.raises(ListenError, match="can't be had: No buffer space available"):
             make().bind()
-
-
-class TestPortHolder:
-    """Who holds a port, from /proc."""
-
-    @pytest.mark.parametrize("protocol", ["udp", "tcp"])
-    def test_our_own(self, protocol: str) -> None:
-        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
-        with bound_socket("127.0.0.1", 0, kind, "test") as ours:
-            holder = port_holder(protocol, ours.getsockname()[1])
-        assert holder is not None
-        assert holder.endswith(f"(pid {os.getpid()})")
-
-    def test_nobody(self) -> None:
-        with bound_socket("127.0.0.1", 0, socket.SOCK_DGRAM, "test") as ours:
-            port = ours.getsockname()[1]
-        assert port_holder("udp", port) is None
-
-    def test_a_table_that_is_not_there(self) -> None:
-        assert port_holder("no-such-protocol", 514) is None
