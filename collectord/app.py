@@ -19,6 +19,7 @@ import structlog
 
 from collectord import assembly, open_files, settings
 from collectord.actions import Action, Actions, user_name
+from collectord.activation import Inherited
 from collectord.clock import Clock, SystemClock
 from collectord.control import ControlServer, Handler
 from collectord.detect.alerts import AlertStates
@@ -65,6 +66,7 @@ class App:
         clock: The time; tests bring their own.
         outputs: In place of the configured ones, with the lowest severity that each takes.
         resolve: Asks for the name of an address, where the configuration wants names; tests bring their own.
+        inherited: Sockets that the service manager handed over.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class App:
         clock: Clock | None = None,
         outputs: Sequence[tuple[Output, Severity]] | None = None,
         resolve: Resolve = system_name,
+        inherited: Sequence[Inherited] = (),
     ) -> None:
         self._setup = setup
         self._load = load or (lambda: setup)
@@ -84,6 +87,7 @@ class App:
         self._clock = SystemClock() if clock is None else clock
         self._given_outputs = outputs
         self._resolve = resolve
+        self._inherited = inherited
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         """Set once every socket is open."""
@@ -162,7 +166,7 @@ class App:
                 now_ns=self._clock.now_ns,
             )
             await writer.run(actions.restore)
-            self.listeners = list(assembly.listeners(config, engine, self._clock))
+            self.listeners = list(assembly.listeners(config, engine, self._clock, self._inherited))
             open_files.make_room(sum(each.limit for each in self.listeners if isinstance(each, TcpListener)))
             for listener in self.listeners:
                 listener.bind()
@@ -300,8 +304,8 @@ class App:
 
     def _announce(self, notifier: Notifier) -> None:
         for listener in self.listeners:
-            host, port = listener.address
-            log.info("listening", listener=listener.name, address=f"{host} port {port}")
+            for host, port in listener.addresses:
+                log.info("listening", listener=listener.name, address=f"{host} port {port}")
         notifier.ready()
         self.started.set()
 

@@ -1,10 +1,11 @@
 """Listeners and outputs, built from what the configuration says of them."""
 
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from collectord import output_settings, settings
+from collectord import activation, output_settings, settings
+from collectord.activation import Inherited, Wanted
 from collectord.clock import Clock, since_boot_ns
 from collectord.config import Config
 from collectord.engine import Engine
@@ -22,13 +23,26 @@ from collectord.outputs.syslog import SyslogOutput
 from collectord.policy import OutputPolicy
 
 
-def listeners(config: Config, engine: Engine, clock: Clock) -> Iterator[UdpListener | TcpListener]:
+def listeners(
+    config: Config, engine: Engine, clock: Clock, inherited: Sequence[Inherited] = ()
+) -> Iterator[UdpListener | TcpListener]:
     """
     In the order of the configuration, which is how the engine numbers them; none is bound yet.
 
+    Args:
+        config: Says what they are.
+        engine: Reads what comes.
+        clock: The time.
+        inherited: Sockets of the service manager.
+
     Raises:
+        ConfigError: one of those belongs to no listener.
         CertificateError: a file of TLS can't be used.
     """
+    handed_over = activation.assigned(
+        inherited,
+        [Wanted(each.name, "udp" if each.type == "udp" else "tcp", each.host, each.port) for each in config.listener],
+    )
     for number, listener in enumerate(config.listener):
         common: dict[str, Any] = {
             "number": number,
@@ -37,6 +51,7 @@ def listeners(config: Config, engine: Engine, clock: Clock) -> Iterator[UdpListe
             "port": listener.port,
             "engine": engine,
             "now_ns": clock.now_ns,
+            "inherited": handed_over.get(listener.name, ()),
         }
         if isinstance(listener, settings.UdpListener):
             yield UdpListener(**common, receive_buffer_bytes=listener.receive_buffer_bytes)

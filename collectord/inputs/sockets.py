@@ -84,7 +84,7 @@ def _explained(error: OSError, host: str, port: int, kind: socket.SocketKind, na
         holder = port_holder(protocol, port)
         return ListenError(f"{where} is in use" + (f" by {holder}" if holder else " by another process"))
     if error.errno in (errno.EACCES, errno.EPERM):
-        reason = "needs a privilege: use a port from 1024, the socket unit, or CAP_NET_BIND_SERVICE"
+        reason = "needs a privilege: use a port from 1024, a socket unit of systemd, or CAP_NET_BIND_SERVICE"
         return ListenError(f"{where} {reason}", permission=True)
     if error.errno == errno.EADDRNOTAVAIL:
         return ListenError(f"{where} can't be had: this machine has no address {host}")

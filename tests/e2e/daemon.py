@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from ..socket_holder import handing_over
 from .servers import PATIENCE_S, wait_for
 
 COMMAND = (sys.executable, "-P", "-m", "collectord")
@@ -121,6 +122,8 @@ class Daemon:
         for name, text in (rules or {}).items():
             (folder / "rules.d" / f"{name}.toml").write_text(text)
         self.config.write_text(f'state_dir = "state"\nrules_dir = "rules.d"\n{tables}')
+        self.held: dict[str, socket.socket] = {}
+        """Sockets that it is handed at each start, by the name that their unit would give them."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -131,10 +134,14 @@ class Daemon:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
+        command = [*COMMAND, "run", "--config", str(self.config)]
+        descriptors = [each.fileno() for each in self.held.values()]
+        handed = {"LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": ":".join(self.held)} if self.held else {}
         with self.log.open("ab") as sink:
             self._process = subprocess.Popen(
-                [*COMMAND, "run", "--config", str(self.config)],
-                env=_environment(),
+                handing_over(descriptors, command) if self.held else command,
+                env=_environment() | handed,
+                pass_fds=descriptors,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,

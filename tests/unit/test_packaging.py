@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from collectord import data
+
 
 def test_package_links_to_every_file_of_conf(repository: Path) -> None:
     """The wheel takes conf/ along as collectord/conf/: one link to each file, and nothing else."""
@@ -42,6 +44,37 @@ def test_every_make_target_has_a_help_text(repository: Path) -> None:
     described = [line.split()[1] for line in phony if "##" in line]
     assert [line.split()[0] for line in shown.splitlines()] == described
     assert {"run", "test", "dev", "fmt", "lint", "test-all", "ci", "help"} <= set(described)
+
+
+def test_units_are_right(repository: Path, tmp_path: Path) -> None:
+    """systemd has nothing to say of the service and its sockets, but that the program is not installed here."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here")
+    units = [path.name for path in (repository / "systemd").iterdir() if path.suffix in (".service", ".socket")]
+    for name in units:
+        text = (repository / "systemd" / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/collectord/bin/collectord", "/bin/true"))
+    verdict = subprocess.run(
+        ["systemd-analyze", "verify", *(f"./{name}" for name in sorted(units))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert len(units) == 4
+    assert (verdict.returncode, verdict.stdout + verdict.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "port"), [("udp", "Datagram", 514), ("tcp", "Stream", 514), ("tls", "Stream", 6514)]
+)
+def test_socket_units_belong_to_the_listeners(repository: Path, name: str, kind: str, port: int) -> None:
+    """Each has the name of a listener of the shipped configuration."""
+    lines = (repository / "systemd" / f"collectord-{name}.socket").read_text().splitlines()
+
+    assert {f"Listen{kind}={port}", f"FileDescriptorName={name}", "Service=collectord.service"} <= set(lines)
+    assert f'name = "{name}"' in data.conf("collectord.toml").read_text()
 
 
 def test_service_is_hardened(repository: Path) -> None:

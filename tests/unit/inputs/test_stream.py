@@ -11,6 +11,7 @@ import structlog
 
 from collectord.errors import ListenError
 from collectord.inputs import connection as module
+from collectord.inputs.sockets import backlog_of, bound_socket
 from collectord.inputs.stream import TcpListener
 
 
@@ -377,3 +378,47 @@ async def test_other_bounds(make: Make, engine: FakeEngine) -> None:
         async with connected(listener):
             await until(lambda: listener.refused == 1)
         assert listener.connections == 1
+
+
+class TestHandedOver:
+    """Sockets of the service manager."""
+
+    async def test_several_are_read(self, make: Make) -> None:
+        """Also IPv6; the peer of each is known by its own address."""
+        both = [bound_socket(host, 0, socket.SOCK_STREAM, "test") for host in ("127.0.0.1", "::1")]
+        listener = make(inherited=both, allow=["::1/128"])
+        async with serving(listener):
+            assert [host for host, _ in listener.addresses] == ["127.0.0.1", "::1"]
+            _, refused = await asyncio.open_connection(*listener.addresses[0])
+            await until(lambda: listener.refused == 1)
+            _, writer = await asyncio.open_connection(*listener.addresses[1])
+            writer.write(b"one\n")
+            await until(lambda: listener.received == 1)
+            for each in (refused, writer):
+                each.close()
+
+    async def test_the_next_process_takes_who_waits(self, make: Make, engine: FakeEngine) -> None:
+        """Their port stays open, and as long as its queue was."""
+        with bound_socket("127.0.0.1", 0, socket.SOCK_STREAM, "test") as held:
+            held.listen(7)
+            listener = make(inherited=[held.dup()])
+            async with serving(listener), connected(listener) as (_, writer):
+                assert backlog_of(held) == 7
+                writer.write(b"one\n")
+                await until(lambda: listener.received == 1)
+                address = listener.address
+            with socket.create_connection(address, 5) as waiting:
+                waiting.sendall(b"two\n")
+                after = make(inherited=[held.dup()])
+                async with serving(after):
+                    await until(lambda: after.received == 1)
+        assert [bytes(data) for data in engine.data.values()] == [b"one\n", b"two\n"]
+
+    @pytest.mark.parametrize("allowed", [True, False])
+    async def test_ipv4_at_a_socket_of_both(self, make: Make, allowed: bool) -> None:
+        listener = make(host="::", allow=["127.0.0.0/8" if allowed else "::/0"])
+        async with serving(listener):
+            _, writer = await asyncio.open_connection("127.0.0.1", listener.address[1])
+            writer.write(b"one\n")
+            await until(lambda: (listener.received, listener.refused) == (int(allowed), int(not allowed)))
+            writer.close()

@@ -13,6 +13,7 @@ import structlog
 
 from collectord.errors import EX_NOPERM, EX_OSERR, ListenError
 from collectord.inputs import sockets, udp
+from collectord.inputs.sockets import bound_socket
 from collectord.inputs.udp import UdpListener
 
 NOW_NS = 42
@@ -399,3 +400,40 @@ class TestAddressThatCanNotBeHad:
         monkeypatch.setattr(udp.socket, "socket", Refusing)
         with pytest.raises(ListenError, match="can't be had: No buffer space available"):
             make().bind()
+
+
+class TestHandedOver:
+    """Sockets of the service manager."""
+
+    async def test_several_are_read(self, make: Callable[..., UdpListener], engine: FakeEngine) -> None:
+        both = [bound_socket(host, 0, socket.SOCK_DGRAM, "test") for host in ("127.0.0.1", "::1")]
+        listener = make(inherited=both)
+        listener.bind()
+        assert listener.inherited
+        async with serving(listener):
+            for address in listener.addresses:
+                with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                    peer.sendto(b"one", address)
+            await until(lambda: listener.received == 2)
+
+    def test_a_buffer_of_the_unit_is_not_made_smaller(self, make: Callable[..., UdpListener]) -> None:
+        with bound_socket("127.0.0.1", 0, socket.SOCK_DGRAM, "test") as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+            before = held.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            make(inherited=[held.dup()], receive_buffer_bytes=50_000).bind()
+            assert held.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == before
+            make(inherited=[held.dup()], receive_buffer_bytes=105_000).bind()
+            assert held.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 210_000
+
+    def test_what_was_dropped_before_is_not_ours(self, make: Callable[..., UdpListener], sender: socket.socket) -> None:
+        with bound_socket("127.0.0.1", 0, socket.SOCK_DGRAM, "test") as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for _ in range(50):
+                sender.sendto(b"x" * 1000, held.getsockname())
+            listener = make(inherited=[held.dup()], receive_buffer_bytes=4096)
+            with structlog.testing.capture_logs() as logs:
+                listener.bind()
+            assert "the kernel dropped datagrams before the start" in [each["event"] for each in logs]
+            assert listener.kernel_drops() == 0
+            sender.sendto(b"x" * 1000, held.getsockname())
+            assert listener.kernel_drops() == 1
