@@ -1,6 +1,5 @@
 """Listeners and outputs, built from what the configuration says of them."""
 
-import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from collectord.activation import Inherited, Wanted
 from collectord.clock import Clock, since_boot_ns
 from collectord.config import Config
 from collectord.engine import Engine
+from collectord.inputs import own_certificate
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.tls import TlsListener
 from collectord.inputs.udp import UdpListener
@@ -58,7 +58,8 @@ def listeners(
         elif isinstance(listener, settings.TcpListener):
             yield TcpListener(**common, **stream_bounds(config, listener))
         else:
-            yield TlsListener(**common, **stream_bounds(config, listener), context=server_context(listener))
+            certificate = own_certificate.load(listener.tls_files, listener.verify_mode)
+            yield TlsListener(**common, **stream_bounds(config, listener), certificate=certificate)
 
 
 def stream_bounds(config: Config, listener: settings.TcpListener | settings.TlsListener) -> dict[str, Any]:
@@ -71,19 +72,6 @@ def stream_bounds(config: Config, listener: settings.TcpListener | settings.TlsL
         "peer_burst": config.bounds.peer_burst,
         "relays": config.relays,
     }
-
-
-_CLIENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
-
-
-def server_context(listener: settings.TlsListener) -> ssl.SSLContext:
-    """
-    With the certificate as its files are now.
-
-    Raises:
-        CertificateError: a file can't be used.
-    """
-    return listener.tls_files.server_context(_CLIENTS[listener.client_certificates])
 
 
 def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:

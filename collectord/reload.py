@@ -13,12 +13,16 @@ from typing import Any
 
 from collectord import config as configuration
 from collectord import log as logs
+from collectord import settings
 from collectord.actions import Actions, user_name
 from collectord.clock import Clock
 from collectord.config import Config
 from collectord.detect.alerts import AlertStates
-from collectord.errors import ConfigError, Problem, StoreError
+from collectord.errors import CertificateError, ConfigError, Problem, StoreError
+from collectord.inputs import own_certificate
+from collectord.inputs.own_certificate import Loaded
 from collectord.inputs.stream import TcpListener
+from collectord.inputs.tls import TlsListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, rfc3339
 from collectord.plan import Setup
@@ -34,7 +38,8 @@ log = logs.get()
 TAKEN_UP = frozenset(
     (
         "internal_networks", "port_watchlist", "hosts", "profiles_dir", "rules_dir", "relays", "device", "learn_until",
-        "log", "alerts", "store", "listener.site", "listener.allow", "bounds.message", "bounds.keys_per_counter",
+        "log", "alerts", "store", "listener.site", "listener.allow", "listener.cert_file", "listener.key_file",
+        "listener.ca_file", "listener.client_certificates", "bounds.message", "bounds.keys_per_counter",
         "bounds.event_count", "bounds.peer_rate", "bounds.peer_burst", "bounds.tcp_connections", "bounds.tcp_idle",
     )
 )  # fmt: skip
@@ -172,6 +177,10 @@ class Reloader:
             hint = "restart the daemon, or put the key back for now"
             return configuration.problems_at(self._path, fixed, "was changed, which needs a restart", hint)
         try:
+            certificates = await asyncio.to_thread(_certificates, setup.config)
+        except CertificateError as error:
+            return [Problem(str(self._path or ""), None, "listener", str(error))]
+        try:
             await self._writer.run(self._take_up, setup)
         except StoreError as error:
             return [Problem(str(before.database), None, "", str(error))]
@@ -186,6 +195,8 @@ class Reloader:
                     peer_burst=bounds.peer_burst,
                     relays=setup.config.relays,
                 )
+            if isinstance(listener, TlsListener):
+                listener.certificate.use(certificates[listener.name])
         if setup.config.log != before.log:
             logs.setup(setup.config.log.level)
         return []
@@ -212,6 +223,12 @@ class Reloader:
     def _audit(self, reload: Reload, what: str) -> None:
         with self._database.transaction("write the audit") as connection:
             audit.add(connection, reload.at_ns, reload.who, "reload", reload.path, what)
+
+
+def _certificates(config: Config) -> dict[str, Loaded]:
+    """What the TLS listeners are to show, by name; also files that were renewed under the same names."""
+    tls = [each for each in config.listener if isinstance(each, settings.TlsListener)]
+    return {each.name: own_certificate.load(each.tls_files, each.verify_mode) for each in tls}
 
 
 def _tell(reload: Reload) -> None:

@@ -1,5 +1,6 @@
 """What the tables of the configuration say: devices, listeners, alerts, bounds, how long what is kept."""
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -136,6 +137,13 @@ class TlsListener(Strict):
         from collectord.certificates import TlsFiles
 
         return TlsFiles(self.ca_file, self.cert_file, self.key_file)
+
+    @property
+    def verify_mode(self) -> ssl.VerifyMode:
+        """What is asked of clients, in OpenSSL's words."""
+        return {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}[
+            self.client_certificates
+        ]
 
     def warnings(self, now_ns: int) -> Iterator[str]:
         """What is not wrong yet, but will be, or is for the devices to judge."""

@@ -1,19 +1,27 @@
 """What is going on, in one object: the answer of ``collectord status`` from the running daemon."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import Certificate
+
 from collectord import __version__
+from collectord.certificates import TlsFiles, days_left
 from collectord.clock import Clock
 from collectord.detect.alerts import AlertStates
 from collectord.engine import BUILD
+from collectord.errors import CertificateError
 from collectord.inputs.stream import TcpListener
+from collectord.inputs.tls import TlsListener
 from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, rfc3339
 from collectord.outputs.delivery import DeliveryWorker
 from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.outputs.log import LogOutput
 from collectord.outputs.snmp import SnmpOutput
+from collectord.outputs.syslog import SyslogOutput
 from collectord.reload import Reload
 from collectord.store.outbox import Outbox, OutboxCounts
 from collectord.store.writer import Writer
@@ -50,6 +58,7 @@ class DaemonStatus:
     async def answer(self, arguments: dict[str, Any], user: int) -> dict[str, Any]:
         """Everything, as documented in the README; for the control socket."""
         counts = await self._writer.run(self._outbox.counts)
+        certificates = await asyncio.to_thread(self._of_outputs)
         tick = self._tick.counters
         setup = self._tick.setup
         reload = self._last_reload()
@@ -74,6 +83,7 @@ class DaemonStatus:
                     **_of_outbox(counts.get(worker.output.name)),
                     "last_error": worker.last_error,
                     **self._heartbeat(worker.output.name),
+                    **certificates.get(worker.output.name, {}),
                 }
                 for worker in self._workers
             ],
@@ -117,6 +127,20 @@ class DaemonStatus:
         counters = self._heartbeats.get(output)
         return {} if counters is None else {"heartbeats": counters.sent, "heartbeats_failed": counters.failed}
 
+    def _of_outputs(self) -> dict[str, dict[str, Any]]:
+        """Our own certificates as their files are now, by output: those are read for each connection."""
+        found: dict[str, dict[str, Any]] = {}
+        for worker in self._workers:
+            files = worker.output.files if isinstance(worker.output, SyslogOutput) else TlsFiles()
+            try:
+                leaf = files.own()
+            except CertificateError:
+                continue  # The output tells of it.
+            if leaf is not None:
+                shown = _certificate(files.cert_file, leaf, days_left(leaf, self._clock.now_ns()))
+                found[worker.output.name] = {"certificate": shown}
+        return found
+
     def _snmp(self) -> dict[str, Any] | None:
         """What receivers of SNMPv3 have to know of the engine that all SNMP outputs share; None without one."""
         for worker in self._workers:
@@ -157,6 +181,7 @@ class DaemonStatus:
             "refused": listener.refused,
             "refused_for": dict(sorted(listener.refusals.items())),
             "held_back": listener.held_back(),
+            **(_handshakes(listener) if isinstance(listener, TlsListener) else {}),
         }
 
     def line(self) -> str:
@@ -175,6 +200,18 @@ class DaemonStatus:
         if reload is not None and not reload.taken:
             parts.append(f"reload refused: {reload.count}")
         return ", ".join(parts)
+
+
+def _handshakes(listener: TlsListener) -> dict[str, Any]:
+    """What a TLS listener has beside what all stream listeners have."""
+    own = listener.certificate
+    shown = _certificate(own.loaded.files.cert_file, own.loaded.leaf, own.days_left)
+    return {"handshakes": listener.handshakes, "certificate": {**shown, "error": own.error}}
+
+
+def _certificate(path: Path | None, leaf: Certificate | None, days_left: int) -> dict[str, Any]:
+    ends = None if leaf is None else rfc3339(int(leaf.not_valid_after_utc.timestamp()) * NS_PER_S)
+    return {"file": str(path), "ends": ends, "days_left": days_left}
 
 
 def _of_outbox(counts: OutboxCounts | None) -> dict[str, Any]:

@@ -17,6 +17,9 @@ _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 TICK_AGE_S = 15
 """A pass a second is due; the service's watchdog ends a daemon that stands still for 30 s."""
 
+EXPIRES_SOON_DAYS = 30
+"""From then on the end of a certificate is a warning."""
+
 LINE_CHARACTERS = 1000
 """Old plugin runners read 1024 bytes."""
 
@@ -72,6 +75,11 @@ def _problems(answer: Mapping[str, Any], idle_s: int) -> Iterator[tuple[int, str
     reload = answer.get("reload")
     if reload and not reload["taken"]:
         yield WARNING, "the changed configuration is refused: collectord status"
+    for where, certificate in certificates(answer)[:1]:
+        if certificate["days_left"] < 0:
+            yield CRITICAL, f"the certificate of {where} has expired"
+        elif certificate["days_left"] < EXPIRES_SOON_DAYS:
+            yield WARNING, f"the certificate of {where} ends in {certificate['days_left']} days"
     if limited := answer.get("limited_peers"):
         yield WARNING, f"{len(limited)} peers send more than bounds.peer_rate, first {limited[0]['peer']}"
     quiet_s = min(
@@ -79,6 +87,17 @@ def _problems(answer: Mapping[str, Any], idle_s: int) -> Iterator[tuple[int, str
     )
     if idle_s and quiet_s > idle_s:
         yield WARNING, f"no message for {quiet_s} s"
+
+
+def certificates(answer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Our own, each with whose it is; the one that ends first comes first."""
+    found = [
+        (f"{kind[:-1]} {each['name']}", each["certificate"])
+        for kind in ("listeners", "outputs")
+        for each in answer[kind]
+        if "certificate" in each
+    ]
+    return sorted(found, key=lambda one: one[1]["days_left"])
 
 
 def _dropped(answer: Mapping[str, Any]) -> int:

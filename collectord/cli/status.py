@@ -139,6 +139,11 @@ def show(answer: dict[str, Any], console: Console) -> None:
             _note(listener),
         )
     console.print(table)
+    for where, certificate in nagios.certificates(answer):
+        days, why = certificate["days_left"], certificate.get("error")
+        ends = f"ends in {days} days" if days >= 0 else f"EXPIRED {-days} days ago"
+        text = f"certificate of {where} {ends}" + (f"; the changed files are not used: {why}" if why else "")
+        console.print(text, markup=False, highlight=False)
     _show_limited(answer.get("limited_peers", []), console)
     outputs = Table("output", "state", "delivered", "waiting", "dropped", "failures", "last error")
     for output in answer["outputs"]:

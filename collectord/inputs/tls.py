@@ -17,6 +17,7 @@ import structlog
 
 from collectord.certificates import words
 from collectord.inputs.connection import Connection
+from collectord.inputs.own_certificate import Loaded, OwnCertificate
 from collectord.inputs.stream import TcpListener
 from collectord.texts import line
 
@@ -60,16 +61,16 @@ class TlsListener(TcpListener):
     One TLS port.
 
     Args:
-        context: Of the server, with its certificate; what it says of clients is asked of them.
+        certificate: Its files as they were just read, and what is asked of clients.
         options: As TcpListener takes them.
     """
 
     kind = "tls"
 
-    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+    def __init__(self, *, certificate: Loaded, **options: Any) -> None:
         super().__init__(**options)
-        self.context = context
-        """For the next handshakes; may be replaced at any time."""
+        self.certificate = OwnCertificate(self.name, certificate, options["now_ns"])
+        """Shown in the next handshakes; may change at any time."""
         self.raw = memoryview(bytearray(RAW_BYTES))
         """Where the next bytes of a socket go."""
         # In the order of their beginning.
@@ -79,6 +80,12 @@ class TlsListener(TcpListener):
     def handshakes(self) -> int:
         """Connections that are not through with it."""
         return len(self._shaking)
+
+    async def serve(self) -> None:
+        """As of TCP; looks after the certificate meanwhile."""
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self.certificate.watch())
+            together.create_task(super().serve())
 
     def _connection(self) -> "TlsConnection":
         return TlsConnection(self)
@@ -114,7 +121,7 @@ class TlsConnection(Connection):
         self._timer: asyncio.TimerHandle | None = None
 
     def _begin(self) -> None:
-        context = self._tls_listener.context
+        context = self._tls_listener.certificate.loaded.context
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
         self._tls_listener.shake(self)

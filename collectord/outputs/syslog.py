@@ -105,7 +105,8 @@ class SyslogOutput:
         self._message_limit_bytes = message_limit_bytes
         self._io_limit_s = io_limit_s
         self._where = f"{host} port {port} ({transport})"
-        self._files = files or TlsFiles()
+        self.files = files or TlsFiles()
+        """Of TLS; all None where it is not used."""
         self._now_ns = now_ns or SystemClock().now_ns
         self._daily: asyncio.TimerHandle | None = None
         self.certificate_end_s: int | None = None
@@ -117,7 +118,7 @@ class SyslogOutput:
             case "tcp":
                 self._wire = Tcp(host, port, counted=framing != "lf")
             case "tls":
-                self._wire = Tls(host, port, name=server_name or host, files=self._files, now_ns=self._now_ns)
+                self._wire = Tls(host, port, name=server_name or host, files=self.files, now_ns=self._now_ns)
 
     def wants(self, alert: Alert) -> bool:
         """Every alert: a receiver filters by severity."""
@@ -125,7 +126,7 @@ class SyslogOutput:
 
     async def start(self) -> None:
         """The connection is made when there is something to send; only our own certificate is looked at now."""
-        if self._files.cert_file is not None:
+        if self.files.cert_file is not None:
             self._tell_of_expiry()
 
     async def send(self, alert: Alert, sequence: int) -> None:
@@ -176,19 +177,19 @@ class SyslogOutput:
         """Once a day: that our certificate ends soon, or has. A file of a few KiB is read."""
         self._daily = asyncio.get_running_loop().call_later(_DAY_S, self._tell_of_expiry)
         try:
-            own = self._files.own()
+            own = self.files.own()
         except CertificateError as error:
             log.error("client certificate can't be read", destination=self.name, err=str(error))
             return
         self.certificate_end_s = None if own is None else int(own.not_valid_after_utc.timestamp())
         days = EXPIRES_SOON_DAYS if own is None else days_left(own, self._now_ns())
         if days < 0:
-            log.error("client certificate has expired", destination=self.name, path=str(self._files.cert_file))
+            log.error("client certificate has expired", destination=self.name, path=str(self.files.cert_file))
         elif days < EXPIRES_SOON_DAYS:
             log.warning(
                 "client certificate ends in so many days",
                 destination=self.name,
-                path=str(self._files.cert_file),
+                path=str(self.files.cert_file),
                 count=days,
             )
 

@@ -13,6 +13,7 @@ import structlog.testing
 
 from collectord.certificates import TlsFiles
 from collectord.inputs import tls as module
+from collectord.inputs.own_certificate import load
 from collectord.inputs.tls import TlsListener, device_name
 
 from ...certificates import Authority, Pair
@@ -70,7 +71,7 @@ def make(engine: NamingEngine, files: TlsFiles) -> Iterator[Make]:
             "allow": (),
             "engine": engine,
             "now_ns": lambda: 42,
-            "context": files.server_context(CLIENTS[clients]),
+            "certificate": load(files, CLIENTS[clients]),
         }
         listener = TlsListener(**(values | arguments))
         made.append(listener)
@@ -391,7 +392,7 @@ async def test_another_certificate_for_the_next_connection(
         return int(writer.get_extra_info("peercert")["serialNumber"], 16)
 
     async with serving(listener), connected(listener, client()) as (_, writer):
-        listener.context = TlsFiles(None, *renewed.write(tmp_path, "renewed")).server_context(ssl.CERT_NONE)
+        listener.certificate.use(load(TlsFiles(None, *renewed.write(tmp_path, "renewed")), ssl.CERT_NONE))
         async with connected(listener, client()) as (_, other):
             assert shown(other) == renewed.certificate.serial_number != shown(writer)
         writer.write(b"one\n")
