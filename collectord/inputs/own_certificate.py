@@ -19,7 +19,7 @@ from collectord.errors import CertificateError
 
 log = structlog.get_logger()
 
-LOOKED_AT_EVERY_S = 2.0
+LOOKED_AT_EVERY_S = 1.0
 """Files are used once they were the same at two looks: a certificate and its key are not written at the same moment."""
 
 WARNED_AT_DAYS = (1, 7, 30)

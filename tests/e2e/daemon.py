@@ -179,6 +179,12 @@ class Daemon:
         assert answer is not None, self.said()
         return answer
 
+    def reload(self) -> dict[str, Any]:
+        """Have it read its files anew; what became of it."""
+        answer = self._ask("reload")
+        assert answer is not None, self.said()
+        return answer
+
     def listener(self, name: str, status: dict[str, Any] | None = None) -> dict[str, Any]:
         """The part of the status about one listener."""
         (found,) = [each for each in (status or self.status())["listeners"] if each["name"] == name]
