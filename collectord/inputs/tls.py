@@ -29,8 +29,8 @@ HANDSHAKE_S = 10.0
 HANDSHAKES = 256
 """Most at the same time, each of which takes some 60 KiB: with one more, whoever has most of them loses the oldest."""
 
-HANDSHAKE_MESSAGES = 200
-"""What a handshake takes of its peer's rate: some 1 ms of work, as so many messages do."""
+HANDSHAKE_MESSAGES = 500
+"""What a handshake takes of its peer's rate: some 2 ms of work, as so many messages do."""
 
 RAW_BYTES = 64 * 1024
 """Most bytes read at once. OpenSSL keeps memory for as much with each connection."""

@@ -1,13 +1,16 @@
 """
-The daemon as a whole: how fast it reads over UDP and TCP, what that costs, how long it takes to start.
+The daemon as a whole: how fast it reads over UDP, TCP and TLS, what that costs, how long it takes to start.
 
 All shipped profiles and rules, SQLite and the ledger are on. Sender and daemon share the machine, so rates are floors.
 Each run checks its own answer: what was sent was received, or dropped by the kernel; and each failure was counted.
 """
 
 import contextlib
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,8 @@ import pytest
 
 from collectord.engine import BUILD
 
-from ..e2e.daemon import Daemon
+from ..certificates import Authority
+from ..e2e.daemon import LISTENERS, Daemon
 from .messages import Workload, octets
 from .report import QUICK, Report
 from .sender import Sender, Way
@@ -31,6 +35,20 @@ STEADY_S = 2 if QUICK else 5
 
 TCP_MESSAGES = 100_000 if QUICK else 1_000_000
 STARTS = 1 if QUICK else 3
+
+TLS_FLOWS = 4
+HANDSHAKES = 50 if QUICK else 300
+TLS_LISTENER = """
+[[listener]]
+type = "tls"
+name = "tls"
+port = 0
+cert_file = "own.pem"
+key_file = "own.key"
+
+[bounds]
+peer_rate = 0
+"""
 
 IDLE_WITHIN_S = 0.3
 """After the last message; later means that it was behind, and only the receive buffer hid it."""
@@ -62,9 +80,9 @@ def file(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Daemon]:
+def running(folder: Path, tables: str = LISTENERS) -> Iterator[Daemon]:
     """A daemon, stopped gracefully at the end."""
-    daemon = Daemon(folder)
+    daemon = Daemon(folder, tables)
     try:
         daemon.start()
         yield daemon
@@ -160,9 +178,49 @@ def test_tcp(workload: Workload, sender: Sender, file: Path, report: Report, tmp
     report.add(group, f"{way}: memory", most_mib, "MiB at most")
 
 
-def test_tls(report: Report) -> None:
-    """Nothing to measure yet."""
-    report.note("TLS: there is no TLS listener yet")
+def test_tls(workload: Workload, file: Path, report: Report, tmp_path: Path) -> None:
+    """As TCP with octet counting; the sender is Python's, whose chunks are as large as OpenSSL takes them at once."""
+    rounds = TCP_MESSAGES // len(workload.messages) // TLS_FLOWS
+    count = rounds * TLS_FLOWS * len(workload.messages)
+    group = f"daemon, TLS, {workload.name}"
+    authority, stream = Authority("Benchmark CA"), file.read_bytes()
+    context = ssl.create_default_context(cadata=authority.certificate_pem.decode())
+    (tmp_path / "tls").mkdir()
+    authority.signs("127.0.0.1").write(tmp_path / "tls", "own")
+
+    def send(port: int) -> None:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as raw,
+            context.wrap_socket(raw, server_hostname="127.0.0.1") as secure,
+        ):
+            for _ in range(rounds):
+                secure.sendall(stream)
+
+    with running(tmp_path / "tls", TLS_LISTENER) as daemon:
+        port, cpu, began_s = daemon.listener("tls")["port"], cpu_s(daemon), time.monotonic()
+        with ThreadPoolExecutor(TLS_FLOWS) as flows:
+            for flow in [flows.submit(send, port) for _ in range(TLS_FLOWS)]:
+                flow.result()
+        wait_idle(daemon, "tls", count)
+        elapsed_s = time.monotonic() - began_s
+        cpu = cpu_s(daemon) - cpu
+        most_mib = memory_mib(daemon, "VmHWM")
+        report.add(group, "handshake, processor", handshake_cpu_ms(daemon, port, context), "CPU-ms", "less")
+    ((failures,),) = daemon.rows("SELECT sum(EventCount) FROM failures_by_source")
+    assert failures == count // len(workload.messages) * workload.failures
+    report.add(group, "octets: rate, flat out", count / elapsed_s, "messages/s", "more")
+    report.add(group, "octets: processor", cpu * 1e6 / count, "CPU-s per million")
+    report.add(group, "octets: memory", most_mib, "MiB at most")
+
+
+def handshake_cpu_ms(daemon: Daemon, port: int, context: ssl.SSLContext) -> float:
+    """What a connection costs the daemon that only shakes hands."""
+    cpu = cpu_s(daemon)
+    for _ in range(HANDSHAKES):
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            context.wrap_socket(raw, server_hostname="127.0.0.1").close()
+    daemon.wait(lambda: not daemon.listener("tls")["connections"], "the connections to end")
+    return (cpu_s(daemon) - cpu) * 1000 / HANDSHAKES
 
 
 def test_start(report: Report, tmp_path: Path) -> None:
