@@ -16,7 +16,7 @@ from aiohttp import web
 
 from collectord import log as logs
 from collectord.errors import ListenError
-from collectord.inputs.udp import bound_socket
+from collectord.inputs.sockets import bound_socket
 
 log = logs.get()
 

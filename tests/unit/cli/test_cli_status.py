@@ -263,6 +263,17 @@ class TestPlugin:
         answer["listeners"][0]["idle_s"] = None
         assert self.check(run)[0] == 0
 
+    def test_a_certificate_that_ends(self, run: Any, answer: dict[str, Any]) -> None:
+        """The one that ends first is told of."""
+        answer["listeners"][0]["certificate"] = {"days_left": 30}
+        assert self.check(run)[0] == 0
+        answer["outputs"][0]["certificate"] = {"days_left": 29}
+        name = answer["outputs"][0]["name"]
+        assert self.told(run) == (1, f"WARNING - the certificate of output {name} ends in 29 days")
+        answer["listeners"][0]["certificate"] = {"days_left": -1}
+        name = answer["listeners"][0]["name"]
+        assert self.told(run) == (2, f"CRITICAL - the certificate of listener {name} has expired")
+
     def test_a_line_has_one_bar(self, run: Any, answer: dict[str, Any]) -> None:
         """What follows it is taken for figures; and old runners cut at 1024 bytes."""
         answer["limited_peers"] = [{"peer": "a|b" * 1000}]
