@@ -238,10 +238,40 @@ def _drops(bound: socket.socket) -> int:
     return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
 
 
+class _OfDebian12:
+    """
+    Pauses a datagram transport of Python 3.11.2, which Debian 12 has.
+
+    Later ones of 3.11 have what that one lacks (``selector_events.py``): the calls of stream transports for all.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._paused = False
+
+    def pause_reading(self) -> None:
+        """Nothing that comes wakes the loop."""
+        if not self._paused:
+            self._transport._loop._remove_reader(self._transport._sock_fd)
+            self._paused = True
+
+    def resume_reading(self) -> None:
+        """It does again."""
+        if self._paused:
+            self._transport._add_reader(self._transport._sock_fd, self._transport._read_ready)
+            self._paused = False
+
+
 def _pausable(stream: asyncio_dgram.aio.DatagramStream) -> Pausable | None:
     """The stream's transport, where it can be paused, as that of CPython's loop can; the stream has no call for it."""
     transport = getattr(stream, "_transport", None)
-    return cast(Pausable, transport) if hasattr(transport, "pause_reading") else None
+    if not hasattr(transport, "pause_reading"):
+        return None
+    # The base class has the call, and raises.
+    if getattr(type(transport), "pause_reading", None) is not asyncio.ReadTransport.pause_reading:
+        return cast(Pausable, transport)
+    needed = ("_loop", "_sock_fd", "_add_reader", "_read_ready")
+    return _OfDebian12(transport) if all(hasattr(transport, name) for name in needed) else None
 
 
 def _with_host(received: tuple[bytes, Any]) -> tuple[bytes, str]:
