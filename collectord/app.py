@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from collectord import assembly, open_files, settings
+from collectord import assembly, backup, open_files, settings
 from collectord.actions import Action, Actions, user_name
 from collectord.activation import Inherited
 from collectord.clock import Clock, SystemClock
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TICK_S = 1.0
+
+BACKUP_STEP_S = 120.0
+"""Within that the next step of a backup is made, or its last bytes reach the disk."""
 
 
 class App:
@@ -112,6 +115,8 @@ class App:
             # From the beginning: by default it would end the process.
             _on_signal(signal.SIGHUP, self._reload.set, cleanup)
             _make_folder(config.state_dir)
+            with Notifier.from_environment() as starting:
+                backup.before_migration(config, lambda *_: starting.needs(BACKUP_STEP_S))
             database = cleanup.enter_context(contextlib.closing(Database(config.database)))
             writer = Writer()
             engine = self._setup.engine()

@@ -78,6 +78,10 @@ class Notifier:
         """Still alive; call it only when the parts that matter have made progress."""
         return self._send("WATCHDOG=1")
 
+    def needs(self, seconds: float) -> bool:
+        """Start or stop goes on for so long at least, in seconds, whatever the manager's limit is; may be repeated."""
+        return self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * US_PER_S)}")
+
     def reloading(self) -> bool:
         """
         The configuration is being read again; ``ready`` ends it.

@@ -15,9 +15,9 @@ MODULES = {
     for name in (
         "run", "demo", "init", "check", "reload", "parse", "explain", "replay", "status", "alerts", "outbox",
         "test-alert", "learn", "tune", "exempt", "maintenance", "audit", "devices", "quarantine", "profile", "rules",
-        "snmp",
+        "snmp", "backup", "restore",
     )
-} | {"test-alert": "tell"}  # fmt: skip
+} | {"test-alert": "tell", "restore": "backup"}  # fmt: skip
 """Commands in the order in which a newcomer meets them, and the module of this package that each is in."""
 
 

@@ -25,6 +25,9 @@ BOOTS_MAX = 2**31 - 1
 
 _ENGINE_ID_RANDOM_BYTES = 12
 
+STARTS_SINCE = 1_000
+"""Starts that may have happened since a backup was made: a receiver takes more boots than it knew, and never fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineIdentity:
@@ -67,12 +70,52 @@ def next_identity(state_file: Path, machine_id: str, enterprise: int = ENTERPRIS
         identity = EngineIdentity(prefix + secrets.token_bytes(_ENGINE_ID_RANDOM_BYTES), 1)
         if stored is not None:
             log.warning("snmp engine id changed", reason="another machine id")
+    _store(state_file, identity, machine)
+    return identity
+
+
+def restore_identity(backup: str, state_file: Path, machine_id: str, *, take: bool = False) -> EngineIdentity | None:
+    """
+    Bring back an identity that a backup holds, as far as receivers of SNMPv3 bear it.
+
+    Boots never get lower: of the same engine ID it is the larger of both, with ``STARTS_SINCE`` added to the backup's.
+    The engine ID of another machine is not taken, as that one may run on.
+
+    Args:
+        backup: What the file held when the backup was made.
+        state_file: As for ``next_identity``, which counts on from what is stored here.
+        machine_id: As for ``next_identity``.
+        take: That other machine is gone, and this one takes its place.
+
+    Returns:
+        What is stored now; None where this machine keeps to its own, and has none yet.
+
+    Raises:
+        StoreError: as for ``next_identity``.
+        ValueError: the backup's makes no sense.
+    """
+    kept = _parsed(backup)
+    machine, unknown = _machine_hash(machine_id), _machine_hash("")
+    try:
+        present = _stored(state_file)
+    except OSError as error:
+        raise StoreError(f"can't read {state_file}: {error.strerror}") from error
+    boots = min(kept["boots"] + STARTS_SINCE, BOOTS_MAX)
+    if present is not None and present["engine_id"] == kept["engine_id"]:
+        boots, machine = max(boots, present["boots"]), present["machine"]
+    elif not take and kept["machine"] not in (machine, unknown) and machine != unknown:
+        return None if present is None else EngineIdentity(bytes.fromhex(present["engine_id"]), present["boots"])
+    identity = EngineIdentity(bytes.fromhex(kept["engine_id"]), boots)
+    _store(state_file, identity, machine)
+    return identity
+
+
+def _store(state_file: Path, identity: EngineIdentity, machine: str) -> None:
     content = {"engine_id": identity.engine_id.hex(), "boots": identity.boots, "machine": machine}
     try:
         _write_durably(state_file, json.dumps(content) + "\n")
     except OSError as error:
         raise StoreError(f"can't write {state_file}: {error.strerror}") from error
-    return identity
 
 
 def _machine_hash(machine_id: str) -> str:
@@ -90,17 +133,30 @@ def machine_id(path: Path = Path("/etc/machine-id")) -> str:
 def _stored(state_file: Path) -> dict[str, Any] | None:
     """What the file holds; None where there is none or it makes no sense."""
     try:
-        content = json.loads(state_file.read_text(encoding="utf-8"))
+        return _parsed(state_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        log.warning("snmp engine state is damaged, a new engine id is made", path=state_file)
+        return None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """
+    What a file's text says.
+
+    Raises:
+        ValueError: it makes no sense.
+    """
+    try:
+        content = json.loads(text)
         engine_id, boots, machine = content["engine_id"], content["boots"], content["machine"]
         # RFC 3411: an SnmpEngineID has 5 to 32 octets.
         sane = 5 <= len(bytes.fromhex(engine_id)) <= 32 and type(boots) is int and boots >= 0 and type(machine) is str
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        sane = False
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("no engine id and boots") from error
     if not sane:
-        log.warning("snmp engine state is damaged, a new engine id is made", path=state_file)
-        return None
+        raise ValueError("engine id or boots are out of range")
     return {"engine_id": engine_id, "boots": boots, "machine": machine}
 
 

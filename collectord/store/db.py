@@ -61,9 +61,9 @@ class Database:
             raise
 
     @classmethod
-    def reader(cls, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> "Database":
+    def reader(cls, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, older: bool = False) -> "Database":
         """
-        Opens the file for reading only, beside the daemon or without it.
+        Opens the file for reading only, beside the daemon or without it; ``older``: also one of an older version.
 
         Keep read transactions (:meth:`reading`) under a second: the WAL can't be emptied while one is open.
         """
@@ -77,7 +77,7 @@ class Database:
             try:
                 self.connection.execute("PRAGMA query_only = ON")
                 self._check_ownership()
-                if MIGRATIONS.pending(self.tables):
+                if not older and MIGRATIONS.pending(self.tables):
                     raise StoreError(
                         f"{path} is of an older collectord: start the daemon once, it brings it up to date"
                     )

@@ -34,6 +34,13 @@ def test_words(manager: socket.socket, notifier: Notifier) -> None:
     assert [manager.recv(4096) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
+def test_more_time(manager: socket.socket, notifier: Notifier) -> None:
+    """Whoever keeps a large database before it starts takes longer than the manager expects."""
+    notifier.needs(1.5)
+
+    assert manager.recv(4096) == b"EXTEND_TIMEOUT_USEC=1500000"
+
+
 def test_ready_with_status(manager: socket.socket, notifier: Notifier) -> None:
     """The status of the moment may come along with the start."""
     notifier.ready("listening on 2 sockets")
