@@ -117,7 +117,10 @@ class App:
             _make_folder(config.state_dir)
             with Notifier.from_environment() as starting:
                 backup.before_migration(config, lambda *_: starting.needs(BACKUP_STEP_S))
-            database = cleanup.enter_context(contextlib.closing(Database(config.database)))
+            database = cleanup.enter_context(contextlib.closing(Database(config.database, start_over=True)))
+            if database.moved_to is not None:
+                what = "database was damaged; it is moved aside and a new one started"
+                log.error(what, path=database.moved_to, err=database.found)
             writer = Writer()
             engine = self._setup.engine()
             holds = Holds(

@@ -6,6 +6,8 @@ Every exception of the product.
     +-- EnvironmentProblem   the machine does not give what we need; fatal only at start
     |   +-- ListenError      an address is in use or not ours; exit 71 (77 without permission)
     |   +-- StoreError       the database can't be opened, read or written; exit 74
+    |   |   +-- DamagedError its content is broken; a new one can be started
+    |   |   +-- FullError    there is no room for more; there may be again
     |   +-- InputError       a log file can't be read; exit 66 if it can't be opened, else 74
     |   +-- DeliveryError    an output could not hand over an alert; retried, never fatal
     |   +-- CertificateError a certificate, a key or a CA file can't be used
@@ -84,6 +86,14 @@ class StoreError(EnvironmentProblem):
     """The database can't be opened, read or written; the message says what to do."""
 
     exit_status = EX_IOERR
+
+
+class DamagedError(StoreError):
+    """The database's content is broken: what is left to do is to go on with a new one."""
+
+
+class FullError(StoreError):
+    """There is no room for what was to be stored; later there may be."""
 
 
 class InputError(EnvironmentProblem):

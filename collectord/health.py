@@ -5,6 +5,7 @@ Runs within the tick, on the store's thread; what it looks at of listeners and o
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from collectord.detect.gauges import GaugeKey, Gauges
 from collectord.detect.rules import Rule, RuleType
@@ -16,6 +17,18 @@ JUDGED_EVERY_NS = 10 * NS_PER_S
 
 LOSSES = ("no_memory", "panic")
 """Outcomes that are our own loss. What a peer can bring about with one odd message is counted, and wakes nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNews:
+    """How the database stands."""
+
+    name: str
+    """The file's."""
+    failing_s: int
+    """For how long it can't be written; 0: it can."""
+    replaced: int
+    """Damaged files that were moved aside since the last time."""
 
 
 class Health:
@@ -50,6 +63,8 @@ class Health:
         self._dropped: dict[str, int] = {}
         self._failing_since_ns: dict[str, int] = {}
         self._judged_ns = 0
+        self._at_once = self._wrong = False
+        """Something is, or was just now, wrong with the database: looked at in each pass."""
 
     def _use(self, rules: Iterable[Rule]) -> None:
         active = [rule for rule in rules if rule.mode is not Mode.OFF]
@@ -78,13 +93,14 @@ class Health:
                 device.site, device.name, device.peer, device.first_seen_ns, device.last_seen_ns, device.pauses
             )
 
-    def observe(self, changes: Changes, held_back: Mapping[str, int]) -> None:
+    def observe(self, changes: Changes, held_back: Mapping[str, int], store: StoreNews | None = None) -> None:
         """
         Takes in what a batch tells.
 
         Args:
             changes: The batch.
             held_back: Alerts that the storm cap held back since the last call, by rule.
+            store: How the database stands; None: it is well.
         """
         now_ns = changes.now_ns
         clocks: dict[GaugeKey, int] = {}
@@ -99,12 +115,17 @@ class Health:
             self._dropped[name] = dropped
         self._gauges.add(Gauge.MESSAGES_LOST, lost, now_ns)
         self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)
+        if store is not None:
+            self._gauges.tell(Gauge.DATABASE_FAILING_S, {("", store.name): store.failing_s})
+            self._gauges.add(Gauge.DATABASES_REPLACED, [(("", store.name), store.replaced)], now_ns)
+            wrong = bool(store.failing_s or store.replaced)
+            self._at_once, self._wrong = wrong or self._wrong, wrong
         given_up = self._take_dropped()
         self._gauges.add(Gauge.ALERTS_DROPPED, ((("", output), n) for output, n in given_up.items()), now_ns)
 
     def windows(self, now_ns: int) -> list[Window]:
         """How the rules stand; empty where they were judged just before."""
-        if 0 <= now_ns - self._judged_ns < JUDGED_EVERY_NS:
+        if 0 <= now_ns - self._judged_ns < JUDGED_EVERY_NS and not self._at_once:
             return []
         self._judged_ns = now_ns
         self._gauges.tell_all(Gauge.OUTPUT_FAILING_S, self._failing(now_ns))

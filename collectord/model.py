@@ -172,6 +172,10 @@ class Gauge(StrEnum):
     """Alerts that the storm cap kept from being sent in the last five minutes; per rule."""
     ALERTS_DROPPED = "alerts_dropped"
     """Alerts' states that were given up undelivered in the last five minutes; per output."""
+    DATABASE_FAILING_S = "database_failing_s"
+    """For how long the database can't be written; by its file's name."""
+    DATABASES_REPLACED = "databases_replaced"
+    """Damaged databases that were moved aside in the last five minutes, for a new one; by the file's name."""
 
     @property
     def key(self) -> str:
@@ -185,6 +189,8 @@ _GAUGE_KEYS = {
     Gauge.CLOCK_OFF_S: "Dvc",
     Gauge.ALERTS_HELD_BACK: "rule",
     Gauge.ALERTS_DROPPED: "output",
+    Gauge.DATABASE_FAILING_S: "database",
+    Gauge.DATABASES_REPLACED: "database",
 }
 
 

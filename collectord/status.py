@@ -12,7 +12,7 @@ from collectord.certificates import TlsFiles, days_left
 from collectord.clock import Clock
 from collectord.detect.alerts import AlertStates
 from collectord.engine import BUILD
-from collectord.errors import CertificateError
+from collectord.errors import CertificateError, StoreError
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.tls import TlsListener
 from collectord.inputs.udp import UdpListener
@@ -57,9 +57,13 @@ class DaemonStatus:
 
     async def answer(self, arguments: dict[str, Any], user: int) -> dict[str, Any]:
         """Everything, as documented in the README; for the control socket."""
-        counts = await self._writer.run(self._outbox.counts)
+        try:
+            counts = await self._writer.run(self._outbox.counts)
+        except StoreError:
+            # Just then it is asked for, and has to be told, what is wrong.
+            counts = {}
         certificates = await asyncio.to_thread(self._of_outputs)
-        tick = self._tick.counters
+        tick, standing = self._tick.counters, self._tick.standing
         setup = self._tick.setup
         reload = self._last_reload()
         return {
@@ -70,6 +74,12 @@ class DaemonStatus:
             "uptime_s": (self._clock.mono_ns() - self._started_mono_ns) // NS_PER_S,
             "reload": None if reload is None else reload.as_json(),
             "database": str(setup.config.database),
+            "store": {
+                "failing_s": standing.failing_s,
+                "reason": standing.reason,
+                "replaced": standing.replaced,
+                "moved_to": None if standing.moved_to is None else str(standing.moved_to),
+            },
             "listeners": [self._listener(listener) for listener in self._listeners],
             "limited_peers": list(self._tick.limited.now),
             "outputs": [
@@ -196,6 +206,8 @@ class DaemonStatus:
         ]
         if down:
             parts.append(f"down: {', '.join(down)}")
+        if failing_s := self._tick.standing.failing_s:
+            parts.append(f"database can't be written for {failing_s} s")
         reload = self._last_reload()
         if reload is not None and not reload.taken:
             parts.append(f"reload refused: {reload.count}")

@@ -36,6 +36,7 @@ from collectord.model import (
     Window,
 )
 from collectord.plan import Setup
+from collectord.standing import StoreStanding
 from collectord.store import audit, devices, exceptions, figures, quarantine
 from collectord.store import names as alert_names
 from collectord.store import states as key_states
@@ -148,8 +149,9 @@ class Tick:
         self._clock = clock
         self._database = database
         self.tables = Counters(database, run)
-        self.alerts = Alerts(database, queue)
-        self.outbox = Outbox(database, queue)
+        self._queued = Queue(database) if queue is None else queue
+        self.alerts = Alerts(database, self._queued)
+        self.outbox = Outbox(database, self._queued)
         self._states = states
         self._receivers = receivers
         self._raised = raised
@@ -166,7 +168,7 @@ class Tick:
         self._maintained_ns = 0
         self._next_to_age = 0
         self._left_to_age = 0
-        self._store_error: StoreError | None = None
+        self.standing = StoreStanding(database, clock.mono_ns)
         self._use(setup)
 
     def _use(self, setup: Setup) -> None:
@@ -246,8 +248,8 @@ class Tick:
         """Passes until all that was counted is stored. What a flood leaves after some of them stays in the engine."""
         for _ in range(SETTLING_PASSES):
             self.run()
-            if self._store_error is not None:
-                raise self._store_error
+            if self.standing.error is not None:
+                raise self.standing.error
             if not self.counters.carried:
                 return
 
@@ -311,7 +313,9 @@ class Tick:
             Whether alerts were queued, so that the outputs have something to do.
         """
         began_ns = self._clock.mono_ns()
-        self._store_error = None
+        self.standing.error = None
+        if self._database.damage is not None:
+            self._start_over()
         now_ns = self._clock.now_ns()
         step_s = self._clock.check()
         # A step is followed after this pass, so that what came before it is still judged by the time it came at.
@@ -339,6 +343,8 @@ class Tick:
             self.figures = figures.look(self._database)
         except StoreError as error:
             self._store_failed(error)
+        if self.standing.passed(began_ns):
+            queued = self._store_again(now_ns) or queued
         if step_s:
             log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
             self._engine.restart_windows(self._clock.now_ns())
@@ -349,7 +355,7 @@ class Tick:
         """What the rules about the collector and its devices look at."""
         if self._health is None:
             return []
-        self._health.observe(changes, self._states.holds.take_held_back())
+        self._health.observe(changes, self._states.holds.take_held_back(), self.standing.news())
         return self._health.windows(changes.now_ns)
 
     def _judge_days(self, now_ns: int) -> bool:
@@ -382,7 +388,7 @@ class Tick:
             self.alerts.record([alert for alert, _ in self._unstored], [names for _, names in self._unstored])
         except StoreError as error:
             self._store_failed(error)
-            return False
+            return self._queued.standby.offer(self._unstored, self._queued.last)
         if self._raised is not None:
             for alert, _ in self._unstored:
                 if alert.state is AlertState.RAISED:
@@ -391,9 +397,34 @@ class Tick:
         return True
 
     def _store_failed(self, error: StoreError) -> None:
-        self._store_error = error
+        self.standing.failed(error)
+        self._queued.standby.active = True
         self.counters.store_failures += 1
-        log.error("database can't be written; counting goes on in memory", err=str(error))
+
+    def _store_again(self, now_ns: int) -> bool:
+        """The database can be written again: what outputs took over meanwhile is noted, and they have more to do."""
+        self._queued.standby.active = False
+        try:
+            self.outbox.delivered((), now_ns)
+        except StoreError as error:
+            self._store_failed(error)
+        return True
+
+    def _start_over(self) -> None:
+        """
+        Goes on with a new database in place of a damaged one.
+
+        What the engine counts and which alerts are active is in memory, and all outputs are told of those again.
+
+        Raises:
+            StoreError: there can be no new one either.
+        """
+        self.standing.start_over()
+        self._queued.start_over(self._clock.now_ns())
+        self.tables.ensure(self.setup.definitions)
+        untold = {(alert.id, alert.episode, alert.event) for alert, _ in self._unstored}
+        active = [each for each in self._states.active if (each.id, each.episode, each.event) not in untold]
+        self._unstored[:0] = [(alert, self._receivers(alert)) for alert in active]
 
     def _maintain(self, now_ns: int) -> bool:
         """Once a minute, what is not of one batch; says whether the outputs have something to do."""

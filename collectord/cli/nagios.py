@@ -56,8 +56,10 @@ def verdict(answer: Mapping[str, Any], idle_s: int) -> Verdict:
 
 
 def _problems(answer: Mapping[str, Any], idle_s: int) -> Iterator[tuple[int, str]]:
-    tick = answer["tick"]
-    if tick["unstored_alerts"] or tick["lost_alerts"]:
+    tick, store = answer["tick"], answer.get("store") or {}
+    if store.get("failing_s"):
+        yield CRITICAL, f"the database fails for {store['failing_s']} s: {store['reason']}"
+    elif tick["unstored_alerts"] or tick["lost_alerts"]:
         yield CRITICAL, "the database can't be written"
     if (tick["age_s"] or 0) > TICK_AGE_S:
         yield CRITICAL, f"no tick has ended for {tick['age_s']} s"
@@ -72,6 +74,8 @@ def _problems(answer: Mapping[str, Any], idle_s: int) -> Iterator[tuple[int, str
         yield (WARNING if others else CRITICAL), f"down: {', '.join(down)}"
     if "alerts-dropped" in ailing:
         yield WARNING, "alerts were given up undelivered: collectord outbox list"
+    if moved_to := store.get("moved_to"):
+        yield WARNING, f"the database was damaged and is new; the old one is {moved_to}"
     reload = answer.get("reload")
     if reload and not reload["taken"]:
         yield WARNING, "the changed configuration is refused: collectord status"

@@ -127,6 +127,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
     )
     if answer.get("reload"):
         _show_reload(answer["reload"], console)
+    _show_store(answer.get("store") or {}, console)
     table = Table("listener", "where", "received", *_seen_outcomes(answer["listeners"]), "kernel drops", "note")
     for listener in answer["listeners"]:
         outcomes = listener["outcomes"]
@@ -185,6 +186,15 @@ def _show_limited(peers: list[dict[str, Any]], console: Console) -> None:
         console.print(f"{text}: {peer['dropped']:,} messages not read", markup=False, highlight=False)
     if len(peers) > SHOWN_PEERS:
         console.print(f"and {len(peers) - SHOWN_PEERS} more (--json)", highlight=False)
+
+
+def _show_store(store: dict[str, Any], console: Console) -> None:
+    if store.get("failing_s"):
+        text = f"THE DATABASE FAILS for {store['failing_s']} s; counting and alerting go on in memory: "
+        console.print(text + shown(store["reason"]), markup=False, highlight=False, style="bold", soft_wrap=True)
+    if store.get("moved_to"):
+        text = f"The database was damaged, this one is new; the old one is {shown(store['moved_to'])}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_reload(reload: dict[str, Any], console: Console) -> None:

@@ -13,7 +13,7 @@ from collectord.model import NS_PER_S, Gauge, Window, WindowKey
 SUMMED_NS = 300 * NS_PER_S
 """How long an increment counts."""
 
-SUMMED = frozenset((Gauge.MESSAGES_LOST, Gauge.ALERTS_HELD_BACK, Gauge.ALERTS_DROPPED))
+SUMMED = frozenset((Gauge.MESSAGES_LOST, Gauge.ALERTS_HELD_BACK, Gauge.ALERTS_DROPPED, Gauge.DATABASES_REPLACED))
 """Gauges that are told as increments; of the others the level is told."""
 
 MAX_KEYS = 20_000

@@ -53,6 +53,8 @@ ENGINE_TYPES = frozenset(
 _ALARM_TYPES: dict[str, AlarmType] = {
     Gauge.MESSAGES_LOST: AlarmType.MESSAGES_LOST,
     Gauge.ALERTS_DROPPED: AlarmType.MESSAGES_LOST,
+    Gauge.DATABASE_FAILING_S: AlarmType.MESSAGES_LOST,
+    Gauge.DATABASES_REPLACED: AlarmType.MESSAGES_LOST,
     Gauge.OUTPUT_FAILING_S: AlarmType.OUTPUT_DOWN,
     Gauge.CLOCK_OFF_S: AlarmType.DEVICE_CLOCK,
 }

@@ -10,24 +10,31 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlite_utils
 
-from collectord.errors import StoreError
+from collectord.errors import DamagedError, FullError, StoreError
 from collectord.store.migrations import MIGRATIONS, SCHEMA_VERSION, unknown
 
 # "CLTR"; in the file's header, so that `file` and we can tell the database from somebody else's.
 APPLICATION_ID = 0x434C5452
 
-BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 2_000
 """How long a statement waits for another program's lock."""
+
+HURRIED_TIMEOUT_MS = 20
+"""The same once one waited in vain: a pass tries several times, and must not outlast the watchdog's patience."""
 
 JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 """The WAL file is cut back to this after a checkpoint; a long reader may have let it grow."""
 
 LOCK_SUFFIX = ".lock"
+
+OURS = b"collectord's\n"
+"""In the lock file once a daemon had the database open: whatever the file is by now, it was no other program's."""
 
 # Primary result codes, sqlite.org/rescode.html; the extended code carries more in its higher bits.
 _PRIMARY_CODE = 0xFF
@@ -40,25 +47,90 @@ class Database:
     ``tables`` is the sqlite-utils view of it. The writing side holds an exclusive lock on ``<path>.lock`` for as long
     as it is open, so that no second daemon ever writes the same file.
 
+    Args:
+        path: The file; made if it is not there.
+        busy_timeout_ms: How long a statement waits for another program's lock.
+        start_over: One that is damaged is moved aside, and a new one is made. Never another program's, nor one of a
+            newer version.
+
     Raises:
         StoreError: folder missing or not writable, another daemon has the file, not a database, damaged, made by a
-            newer version, disk full. The file itself is never replaced or moved.
+            newer version, disk full. But for ``start_over`` the file itself is never replaced or moved.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+    damage: DamagedError | None = None
+    """Found while it was open; :meth:`start_over` is due."""
+    moved_to: Path | None = None
+    """Where the last damaged file is now."""
+    found: DamagedError | None = None
+    """What was wrong with it."""
+    _busy_timeout_ms = BUSY_TIMEOUT_MS
+    _hurried = False
+    _ours = False
+
+    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, start_over: bool = False) -> None:
         self.path = path
-        self._lock_fd: int | None = _lock(path)
+        self._busy_timeout_ms = busy_timeout_ms
+        self._lock_fd: int | None
+        self._lock_fd, self._ours = _lock(path)
         try:
-            with store_errors(path, "open"):
-                self._connect(str(path), uri=False, busy_timeout_ms=busy_timeout_ms)
-                try:
-                    self._prepare()
-                except BaseException:
-                    self.connection.close()
+            try:
+                self._open()
+            except DamagedError as error:
+                if not start_over:
                     raise
+                self.damage = error
+                self.start_over()
+            if not self._ours:
+                os.pwrite(self._lock_fd, OURS, os.fstat(self._lock_fd).st_size)
+                self._ours = True
         except BaseException:
+            self._close()
             self._unlock()
             raise
+
+    def _open(self) -> None:
+        with store_errors(self.path, "open", ours=self._ours):
+            if self._ours and self.path.exists() and not self.path.stat().st_size:
+                # SQLite takes an empty file for a new database, without a word.
+                raise DamagedError(_damaged(self.path, "it is empty"))
+            self._connect(str(self.path), uri=False, busy_timeout_ms=self._busy_timeout_ms)
+            self._prepare()
+
+    def _close(self) -> None:
+        if hasattr(self, "connection"):
+            self.connection.close()
+
+    def start_over(self) -> Path:
+        """
+        Moves the damaged file aside, with its write-ahead log, and goes on with a new one.
+
+        Returns:
+            Where the damaged one is now: ``sqlite3 FILE .recover`` saves what can still be read.
+
+        Raises:
+            StoreError: it can't be moved, or no new one can be made; the database is closed then.
+        """
+        aside = _free_name(self.path, datetime.now(UTC))
+        try:
+            # Before the connection is closed, which would write to the file and delete the log.
+            for suffix in ("-wal", "-shm", ""):
+                file = Path(f"{self.path}{suffix}")
+                if suffix and file.exists() and (suffix == "-shm" or not file.stat().st_size):
+                    file.unlink()
+                elif file.exists():
+                    file.rename(f"{aside}{suffix}")
+        except OSError as error:
+            raise StoreError(f"{self.path} is damaged and can't be moved aside: {error.strerror}") from error
+        finally:
+            self._close()
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        self.damage, self.found, self.moved_to, self._hurried = None, self.damage, aside, False
+        return aside
 
     @classmethod
     def reader(cls, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, older: bool = False) -> "Database":
@@ -71,6 +143,7 @@ class Database:
             raise StoreError(f"there is no database at {path}: the daemon makes it when it first runs")
         self = cls.__new__(cls)
         self.path = path
+        self._busy_timeout_ms = busy_timeout_ms
         self._lock_fd = None
         with store_errors(path, "read"):
             self._connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, busy_timeout_ms=busy_timeout_ms)
@@ -110,13 +183,16 @@ class Database:
         Raises:
             StoreError: nothing of it is stored, except where the commit itself failed half-way on the disk.
         """
-        with store_errors(self.path, doing):
+        with self._errors(doing):
             # The level can't change inside a transaction.
             if durable:
                 self.connection.execute("PRAGMA synchronous = FULL")
+            before = self.connection.total_changes
             try:
                 with self.tables.atomic():
                     yield self.connection
+                if self.connection.total_changes > before:
+                    self._wait_at_most(hurried=False)
             finally:
                 if durable:
                     self.connection.execute("PRAGMA synchronous = NORMAL")
@@ -124,8 +200,28 @@ class Database:
     @contextlib.contextmanager
     def reading(self, doing: str) -> Iterator[sqlite3.Connection]:
         """One read transaction: everything read in it is of the same instant."""
-        with store_errors(self.path, doing), self.tables.atomic():
+        with self._errors(doing), self.tables.atomic():
             yield self.connection
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        """Errors in words; who waited for a lock in vain waits for shorter until something works again."""
+        try:
+            with store_errors(self.path, doing, ours=self._ours):
+                yield
+        except DamagedError as error:
+            self.damage = error
+            raise
+        except StoreError as error:
+            if _code(error.__cause__) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                self._wait_at_most(hurried=True)
+            raise
+
+    def _wait_at_most(self, *, hurried: bool) -> None:
+        if hurried is not self._hurried:
+            self._hurried = hurried
+            limit_ms = min(HURRIED_TIMEOUT_MS, self._busy_timeout_ms) if hurried else self._busy_timeout_ms
+            self.connection.execute(f"PRAGMA busy_timeout = {limit_ms:d}")
 
     def used_bytes(self) -> int:
         """Size of the contents; pages of the file that are free are not among them."""
@@ -136,12 +232,12 @@ class Database:
         return self._pragma("page_count") * self._pragma("page_size")
 
     def _pragma(self, name: str) -> int:
-        with store_errors(self.path, "measure"):
+        with self._errors("measure"):
             return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
 
     def checkpoint(self) -> None:
         """Empties the WAL into the database; for idle times. Does less, without an error, while a reader is busy."""
-        with store_errors(self.path, "empty the write-ahead log of"):
+        with self._errors("empty the write-ahead log of"):
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _connect(self, address: str, *, uri: bool, busy_timeout_ms: int) -> None:
@@ -156,7 +252,7 @@ class Database:
         self._check_ownership()
         found = self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise StoreError(_damaged(self.path, found))
+            raise DamagedError(_damaged(self.path, found))
         self.tables.enable_wal()
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES:d}")
@@ -187,8 +283,13 @@ class Database:
             self._lock_fd = None
 
 
-def _lock(path: Path) -> int:
-    """Takes the exclusive lock of the writing side; the lock file stays, empty of meaning, after the process ends."""
+def _lock(path: Path) -> tuple[int, bool]:
+    """
+    Takes the exclusive lock of the writing side; the lock file stays after the process ends.
+
+    Returns:
+        The lock, and whether a daemon had the database open before.
+    """
     lock_path = path.with_name(path.name + LOCK_SUFFIX)
     if not path.parent.is_dir():
         raise StoreError(f"there is no folder {path.parent} for the database: make it, owned by the daemon's user")
@@ -201,10 +302,13 @@ def _lock(path: Path) -> int:
         ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(fd, 0)
-        os.write(fd, b"%d\n" % os.getpid())
+        ours = OURS in os.pread(fd, 100, 0)
+        # Written over before it is cut, so that no power cut takes what it says.
+        line = b"%d\n" % os.getpid() + (OURS if ours else b"")
+        os.pwrite(fd, line, 0)
+        os.ftruncate(fd, len(line))
     except BlockingIOError as error:
-        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        holder = os.pread(fd, 20, 0).split(b"\n")[0].decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
         raise StoreError(
             f"{path} is in use by another collectord (process {holder}): stop that one first, or give this one a "
@@ -213,23 +317,47 @@ def _lock(path: Path) -> int:
     except OSError as error:
         os.close(fd)
         raise StoreError(f"{lock_path} can't be locked: {error.strerror}") from error
-    return fd
+    return fd, ours
+
+
+def _free_name(path: Path, now: datetime) -> Path:
+    """A name for a damaged file that says what it is and since when; none of an earlier one."""
+    base, number = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}"), 1
+    aside = base
+    while aside.exists():
+        number += 1
+        aside = base.with_name(f"{base.name}-{number}")
+    return aside
 
 
 @contextlib.contextmanager
-def store_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turns SQLite's errors into :class:`StoreError` with what a person can do about them."""
+def store_errors(path: Path, doing: str, *, ours: bool = False) -> Iterator[None]:
+    """
+    Turns SQLite's errors into :class:`StoreError` with what a person can do about them.
+
+    ``ours``: a file that is no database (any more) is a damaged one of ours, not another program's.
+    """
     try:
         yield
     except sqlite3.ProgrammingError:
         # Our own mistake (closed connection, wrong number of values): a bug, not the environment.
         raise
     except sqlite3.Error as error:
-        raise StoreError(_explain(path, doing, error)) from error
+        code = _code(error)
+        if code == sqlite3.SQLITE_CORRUPT or (ours and code == sqlite3.SQLITE_NOTADB):
+            raise DamagedError(_damaged(path, str(error))) from error
+        kind = FullError if code == sqlite3.SQLITE_FULL else StoreError
+        raise kind(_explain(path, doing, error)) from error
+
+
+def _code(error: BaseException | None) -> int:
+    """The primary result code; 0 where there is none."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & _PRIMARY_CODE
 
 
 def _explain(path: Path, doing: str, error: sqlite3.Error) -> str:
-    match getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE:
+    match _code(error):
         case sqlite3.SQLITE_FULL:
             return f"can't {doing}: no space left for {path}: free some on its disk, the daemon then goes on by itself"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -237,8 +365,6 @@ def _explain(path: Path, doing: str, error: sqlite3.Error) -> str:
                 f"can't {doing}: {path} is locked by another program: end the program that writes to it "
                 f"(fuser {path} names it); only the daemon may write"
             )
-        case sqlite3.SQLITE_CORRUPT:
-            return _damaged(path, str(error))
         case sqlite3.SQLITE_NOTADB:
             return f"{path} is not an SQLite database: move it aside, or correct the path; it is left as it is"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_AUTH:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from collectord.errors import StoreError
 from collectord.model import Alert, AlertState
 from collectord.store.alerts import alert_of
 from collectord.store.db import Database, named_rows
@@ -160,9 +161,24 @@ class Outbox:
             return _entries(named_rows(connection.execute(_DUE, (output, now_ns, limit))))
 
     def take(self, output: str, now_ns: int, limit: int) -> list[Entry]:
-        """As :meth:`due`, for the output's worker: until it lets go of them they are not dropped for their number."""
-        entries = self.due(output, now_ns, limit)
+        """
+        As :meth:`due`, for the output's worker: until it lets go of them they are not dropped for their number.
+
+        While the database can't be written, what waits for it follows what is in it.
+        """
+        standby = self._queue.standby
+        try:
+            found = self.due(output, now_ns, limit + len(standby.undone))
+        except StoreError:
+            if not standby.active:
+                raise
+            found = []
+        entries = [entry for entry in found if entry.id not in standby.undone][:limit]
         self._queue.in_hand(output, (entry.id for entry in entries))
+        entries += [
+            Entry(each.id, output, each.sequence, each.attempts, "", each.alert)
+            for each in standby.due(output, limit - len(entries))
+        ]
         return entries
 
     def let_go(self, output: str, but: Collection[int] = ()) -> None:
@@ -176,21 +192,40 @@ class Outbox:
         return moment
 
     def delivered(self, entry_ids: Sequence[int], now_ns: int) -> None:
-        """The output has taken these over."""
+        """The output has taken these over; while the database can't be written it is told later."""
+        standby = self._queue.standby
+        done = standby.undone | dict.fromkeys(standby.delivered(entry_ids, now_ns), now_ns)
+        if not done:
+            return
         outputs = set()
-        with self._queue.work("note deliveries", now_ns) as work:
-            for number in entry_ids:
-                row = work.connection.execute(_DELIVERED, (now_ns, number)).fetchone()
-                if row is not None:
-                    work.level(row[0]).delivered += 1
-                    outputs.add(row[0])
+        try:
+            with self._queue.work("note deliveries", now_ns) as work:
+                for number, at_ns in done.items():
+                    row = work.connection.execute(_DELIVERED, (at_ns, number)).fetchone()
+                    if row is not None:
+                        work.level(row[0]).delivered += 1
+                        outputs.add(row[0])
+        except StoreError:
+            if not standby.active:
+                raise
+            standby.undone = done
+            return
+        standby.undone = {}
         # It takes something, so what it missed finds its way.
         self._queue.pay(now_ns, outputs)
 
     def failed(self, entry_id: int, error: str, next_try_ns: int) -> None:
         """The entry could not be delivered; it is due again at ``next_try_ns``."""
-        with self._database.transaction("note a failed delivery") as connection:
-            connection.execute(_FAILED, (error[:MOST_ERROR_CHARACTERS], next_try_ns, entry_id))
+        number = self._queue.standby.failed(entry_id)
+        if number is None:
+            return
+        try:
+            with self._database.transaction("note a failed delivery") as connection:
+                connection.execute(_FAILED, (error[:MOST_ERROR_CHARACTERS], next_try_ns, number))
+        except StoreError:
+            # The worker knows when to try again, and that is all that counts until then.
+            if not self._queue.standby.active:
+                raise
 
     def retry_now(self, output: str | None = None, entry_ids: Collection[int] | None = None) -> int:
         """

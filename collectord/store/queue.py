@@ -18,15 +18,15 @@ Everything here runs on the store's thread, but for :meth:`Queue.let_go`.
 """
 
 import contextlib
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from collectord import log as logs
 from collectord.model import NS_PER_S, Alert, AlertState
 from collectord.policy import DropReason, OutputPolicy, WhenFull
 from collectord.store.db import Database
+from collectord.store.outbox_work import OWING, SETTLE, Work
+from collectord.store.standby import Standby
 
 AGED_PER_CALL = 2_000
 """Entries of an output that one call gives up for their age."""
@@ -43,16 +43,11 @@ _RAISED = AlertState.RAISED.value
 
 log = logs.get()
 
-_LEVEL = "SELECT last, delivered, dropped, forgotten FROM outbox_sequences WHERE output = ?"
-_SET_LEVEL = """
-    INSERT INTO outbox_sequences (output, last, delivered, dropped, forgotten) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (output) DO UPDATE SET last = excluded.last, delivered = excluded.delivered,
-        dropped = excluded.dropped, forgotten = excluded.forgotten
-"""
 _QUEUE = """
     INSERT OR IGNORE INTO outbox (alert_id, episode, event, output, repeat, created_ns, sequence)
     VALUES (?, ?, ?, ?, ?, ?, ?)
 """
+_LAST = "SELECT output, last FROM outbox_sequences"
 _OUTPUTS = "SELECT DISTINCT output FROM outbox WHERE alert_id = ?"
 _LAST_TOLD = """
     SELECT episode, event FROM outbox
@@ -77,14 +72,8 @@ _AGED = """
 """
 _OUTPUTS_WAITING = "SELECT DISTINCT output FROM outbox WHERE delivered_ns IS NULL AND dropped_ns IS NULL"
 _DROP = "UPDATE outbox SET dropped_ns = ?, dropped = ?, attempts = attempts + ? WHERE id = ?"
-_COUNT_DROPS = """
-    INSERT INTO outbox_drops (output, reason, entries, last_ns) VALUES (?, ?, ?, ?)
-    ON CONFLICT (output, reason) DO UPDATE SET entries = entries + excluded.entries, last_ns = excluded.last_ns
-"""
 _OWE = "INSERT OR IGNORE INTO outbox_owed (output, alert_id) VALUES (?, ?)"
-_SETTLE = "DELETE FROM outbox_owed WHERE output = ? AND alert_id = ?"
 _SETTLE_ALL = "DELETE FROM outbox_owed WHERE output = ?"
-_OWING = "SELECT DISTINCT output FROM outbox_owed"
 _IS_SENT = "a.mode = 'notify' AND coalesce(json_extract(a.details, '$.held'), '') = ''"
 _OWED = f"""
     SELECT o.alert_id, a.episode, a.event, a.state, {_IS_SENT}
@@ -116,69 +105,7 @@ _EXPIRED = """
       AND NOT EXISTS (SELECT 1 FROM outbox_owed w WHERE w.output = o.output AND w.alert_id = o.alert_id)
     LIMIT ?2
 """
-_OF_ALERT = "SELECT id, output FROM outbox WHERE alert_id = ?"
-_DELETE = "DELETE FROM outbox WHERE id = ?"
 _NO_ID = 2**63 - 1
-
-
-@dataclass(slots=True)
-class Level:
-    """An output's totals for as long as the database lives."""
-
-    last: int = 0
-    """Entries ever made, which is the sequence of the last one."""
-    delivered: int = 0
-    dropped: int = 0
-    forgotten: int = 0
-    """Delivered or dropped, and deleted since."""
-
-    @property
-    def waiting(self) -> int:
-        """Entries that wait now."""
-        return self.last - self.delivered - self.dropped
-
-
-@dataclass(slots=True)
-class Work:
-    """One transaction's worth of changes; totals are read once and written once."""
-
-    connection: sqlite3.Connection
-    now_ns: int
-    owing: set[str]
-    """Outputs that something is owed to."""
-    levels: dict[str, Level] = field(default_factory=dict)
-    drops: Counter[tuple[str, DropReason]] = field(default_factory=Counter)
-
-    def level(self, output: str) -> Level:
-        """The output's totals; whoever changes entries changes them."""
-        level = self.levels.get(output)
-        if level is None:
-            row = self.connection.execute(_LEVEL, (output,)).fetchone()
-            level = self.levels[output] = Level(*row) if row else Level()
-        return level
-
-    def forget(self, entries: Iterable[tuple[int, str]]) -> int:
-        """Deletes entries that do not wait, given as (id, output); returns how many."""
-        ids = []
-        for number, output in entries:
-            self.level(output).forgotten += 1
-            ids.append((number,))
-        self.connection.executemany(_DELETE, ids)
-        return len(ids)
-
-    def forget_alert(self, alert_id: str) -> None:
-        """Deletes all entries of an alert; none of them waits."""
-        self.forget(self.connection.execute(_OF_ALERT, (alert_id,)).fetchall())
-        for output in self.owing:
-            self.connection.execute(_SETTLE, (output, alert_id))
-
-    def close(self) -> None:
-        """Writes the totals."""
-        levels = [(o, level.last, level.delivered, level.dropped, level.forgotten) for o, level in self.levels.items()]
-        self.connection.executemany(_SET_LEVEL, levels)
-        drops = [(output, reason.value, count, self.now_ns) for (output, reason), count in self.drops.items()]
-        self.connection.executemany(_COUNT_DROPS, drops)
-        self.owing = {output for (output,) in self.connection.execute(_OWING)} if self.owing else self.owing
 
 
 class Queue:
@@ -193,6 +120,9 @@ class Queue:
     def __init__(self, database: Database, policies: Mapping[str, OutputPolicy] | None = None) -> None:
         self._database = database
         self.policies: Mapping[str, OutputPolicy] = policies or {}
+        self.standby = Standby()
+        """What goes out while the database can't be written."""
+        self._last: dict[str, int] = {}
         self._in_hand: dict[str, frozenset[int]] = {}
         self._maybe_sent: frozenset[int] = frozenset()
         self._dropped: Counter[str] = Counter()
@@ -211,12 +141,15 @@ class Queue:
         """
         with self._database.transaction(doing, durable=durable) as connection:
             if self._owing is None:
-                self._owing = {output for (output,) in connection.execute(_OWING)}
+                self._owing = {output for (output,) in connection.execute(OWING)}
             work = Work(connection, now_ns, set(self._owing))
             yield work
             work.close()
         # Only what is stored is told.
         self._owing = work.owing
+        self._last |= {output: level.last for output, level in work.levels.items()}
+        if work.from_standby is not None:
+            self.standby.stored(work.from_standby)
         for (output, reason), count in work.drops.items():
             self._dropped[output] += count
             log.warning("alerts dropped undelivered", destination=output, reason=reason.value, count=count)
@@ -239,12 +172,27 @@ class Queue:
         Returns:
             Entries made.
         """
-        made = 0
+        made = work.add_standby(self.standby)
         for alert, wanted in zip(alerts, outputs, strict=True):
             made += self._put(work, alert, wanted)
         for output in list(work.levels):
             self._trim(work, output)
         return made
+
+    def last(self, output: str) -> int:
+        """The last number that the output was given, as far as this run knows."""
+        return self._last.get(output, 0)
+
+    def start_over(self, now_ns: int) -> None:
+        """The database is a new one: its numbers go on behind those that outputs and their workers know."""
+        self._owing, self._in_hand, self._maybe_sent = None, {}, frozenset()
+        self.standby.undone = {}
+        with self.work("begin the outbox", now_ns) as work:
+            # An entry's number counts up from 1: milliseconds are far ahead of any.
+            work.connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox'", (now_ns // 10**6,))
+            for output, last in self._last.items():
+                level = work.level(output)
+                level.last = level.delivered = level.forgotten = last
 
     def in_hand(self, output: str, ids: Iterable[int]) -> None:
         """These are with the output's worker: they may be sent at any moment, and are not dropped for their number."""
@@ -259,6 +207,7 @@ class Queue:
         with self._database.reading("read the outbox") as connection:
             outputs = [output for (output,) in connection.execute(_OUTPUTS_WAITING)]
             rows = [row for each in outputs for row in connection.execute(_OLDEST, (each, IN_HAND_AT_START))]
+            self._last = dict(connection.execute(_LAST).fetchall())
         self._maybe_sent = frozenset(number for number, _ in rows)
 
     def retain(self, outputs: Collection[str], now_ns: int) -> dict[str, int]:
@@ -366,7 +315,7 @@ class Queue:
                 if told is not None and told[1] != _CLEARED:
                     made += self._add_state(work, output, alert)
                 elif output in work.owing:
-                    work.connection.execute(_SETTLE, (output, alert.id))
+                    work.connection.execute(SETTLE, (output, alert.id))
             elif told is not None and told[0] == alert.episode:
                 if alert.is_sent:
                     made += self._add_state(work, output, alert)
@@ -390,7 +339,7 @@ class Queue:
             return False
         level.last += 1
         if output in work.owing:
-            work.connection.execute(_SETTLE, (output, alert_id))
+            work.connection.execute(SETTLE, (output, alert_id))
         return True
 
     def _repeat(self, work: Work, output: str, alert_id: str, episode: int, event: str) -> bool:
@@ -412,7 +361,7 @@ class Queue:
     def _pay(
         self, work: Work, output: str, alert_id: str, episode: int | None, event: str, state: str, is_sent: bool
     ) -> bool:
-        work.connection.execute(_SETTLE, (output, alert_id))
+        work.connection.execute(SETTLE, (output, alert_id))
         if episode is None:
             return False
         if state != _CLEARED and is_sent:

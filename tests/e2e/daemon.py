@@ -124,6 +124,8 @@ class Daemon:
         self.config.write_text(f'state_dir = "state"\nrules_dir = "rules.d"\n{tables}')
         self.held: dict[str, socket.socket] = {}
         """Sockets that it is handed at each start, by the name that their unit would give them."""
+        self.prefix: tuple[str, ...] = ()
+        """Stands before the command."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -134,7 +136,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        command = [*COMMAND, "run", "--config", str(self.config)]
+        command = [*self.prefix, *COMMAND, "run", "--config", str(self.config)]
         descriptors = [each.fileno() for each in self.held.values()]
         handed = {"LISTEN_FDS": str(len(descriptors)), "LISTEN_FDNAMES": ":".join(self.held)} if self.held else {}
         with self.log.open("ab") as sink:

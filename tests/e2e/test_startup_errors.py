@@ -127,38 +127,29 @@ def test_database_is_garbage(tmp_path: Path) -> None:
     daemon.database.parent.mkdir()
     garbage = b"my holiday photos\n" * 1000
     daemon.database.write_bytes(garbage)
-    result = collectord("run", "--config", str(daemon.config))
+    # The second time there is a lock file of ours beside it, which says nothing of whose it is.
+    for _ in range(2):
+        result = collectord("run", "--config", str(daemon.config))
 
-    said = result.stderr.decode()
-    assert result.returncode == 74, said
-    assert f"{daemon.database} is not an SQLite database" in said
-    assert "Traceback" not in said
-    assert daemon.database.read_bytes() == garbage
+        said = result.stderr.decode()
+        assert result.returncode == 74, said
+        assert f"{daemon.database} is not an SQLite database" in said
+        assert "Traceback" not in said
+        assert daemon.database.read_bytes() == garbage
 
 
 @pytest.mark.e2e
-def test_second_daemon_and_damaged_database(tmp_path: Path) -> None:
-    """A state has one daemon: the second one goes and the first does not notice. Damage is told, and left as it is."""
+def test_second_daemon(tmp_path: Path) -> None:
+    """A state has one daemon: the second one goes and the first does not notice."""
     with running(tmp_path) as daemon:
         second = collectord("run", "--config", str(daemon.config))
         said = second.stderr.decode()
         assert second.returncode == 74, said
         assert f"{daemon.database} is in use by another collectord (process {daemon.process.pid})" in said
         assert "Traceback" not in said
-        daemon.send_udp([denied(f"198.51.100.{number % 250}", number) for number in range(2000)])
-        daemon.wait_stored("udp", 2000)
+        daemon.send_udp([denied("198.51.100.1", number) for number in range(200)])
+        daemon.wait_stored("udp", 200)
         daemon.stop()
-        # Every table's pages, the file's head excepted.
-        whole = daemon.database.read_bytes()
-        damaged = whole[:4096] + b"\xa5" * (len(whole) - 4096)
-        daemon.database.write_bytes(damaged)
-        third = collectord("run", "--config", str(daemon.config))
-        said = third.stderr.decode()
-        assert third.returncode == 74, said
-        assert f"{daemon.database} is damaged" in said
-        assert ".recover" in said
-        assert "Traceback" not in said
-        assert daemon.database.read_bytes() == damaged
 
 
 @pytest.mark.e2e

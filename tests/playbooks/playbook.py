@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import socket
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from collectord.detect.rules import Rule
 from collectord.detect.silence import Silences
 from collectord.detect.watchlist import COLUMNS, Watchlist
 from collectord.engine import Engine
+from collectord.errors import DamagedError
 from collectord.health import Health
 from collectord.model import NS_PER_S, RULE_FIELDS, SUM_FIELDS, Alert, KeyValue
 from collectord.store.db import Database
@@ -277,10 +279,10 @@ class Story:
         if until_s < self._now_s:
             raise ValueError(f"the story is at {self._now_s} s already, which is after {time}")
         while self._next_pass_s < until_s:
-            self.clock.set(_ns(self._next_pass_s))
+            self._pass_time(self._next_pass_s)
             self.tick.run()
             self._next_pass_s += self._pass_s
-        self.clock.set(_ns(until_s))
+        self._pass_time(until_s)
         return self
 
     @property
@@ -311,6 +313,9 @@ class Story:
         send(self.engine, messages, self.clock.now_ns(), device)
         return self
 
+    def _pass_time(self, until_s: float) -> None:
+        self.clock.advance((_ns(until_s) - self.clock.now_ns()) / NS_PER_S)
+
     def dropped(self, count: int, listener: str = "udp") -> "Story":
         """The kernel drops so many messages."""
         self._dropped[listener] = self._dropped.get(listener, 0) + count
@@ -324,6 +329,21 @@ class Story:
     def given_up(self, count: int, output: str = "noc") -> "Story":
         """So many alerts for an output are dropped undelivered."""
         self._given_up[output] = self._given_up.get(output, 0) + count
+        return self
+
+    def locked(self, locked: bool = True) -> "Story":
+        """Another program holds the database for itself, or lets go of it."""
+        self._database.connection.execute("PRAGMA busy_timeout = 0")
+        if locked:
+            self._other = sqlite3.connect(self._path, isolation_level=None)
+            self._other.execute("BEGIN IMMEDIATE")
+        else:
+            self._other.close()
+        return self
+
+    def damaged(self) -> "Story":
+        """The database turns out to be damaged."""
+        self._database.damage = DamagedError("the database is damaged")
         return self
 
     def do(self, action: str, *, until: str | None = None, **arguments: Any) -> Any:

@@ -154,6 +154,26 @@ def test_alerts_dropped(play: Play) -> None:
     story.at("23:30").expect(cleared("alerts-dropped", output="noc", reason="at or below 0 for 15 min", count=21))
 
 
+def test_database_failing(play: Play) -> None:
+    """Half a minute without a write is quiet. It is told from memory, and clears as soon as it can be written."""
+    story = play("database-failing", pass_s=10)
+    story.at("1:00").locked().at("1:30").expect(nothing)
+    story.at("1:41").expect(raised("database-failing", database="story 0.db", held=""))
+    story.at("30:00").expect(updated("database-failing", count=400))
+    story.locked(False).at("30:21").expect(cleared("database-failing", database="story 0.db"))
+
+
+def test_database_replaced(play: Play) -> None:
+    """One is enough; what is active is told once more, as the new one knows nothing of it."""
+    story = play("database-replaced", "messages-lost", pass_s=10)
+    story.dropped(1).at("1:00").expect(raised("messages-lost"))
+    story.damaged().at("1:11").expect(
+        raised("messages-lost"), raised("database-replaced", database="story 0.db", count=1, held="")
+    )
+    story.at("1:05:00").expect(cleared("messages-lost"))
+    story.at("1:07:00").expect(cleared("database-replaced", reason="at or below 0 for 1 h", count=1))
+
+
 MANY = "excessive-failures"
 
 

@@ -81,6 +81,7 @@ def tick() -> SimpleNamespace:
         limited=limited,
         outcomes={"udp": {"session": 5, "unparsed": 1}},
         figures=Figures(used_bytes=4096),
+        standing=SimpleNamespace(failing_s=0, reason="", replaced=0, moved_to=None),
     )
 
 
@@ -126,6 +127,7 @@ async def test_everything_is_told(
         "uptime_s": 61,
         "reload": None,
         "database": str(tmp_path / "collectord.db"),
+        "store": {"failing_s": 0, "reason": "", "replaced": 0, "moved_to": None},
         "listeners": [
             {
                 "type": "udp", "name": "udp", "host": "127.0.0.1", "port": listeners[0].address[1], "received": 6,

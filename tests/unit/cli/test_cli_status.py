@@ -282,6 +282,20 @@ class TestPlugin:
         assert len(line) <= 1000
         assert line.endswith("database=4096B;;;0")
 
+    def test_the_database_fails(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["store"] = {"failing_s": 12, "reason": "no space left", "replaced": 0, "moved_to": None}
+        assert self.told(run) == (2, "CRITICAL - the database fails for 12 s: no space left")
+        assert "THE DATABASE FAILS for 12 s" in run("status").stdout
+
+    def test_the_database_is_a_new_one(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["store"] = {"failing_s": 0, "reason": "", "replaced": 1, "moved_to": "/x/collectord.db.corrupt-1"}
+        status, line = self.check(run)
+        assert (status, line.partition(" | ")[0]) == (
+            1,
+            "WARNING - the database was damaged and is new; the old one is /x/collectord.db.corrupt-1",
+        )
+        assert "the old one is /x/collectord.db.corrupt-1" in run("status").stdout
+
     def test_it_does_not_run(self, run: Any) -> None:
         status, line = self.check(run)
         assert status == 2

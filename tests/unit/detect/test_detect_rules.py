@@ -53,6 +53,8 @@ def test_what_the_alerts_of_shipped_rules_are_about() -> None:
         "messages-lost": AlarmType.MESSAGES_LOST,
         "alerts-dropped": AlarmType.MESSAGES_LOST,
         "output-down": AlarmType.OUTPUT_DOWN,
+        "database-failing": AlarmType.MESSAGES_LOST,
+        "database-replaced": AlarmType.MESSAGES_LOST,
     }
     severities = {name: shipped()[name].severity for name in types}
     assert severities == {
@@ -61,6 +63,8 @@ def test_what_the_alerts_of_shipped_rules_are_about() -> None:
         "messages-lost": Severity.HIGH,
         "alerts-dropped": Severity.HIGH,
         "output-down": Severity.HIGH,
+        "database-failing": Severity.HIGH,
+        "database-replaced": Severity.HIGH,
     }
 
 

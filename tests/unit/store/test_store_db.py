@@ -1,16 +1,17 @@
-"""The database file: what it refuses, what it says, and that it never replaces anything."""
+"""The database file: what it refuses, what it says, and that it never replaces what is not damaged and ours."""
 
+import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from collectord.errors import StoreError
+from collectord.errors import DamagedError, StoreError
 from collectord.store import meta
-from collectord.store.db import APPLICATION_ID, Database, store_errors
+from collectord.store.db import APPLICATION_ID, HURRIED_TIMEOUT_MS, Database, store_errors
 from collectord.store.migrations import SCHEMA_VERSION
 
 NOBODY = 65_534
@@ -146,6 +147,112 @@ def test_damaged_page_is_found_at_start(path: Path) -> None:
 
     with pytest.raises(StoreError, match="is damaged"):
         Database(path)
+
+
+class TestStartOver:
+    """A damaged database is moved aside for a new one, where that is asked for."""
+
+    @pytest.fixture
+    def content(self, path: Path) -> bytes:
+        """A database of ours that has something in it; closed."""
+        with Database(path) as database, database.transaction("fill") as connection:
+            for number in range(500):
+                meta.write(connection, f"note {number}", "x" * 200)
+        return path.read_bytes()
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda content: b"\0" * 100 + content[100:],
+            lambda content: content[:4096] + b"\xff" * (len(content) - 4096),
+            lambda content: content[: len(content) // 2 + 100],
+            lambda content: b"",
+        ],
+    )
+    def test_at_the_start(self, path: Path, content: bytes, damage: Callable[[bytes], bytes]) -> None:
+        """As it is, and the new one is as good as any."""
+        path.write_bytes(damage(content))
+        for _ in range(2):
+            with pytest.raises(DamagedError, match="is damaged"):
+                Database(path)
+            assert damage(content) == path.read_bytes()
+        with Database(path, start_over=True) as database:
+            assert database.moved_to is not None
+            assert damage(content) == database.moved_to.read_bytes()
+            assert path.name in database.moved_to.name
+            assert SCHEMA_VERSION == pragma(database, "user_version")
+        with Database(path, start_over=True) as database:
+            assert database.moved_to is None
+
+    def test_names_are_not_used_twice(self, path: Path, content: bytes) -> None:
+        """Not within a second either."""
+        aside = set()
+        for _ in range(3):
+            path.write_bytes(content[:5000])
+            with Database(path, start_over=True) as database:
+                aside.add(database.moved_to)
+        assert len(aside) == 3
+
+    def test_the_log_goes_with_it(self, path: Path, content: bytes) -> None:
+        """The last transactions may be in there, and SQLite finds it by its name."""
+        path.write_bytes(b"")
+        path.with_name(f"{path.name}-wal").write_bytes(b"log")
+        with Database(path, start_over=True) as database:
+            assert database.moved_to is not None
+            assert b"log" == Path(f"{database.moved_to}-wal").read_bytes()
+
+    def test_while_it_is_open(self, path: Path, database: Database) -> None:
+        """The same object goes on with the new file, and has the lock as before."""
+        with database.transaction("note") as connection:
+            meta.write(connection, "greeting", "hello")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA writable_schema = ON")
+            other.execute("UPDATE sqlite_master SET sql = 'CREATE nonsense' WHERE name = 'ledger'")
+            other.execute("PRAGMA schema_version = 1000")
+        with pytest.raises(DamagedError), database.transaction("note") as connection:
+            meta.write(connection, "greeting", "hello again")
+        assert database.damage is not None
+        aside = database.start_over()
+        assert database.damage is None
+        assert aside.exists()
+        assert meta.read(database.connection, "greeting") is None
+        with database.transaction("note") as connection:
+            meta.write(connection, "greeting", "hello")
+        with pytest.raises(StoreError, match="in use by another"):
+            Database(path)
+
+    @pytest.mark.parametrize("change", ["application_id = 7", "user_version = 99"])
+    def test_never_what_is_not_ours_to_move(self, path: Path, content: bytes, change: str) -> None:
+        """Another program's, or one of a newer version."""
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute(f"PRAGMA {change}")
+        kept = path.read_bytes()
+        with pytest.raises(StoreError, match=r"another program|newer collectord"):
+            Database(path, start_over=True)
+        assert kept == path.read_bytes()
+
+    def test_never_a_file_that_was_never_ours(self, path: Path) -> None:
+        """However often it is tried."""
+        path.write_bytes(b"my holiday photos" * 1000)
+        for _ in range(3):
+            with pytest.raises(StoreError, match="is not an SQLite database"):
+                Database(path, start_over=True)
+
+
+def test_who_waited_in_vain_waits_for_shorter(path: Path) -> None:
+    """Until something was written again."""
+    with Database(path, busy_timeout_ms=100) as database, contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError), database.transaction("note") as connection:
+            meta.write(connection, "a", "b")
+        assert HURRIED_TIMEOUT_MS == pragma(database, "busy_timeout")
+        with database.reading("look") as connection:
+            meta.read(connection, "a")
+        assert HURRIED_TIMEOUT_MS == pragma(database, "busy_timeout")
+        other.rollback()
+        with database.transaction("note") as connection:
+            meta.write(connection, "a", "b")
+        assert 100 == pragma(database, "busy_timeout")
 
 
 def test_other_programs_database_is_refused(path: Path) -> None:
