@@ -23,7 +23,7 @@ CARGO_FLAGS ?=
 ENGINE_SOURCES := $(shell find engine -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ENGINE_STAMP := $(V)/.engine-$(ENGINE)
 RUST_LINT_STAMP := $(V)/.rust-lint
-PYTHON_CODE := collectord tests
+PYTHON_CODE := collectord tests packaging/deb
 
 .PHONY: ci         ## what CI runs: lint test (the default)
 ci: lint test
@@ -106,9 +106,33 @@ integrations: $(ENGINE_STAMP)
 man: $(ENGINE_STAMP)
 	$(PY) -m collectord.manual packaging/man packaging/completions
 
-.PHONY: package    ## wheel and source archive into dist/
-package: $(V)/.deps
-	$(V)/maturin build --release --sdist $(CARGO_FLAGS) --out dist
+.PHONY: wheel      ## wheel and source archive into dist/
+wheel: $(V)/.deps
+	rm -f dist/collectord-*.whl
+	$(V)/maturin sdist --out dist
+	RUSTFLAGS="$(RUSTFLAGS) --remap-path-prefix=$(HOME)/.cargo=/cargo --remap-path-prefix=$(CURDIR)=/collectord" \
+		CARGO_TARGET_DIR=engine/target/package SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+		$(V)/maturin build --release --locked --out dist
+
+# The same sources give the same packages: no time of building is in them.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+# Another version for the Debian package: make package DEB_VERSION=2026.11.0+site1
+DEB_VERSION ?=
+
+.PHONY: package    ## what is handed out, into dist/: wheel, source archive, Debian package
+package: wheel man
+	$(SETUP) package
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) packaging/deb/build.sh $(DEB_VERSION)
+
+.PHONY: package-test ## the package on a clean Debian 12: install, run, upgrade, purge; needs root and a mirror
+package-test: $(V)/.engine-release $(V)/.dev-deps servers
+	$(SETUP) package-test
+	@ls dist/collectord_*.deb >/dev/null || $(MAKE) package
+	$(PY) -m pytest tests/package --capture=no --timeout=0 $(ARGS)
+
+.PHONY: lock       ## packaging/requirements.lock anew: the newest dependencies, with their hashes
+lock: $(V)/.deps
+	$(SETUP) lock
 
 .PHONY: clean      ## remove what was built; the virtual environment goes too
 clean:

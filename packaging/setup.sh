@@ -6,6 +6,9 @@
 #   packaging/setup.sh deps        what the daemon imports, and maturin, into .venv
 #   packaging/setup.sh dev-deps    what the tests and the linters need, into .venv
 #   packaging/setup.sh rust-lint   clippy and rustfmt, where the toolchain came without
+#   packaging/setup.sh package     what `make package` needs beside that: Debian's own Python with its venv module
+#   packaging/setup.sh package-test  what `make package-test` needs: debootstrap
+#   packaging/setup.sh lock        packaging/requirements.lock anew, by uv in an environment of its own
 #
 # Every step does nothing when its result is there. System packages are installed only by root or where sudo asks
 # for no password; everybody else is told in one message what to install.
@@ -104,11 +107,33 @@ step_rust_lint() {
     fi
 }
 
+step_package() {
+    command -v dpkg-deb >/dev/null 2>&1 || die "dpkg-deb is missing: the Debian package is built on Debian 12"
+    /usr/bin/python3 -c 'import venv' 2>/dev/null || apt_install python3-venv
+}
+
+step_package_test() {
+    [ "$(id -u)" -eq 0 ] || die "the package is tested in a folder with a system of its own, which needs root"
+    command -v debootstrap >/dev/null 2>&1 || apt_install debootstrap
+}
+
+# Hashes of every file of a release, so that one list serves all machines. pip is left out: sqlite-utils has a command
+# that wants it, and nothing else does.
+step_lock() {
+    "$python" -m venv --clear .cache/uv
+    .cache/uv/bin/pip install --quiet --disable-pip-version-check uv
+    .cache/uv/bin/uv pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-annotate --no-header \
+        --python-version 3.11 --python-platform linux --no-emit-package pip --output-file packaging/requirements.lock
+}
+
 case ${1:-} in
 system) step_system ;;
 venv) step_venv ;;
 deps) step_deps ;;
 dev-deps) step_dev_deps ;;
 rust-lint) step_rust_lint ;;
-*) die "expected system, venv, deps, dev-deps or rust-lint, got '${1:-}'" ;;
+package) step_package ;;
+package-test) step_package_test ;;
+lock) step_lock ;;
+*) die "expected system, venv, deps, dev-deps, rust-lint, package, package-test or lock, got '${1:-}'" ;;
 esac

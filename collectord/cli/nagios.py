@@ -56,11 +56,8 @@ def verdict(answer: Mapping[str, Any], idle_s: int) -> Verdict:
 
 
 def _problems(answer: Mapping[str, Any], idle_s: int) -> Iterator[tuple[int, str]]:
-    tick, store = answer["tick"], answer.get("store") or {}
-    if store.get("failing_s"):
-        yield CRITICAL, f"the database fails for {store['failing_s']} s: {store['reason']}"
-    elif tick["unstored_alerts"] or tick["lost_alerts"]:
-        yield CRITICAL, "the database can't be written"
+    tick = answer["tick"]
+    yield from _of_the_store(answer)
     if (tick["age_s"] or 0) > TICK_AGE_S:
         yield CRITICAL, f"no tick has ended for {tick['age_s']} s"
     ailing = answer["alerts"]["ailing"]
@@ -74,16 +71,10 @@ def _problems(answer: Mapping[str, Any], idle_s: int) -> Iterator[tuple[int, str
         yield (WARNING if others else CRITICAL), f"down: {', '.join(down)}"
     if "alerts-dropped" in ailing:
         yield WARNING, "alerts were given up undelivered: collectord outbox list"
-    if moved_to := store.get("moved_to"):
-        yield WARNING, f"the database was damaged and is new; the old one is {moved_to}"
     reload = answer.get("reload")
     if reload and not reload["taken"]:
         yield WARNING, "the changed configuration is refused: collectord status"
-    for where, certificate in certificates(answer)[:1]:
-        if certificate["days_left"] < 0:
-            yield CRITICAL, f"the certificate of {where} has expired"
-        elif certificate["days_left"] < EXPIRES_SOON_DAYS:
-            yield WARNING, f"the certificate of {where} ends in {certificate['days_left']} days"
+    yield from _ending(answer)
     if limited := answer.get("limited_peers"):
         yield WARNING, f"{len(limited)} peers send more than bounds.peer_rate, first {limited[0]['peer']}"
     quiet_s = min(
@@ -91,6 +82,25 @@ def _problems(answer: Mapping[str, Any], idle_s: int) -> Iterator[tuple[int, str
     )
     if idle_s and quiet_s > idle_s:
         yield WARNING, f"no message for {quiet_s} s"
+
+
+def _of_the_store(answer: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    tick, store = answer["tick"], answer.get("store") or {}
+    if store.get("failing_s"):
+        yield CRITICAL, f"the database fails for {store['failing_s']} s: {store['reason']}"
+    elif tick["unstored_alerts"] or tick["lost_alerts"]:
+        yield CRITICAL, "the database can't be written"
+    if moved_to := store.get("moved_to"):
+        yield WARNING, f"the database was damaged and is new; the old one is {moved_to}"
+
+
+def _ending(answer: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Of our certificates, the one that ends first, if that is soon."""
+    for where, certificate in certificates(answer)[:1]:
+        if certificate["days_left"] < 0:
+            yield CRITICAL, f"the certificate of {where} has expired"
+        elif certificate["days_left"] < EXPIRES_SOON_DAYS:
+            yield WARNING, f"the certificate of {where} ends in {certificate['days_left']} days"
 
 
 def certificates(answer: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

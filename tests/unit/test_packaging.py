@@ -1,7 +1,9 @@
 """What stands in several files says the same in all of them."""
 
+import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -90,3 +92,41 @@ def test_service_is_hardened(repository: Path) -> None:
     )
 
     assert rating.returncode == 0, (rating.stdout + rating.stderr)[-2000:]
+
+
+SCRIPTS = ("packaging/setup.sh", "packaging/deb/build.sh", "tests/fetch_servers.sh")
+MAINTAINER_SCRIPTS = tuple(f"packaging/deb/{name}" for name in ("postinst", "prerm", "postrm"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS + MAINTAINER_SCRIPTS)
+def test_shell_scripts(repository: Path, name: str) -> None:
+    """They are of the POSIX shell, and shellcheck has nothing to say where it is at hand."""
+    path = repository / name
+    assert path.read_text().startswith("#!/bin/sh\n")
+    checks = [["sh", "-n", str(path)]]
+    if (shellcheck := shutil.which("shellcheck")) is not None:
+        checks.append([shellcheck, str(path)])
+    for check in checks:
+        done = subprocess.run(check, cwd=repository, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_locked_versions_serve_the_dependencies(repository: Path) -> None:
+    """What the package carries is what pyproject.toml asks for; `make lock` writes the list anew."""
+    check = "packaging/deb/lock_check.py"
+    done = subprocess.run(
+        [sys.executable, "-P", check, "pyproject.toml", "packaging/requirements.lock"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_lines_that_the_package_sets(repository: Path) -> None:
+    """They are in the shipped configuration, as comments."""
+    wanted = re.findall(r"'(\w+ = \"[^']+\")'", (repository / "packaging/deb/build.sh").read_text())
+    lines = (repository / "conf" / "collectord.toml").read_text().splitlines()
+    assert len(wanted) == 4
+    assert [line for line in wanted if f"#{line}" not in lines] == []

@@ -1,0 +1,167 @@
+"""
+The life of the Debian package on a clean Debian 12, from the first install to the purge; `make package-test`.
+
+Needs root (chroot, mount), debootstrap, a Debian mirror the first time, snmptrapd (``tests/fetch_servers.sh``), and
+ports 5514 of loopback, as the daemon runs with the shipped configuration.
+"""
+
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collectord.errors import EX_IOERR
+
+from ..e2e.daemon import counted, denied, snmp_output
+from ..e2e.servers import PATIENCE_S, free_port, snmptrapd
+from .machine import Machine, Service, removed
+
+DIST = Path(__file__).resolve().parents[2] / "dist"
+SOURCE = "198.51.100.7"
+LIMIT = 5_000
+"""Of the shipped rule excessive-failures."""
+
+LATER = "2099.1.0"
+
+pytestmark = pytest.mark.timeout(0)
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    """What `make package` built."""
+    (found,) = DIST.glob("collectord_*.deb")
+    return found
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """A clean machine; pytest's own folders are closed to other users, so it has one beside them."""
+    assert os.geteuid() == 0, "make package-test needs root, for chroot and mounts"
+    folder = Path(tempfile.mkdtemp(prefix="collectord-machine-"))
+    folder.chmod(0o755)
+    try:
+        yield Machine(folder / "root")
+    finally:
+        removed(folder)
+
+
+STEP = """
+@MIGRATIONS()
+def m9999_of_a_later_version(db: sqlite_utils.Database) -> None:
+    \"\"\"Something that this version does not know.\"\"\"
+    db.execute("CREATE TABLE of_a_later_version (what TEXT)")
+
+
+"""
+
+
+def later(package: Path, folder: Path) -> Path:
+    """The same package as a later version, which changes the tables of the database."""
+    tree = folder / "later"
+    subprocess.run(["dpkg-deb", "-R", str(package), str(tree)], check=True)
+    control = tree / "DEBIAN" / "control"
+    control.write_text(re.sub(r"^Version: .*$", f"Version: {LATER}", control.read_text(), flags=re.MULTILINE))
+    (steps,) = tree.glob("opt/collectord/lib/*/site-packages/collectord/store/migrations.py")
+    (compiled,) = (steps.parent / "__pycache__").glob("migrations.*.pyc")
+    compiled.unlink()
+    text = steps.read_text()
+    place = text.index("with sqlite_utils.Database(memory=True)")
+    steps.write_text(text[:place] + STEP.lstrip() + text[place:])
+    path = folder / f"collectord_{LATER}_all.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", str(tree), str(path)], check=True)
+    return path
+
+
+def step(text: str) -> None:
+    """Tell the reader of the run what was shown."""
+    print(f"  {text}", flush=True)
+
+
+def test_life_of_a_package(package: Path, machine: Machine, tmp_path: Path) -> None:
+    """Install, run, alert, upgrade, back again, remove, purge."""
+    print()
+    before = machine.files()
+    accounts = (machine.root / "etc/passwd").read_text()
+    said = machine.install(package)
+    assert "errors" not in said, said
+    step(f"installed {package.name} without network")
+    assert "collectord:" in (machine.root / "etc/passwd").read_text()
+    assert machine.run("collectord", "--version").stdout.startswith("collectord 20")
+    wanted = machine.root / "etc/systemd/system/multi-user.target.wants/collectord.service"
+    assert wanted.is_symlink()
+    mode = machine.run("stat", "-c", "%a %U %G", "/etc/collectord", "/etc/collectord/collectord.toml").stdout
+    assert mode.splitlines() == ["750 root collectord", "640 root collectord"]
+    assert not list((machine.root / "opt/collectord").rglob("pip"))
+
+    traps = free_port(socket.SOCK_DGRAM)
+    (machine.root / "etc/collectord/conf.d/noc.toml").write_text(snmp_output("noc", traps))
+    service = Service(machine, tmp_path / "log")
+    mib = machine.run("collectord", "snmp", "mib", "--standalone").stdout
+    with snmptrapd(tmp_path / "noc", mib, port=traps) as noc:
+        with service.running():
+            step("the daemon runs by the unit's command line, as its user, and says that it is ready")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(denied(SOURCE), ("127.0.0.1", 5514))
+            with socket.create_connection(("127.0.0.1", 5514), PATIENCE_S) as sender:
+                sender.sendall(counted([denied(SOURCE, number) for number in range(1, LIMIT + 1)]))
+            (trap,) = noc.wait_for_lines(1, SOURCE, 3 * PATIENCE_S)
+            assert "AlarmRaise" in trap and "excessive-failures" in trap
+            step(
+                f"{LIMIT + 1:,} messages by UDP and TCP 5514; snmptrapd has the trap: {trap.split('summary')[-1][:120]}"
+            )
+            alerts = service.command("alerts", "list", "--json")
+            failures = _failures(service)
+            assert failures == LIMIT + 1
+        mistake = machine.root / "etc/collectord/conf.d/zz.toml"
+        mistake.write_text('colour = "blue"\n')
+        said = machine.install(later(package, tmp_path))
+        assert "zz.toml:1" in said
+        assert "the configuration has errors" in said
+        mistake.unlink()
+        step("an upgrade on a configuration with a mistake names it, and does not restart anything")
+        assert LATER in machine.run("dpkg-query", "-W", "collectord").stdout
+        with service.running():
+            assert _failures(service) == failures
+            assert service.command("alerts", "list", "--json").split('"updated"')[0] == alerts.split('"updated"')[0]
+            (kept,) = (machine.root / "var/lib/collectord/backups").iterdir()
+        step(f"upgraded to {LATER}, which changes the tables: counters and alerts are there, and a backup {kept.name}")
+
+        machine.install(package, "--allow-downgrades")
+        service.start()
+        assert service.ended() == EX_IOERR
+        assert "written by a newer collectord" in service.said()
+        step("back to the version of before: it refuses the newer database and says why")
+        said = service.command("restore", f"/var/lib/collectord/backups/{kept.name}")
+        with service.running():
+            assert _failures(service) == failures
+            assert service.command("alerts", "list", "--json").split('"updated"')[0] == alerts.split('"updated"')[0]
+        step(f"restored the backup, counters and alerts are there: {' '.join(said.split())}")
+
+    machine.run("apt-get", "remove", "-y", "collectord")
+    assert not (machine.root / "opt/collectord").exists()
+    assert (machine.root / "var/lib/collectord/collectord.db").exists()
+    assert (machine.root / "etc/collectord/conf.d/noc.toml").exists()
+    assert not wanted.exists()
+    step("removed: state and configuration are kept")
+    machine.install(package)
+    with service.running():
+        assert _failures(service) == failures
+    step("installed again: counters are there")
+    machine.run("apt-get", "purge", "-y", "collectord")
+    after = machine.files()
+    assert {name: (before.get(name), after.get(name)) for name in before.keys() ^ after.keys()} == {}
+    assert (machine.root / "etc/passwd").read_text() == accounts
+    step("purged: no file is left, nor the user")
+
+
+def _failures(service: Service) -> int:
+    database = service.machine.root / "var/lib/collectord/collectord.db"
+    sql = f"SELECT sum(EventCount) FROM failures_by_source WHERE SrcIpAddr = '{SOURCE}'"
+    with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True) as connection:
+        return int(connection.execute(sql).fetchone()[0])
