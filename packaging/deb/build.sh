@@ -112,7 +112,7 @@ done
 put 644 /usr/share/zsh/vendor-completions packaging/completions/_collectord
 put 644 /usr/share/fish/vendor_completions.d packaging/completions/collectord.fish
 put 644 /usr/share/bash-completion/completions packaging/completions/collectord.bash
-mv "$root"/usr/share/bash-completion/completions/collectord{.bash,}
+mv "$root/usr/share/bash-completion/completions/collectord.bash" "$root/usr/share/bash-completion/completions/collectord"
 
 # --- papers -----------------------------------------------------------------------------------------------------
 

@@ -305,6 +305,27 @@ input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="received")
         yield server
 
 
+@contextlib.contextmanager
+def copying_rsyslogd(folder: Path, lines: str) -> Iterator[Server]:
+    """rsyslogd on a UDP port, with lines of a site's own configuration that send a copy somewhere."""
+    program = find_program("rsyslogd")
+    port = free_port(socket.SOCK_DGRAM)
+    configuration = folder / "rsyslog.conf"
+    configuration.write_text(
+        f'''
+global(workDirectory="{folder}" processInternalMessages="off")
+module(load="imudp")
+input(type="imudp" address="127.0.0.1" port="{port}")
+{lines}'''
+    )
+    command = [str(program.path), "-n", "-f", str(configuration), "-i", str(folder / "pid")]
+    if UNPACKED in program.path.parents:
+        command += ["-M", str(next(UNPACKED.glob("usr/lib/**/rsyslog/imudp.so")).parent)]
+    with _running(command, program.environment, folder, port, folder / "none") as server:
+        _wait_until_bound(server, ("udp",))
+        yield server
+
+
 def _port_for_both() -> int:
     port = free_port(socket.SOCK_STREAM)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

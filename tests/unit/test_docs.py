@@ -1,11 +1,14 @@
 """The README is true: it names what there is, and nothing else that looks like it."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+
+from collectord.cli import first_steps
 
 from ..certificates import Authority
 
@@ -85,6 +88,32 @@ def test_named_make_targets_exist(repository: Path, name: str) -> None:
     named = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", (repository / name).read_text(), flags=re.MULTILINE)
     assert named
     assert set(named) <= targets
+
+
+@pytest.mark.parametrize("product", first_steps.DEVICES)
+def test_lines_for_devices_are_those_of_init(readme: str, product: str) -> None:
+    """What to type on a firewall is written once, and shown in both places."""
+    blocks = [
+        textwrap.dedent(block) for block in re.findall(r"^ *```\n(.*?)^ *```", readme, flags=re.MULTILINE | re.DOTALL)
+    ]
+
+    assert first_steps.lines(product, "192.0.2.10", 5514) in blocks
+
+
+def test_links_within_the_readme_lead_somewhere(readme: str) -> None:
+    """An anchor is its heading in lower case, blanks as hyphens, without marks."""
+    headings = re.findall(r"^#+ (.*)$", readme, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    assert set(re.findall(r"\]\(#([^)]+)\)", readme)) <= anchors
+
+
+def test_metrics_that_are_named_exist(readme: str, repository: Path) -> None:
+    """Whoever pastes an expression gets a series."""
+    source = (repository / "collectord" / "metrics.py").read_text()
+    for name in set(re.findall(r"collectord_([a-z_]+?)(?:_total)?(?:\{| |\[|`)", readme)):
+        # Messages and bytes by outcome share a line of the source.
+        assert f'"{name}"' in source or (name == "input_messages" and 'f"input_{what}"' in source), name
 
 
 def test_examples_in_toml_are_valid(readme: str, tmp_path: Path) -> None:
