@@ -116,7 +116,7 @@ class App:
             _on_signal(signal.SIGHUP, self._reload.set, cleanup)
             _make_folder(config.state_dir)
             with Notifier.from_environment() as starting:
-                backup.before_migration(config, lambda *_: starting.needs(BACKUP_STEP_S))
+                backup.before_migration(config, partial(_keeping, starting))
             database = cleanup.enter_context(contextlib.closing(Database(config.database, start_over=True)))
             if database.moved_to is not None:
                 what = "database was damaged; it is moved aside and a new one started"
@@ -355,6 +355,12 @@ def _forget(database: Database, writer: Writer, clock: Clock) -> Callable[[dict[
         return count
 
     return forget
+
+
+def _keeping(notifier: Notifier, what: str, done: int, total: int) -> None:
+    """The manager waits while the backup of before a migration is made, and shows how far it is."""
+    notifier.needs(BACKUP_STEP_S)
+    notifier.status(f"backup before the tables change: {what}, {100 * done // max(total, 1)} %")
 
 
 def _make_folder(path: Path) -> None:

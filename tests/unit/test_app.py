@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -273,6 +274,24 @@ async def test_signals_stop_it(make_setup: MakeSetup, number: signal.Signals) ->
         os.kill(os.getpid(), number)
         await task
     assert stored(setup) == {("udp", "session"): 1}
+
+
+async def test_a_backup_before_the_tables_change_takes_its_time(
+    make_setup: MakeSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service manager waits for it, and shows it."""
+    setup = make_setup()
+    async with running(App(setup, outputs=[])):
+        pass
+    with contextlib.closing(sqlite3.connect(setup.config.database)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        async with running(App(setup, outputs=[])):
+            assert manager.recv(4096) == b"EXTEND_TIMEOUT_USEC=120000000"
+            assert manager.recv(4096).startswith(b"STATUS=backup before the tables change: copying the database, ")
 
 
 async def test_sighup_reloads(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from collectord import data
 
+from ..e2e.servers import find_program
+
 
 def test_package_links_to_every_file_of_conf(repository: Path) -> None:
     """The wheel takes conf/ along as collectord/conf/: one link to each file, and nothing else."""
@@ -100,15 +102,13 @@ MAINTAINER_SCRIPTS = tuple(f"packaging/deb/{name}" for name in ("postinst", "pre
 
 @pytest.mark.parametrize("name", SCRIPTS + MAINTAINER_SCRIPTS)
 def test_shell_scripts(repository: Path, name: str) -> None:
-    """They are of the POSIX shell, and shellcheck has nothing to say where it is at hand."""
+    """They are of the POSIX shell, and shellcheck has nothing to say."""
     path = repository / name
     assert path.read_text().startswith("#!/bin/sh\n")
-    checks = [["sh", "-n", str(path)]]
-    if (shellcheck := shutil.which("shellcheck")) is not None:
-        checks.append([shellcheck, str(path)])
-    for check in checks:
-        done = subprocess.run(check, cwd=repository, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(["sh", "-n", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    done = find_program("shellcheck").run(str(path))
+    assert done.returncode == 0, done.stdout
 
 
 def test_locked_versions_serve_the_dependencies(repository: Path) -> None:
