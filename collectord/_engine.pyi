@@ -14,6 +14,28 @@ class PlanError(ValueError):
     """A plan is wrong; ``args[0]`` is a list of (dotted path, reason)."""
 
 @final
+class Rows(Sequence[tuple[Any, ...]]):
+    """
+    The rows of a counter in a batch: (slot, site, key columns..., EventCount, messages, error), made one by one.
+
+    That of evicted keys has the site ``*``, and empty texts and ports of 0 as key columns.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int) -> tuple[Any, ...]: ...  # type: ignore[override]
+
+@final
+class States(Sequence[tuple[Any, ...]]):
+    """
+    The states of a batch: (counter, kind, site, key columns..., JSON, last_s), made one by one.
+
+    The JSON is empty for a key that is no longer held.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int) -> tuple[Any, ...]: ...  # type: ignore[override]
+
+@final
 class Engine:
     """
     Reads messages and counts them. Calls may come from any thread; each releases the GIL and waits for the others.
@@ -94,9 +116,8 @@ class Engine:
         What was counted since the last acknowledged batch, and each rule's windows as of ``now_ns``.
 
         Returns:
-            ``seq``, ``now_ns``; ``rows``: per counter (slot, site, key columns..., EventCount, messages, error), the
-            row of evicted keys without key columns and with the site ``*``; ``states``: (counter, kind, site, key
-            columns..., JSON, last_s), the JSON empty for a key that is no longer held; ``ledger``: (listener, outcome,
+            ``seq``, ``now_ns``; ``rows``: :class:`Rows` per counter; ``states``: :class:`States`; ``evidence``: those
+            of the states that are of this kind; ``ledger``: (listener, outcome,
             messages, bytes); ``devices``: (site, name, peer, listener, profile, messages by outcome, last_ns,
             clock_off_ms); ``quarantine``: (listener, peer, profile, shape, messages, example, last_ns);
             ``not_quarantined``;

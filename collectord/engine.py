@@ -1,13 +1,12 @@
 """The engine as the daemon uses it: plain Python values around the compiled module, which nobody else imports."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from collectord import _engine
 from collectord.model import (
-    OTHER_SITE,
     OUTCOMES,
     Changes,
     CounterDefinition,
@@ -17,7 +16,6 @@ from collectord.model import (
     UnreadGroup,
     Window,
     WindowKey,
-    is_number_field,
 )
 
 FIELDS = _engine.FIELDS
@@ -25,6 +23,12 @@ BUILD = _engine.BUILD
 
 if OUTCOMES != _engine.OUTCOMES:  # One vocabulary in two languages; a stale build must not mix up the ledger.
     raise ImportError("the compiled engine and collectord.model name different outcomes; build the engine again")
+
+
+RESTORED_AT_ONCE = 1_024
+"""Rows given back in a call: a reload does it while messages come in, and they wait for the call."""
+
+Item = TypeVar("Item")
 
 
 class PlanError(Exception):
@@ -81,6 +85,62 @@ class Plan:
                 },
             }
         )
+
+
+class _Lazy(Sequence[Item]):
+    """
+    What the engine holds of a batch, made Python's one by one whenever it is asked for.
+
+    A batch has some ten thousand rows. As a list they would keep the interpreter from everybody who receives until the
+    last one is made, and the garbage collector busy.
+
+    Args:
+        raw: What the engine holds.
+        make: Of a tuple of the engine; None: it is right as it is.
+    """
+
+    __slots__ = ("_make", "_raw")
+
+    def __init__(self, raw: Sequence[Any], make: Callable[[Any], Item] | None = None) -> None:
+        self._raw = raw
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._raw) if self._make is None else map(self._make, self._raw)
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Item]: ...
+
+    def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        found: Item = self._raw[place]
+        return found if self._make is None else self._make(found)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(one == another for one, another in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+def _key_state(row: tuple[Any, ...]) -> KeyState:
+    counter, kind, site, *key, state, last_s = row
+    return KeyState(counter, kind, site, tuple(key), state, last_s)
+
+
+def _in_slices(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (rows[start : start + RESTORED_AT_ONCE] for start in range(0, len(rows), RESTORED_AT_ONCE))
 
 
 class Engine:
@@ -157,7 +217,6 @@ class Engine:
     def changes(self, now_ns: int) -> Changes:
         """What was counted since the last acknowledged batch, and each rule's windows as of ``now_ns``."""
         raw = self._engine.changes(now_ns)
-        rows = {name: self._complete(name, rows) for name, rows in raw["rows"].items() if rows}
         windows = tuple(
             Window(
                 rule=window["rule"],
@@ -171,7 +230,7 @@ class Engine:
         return Changes(
             seq=raw["seq"],
             now_ns=raw["now_ns"],
-            rows=rows,
+            rows={name: _Lazy(rows) for name, rows in raw["rows"].items()},
             ledger=raw["ledger"],
             devices=tuple(
                 DeviceSighting(
@@ -187,20 +246,11 @@ class Engine:
             evicted=raw["evicted"],
             without_key=raw["without_key"],
             exempted=raw["exempted"],
-            states=tuple(
-                KeyState(counter, kind, site, tuple(key), state, last_s)
-                for counter, kind, site, *key, state, last_s in raw["states"]
-            ),
+            states=_Lazy(raw["states"], _key_state),
+            evidence=tuple(_key_state(state) for state in raw["evidence"]),
             carried=raw["carried"],
             limited=tuple(LimitedPeer(*peer) for peer in raw["limited"]),
         )
-
-    def _complete(self, counter: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """Key columns for the row of evicted keys, which the engine hands over without."""
-        keys = self._definitions[counter].group_by
-        columns = len(keys) + 5
-        blank = tuple(0 if is_number_field(key) else "" for key in keys)
-        return [row if len(row) == columns else (row[0], OTHER_SITE, *blank, *row[2:]) for row in rows]
 
     def ack(self, seq: int) -> None:
         """The batch is stored."""
@@ -208,14 +258,18 @@ class Engine:
 
     def restore(self, counter: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Give a counter its rows of the open slots back, before the first message; returns how many were of use."""
-        return self._engine.restore(counter, rows)
+        return sum(self._engine.restore(counter, some) for some in _in_slices(rows))
 
     def restore_states(self, states: Iterable[KeyState]) -> int:
         """Give counters the states of their keys back, before the first message; returns how many were of use."""
         rows: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
         for state in states:
             rows.setdefault((state.counter, state.kind), []).append((state.site, *state.key, state.state, state.last_s))
-        return sum(self._engine.restore_states(counter, kind, of_kind) for (counter, kind), of_kind in rows.items())
+        return sum(
+            self._engine.restore_states(counter, kind, some)
+            for (counter, kind), of_kind in rows.items()
+            for some in _in_slices(of_kind)
+        )
 
     def restart_windows(self, now_ns: int) -> None:
         """The wall clock was stepped: every open slot ends where it is and counting starts anew at ``now_ns``."""

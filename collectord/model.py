@@ -360,7 +360,7 @@ class Changes:
 
     seq: int
     now_ns: int
-    rows: dict[str, list[tuple[Any, ...]]]
+    rows: Mapping[str, Sequence[tuple[Any, ...]]]
     """Per counter: (slot, site, key columns..., EventCount, messages, error); increments but for ``error``."""
     ledger: list[tuple[int, str, int, int]]
     """(listener index, outcome, messages, bytes): increments."""
@@ -377,8 +377,10 @@ class Changes:
     """Vendors' words that no map knows: (profile, source, word, messages)."""
     clamped: int = 0
     """Records that claimed a larger ``EventCount``, or number to sum up, than one may."""
-    states: tuple[KeyState, ...] = ()
+    states: Sequence[KeyState] = ()
     """Whole states of the keys that changed, in order: of one key the last counts."""
+    evidence: Sequence[KeyState] = ()
+    """Those of the states that are evidence."""
     exempted: dict[str, int] = field(default_factory=dict)
     """Sessions per counter that passed one of its exempts, and so were not counted."""
     limited: tuple[LimitedPeer, ...] = ()

@@ -321,7 +321,7 @@ class Tick:
         # A step is followed after this pass, so that what came before it is still judged by the time it came at.
         changes = self._engine.changes(now_ns)
         self.limited.note(changes, self._listeners, self.setup.config.bounds.peer_rate)
-        self._evidence.note(changes.states)
+        self._evidence.note(changes.evidence)
         self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
         queued = self._store_alerts()
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +11,10 @@ import click
 from collectord import activation, log, plan
 from collectord.app import App
 from collectord.cli.options import config_option
+
+SWITCH_S = 0.001
+"""After so long a busy thread gives the interpreter to another one that waits: to who receives, while a tick is under
+way. Python's own 5 ms would be waited for several times in each turn of the loop."""
 
 
 @click.command()
@@ -33,4 +38,5 @@ def run(config_path: Path | None) -> None:
     # What is loaded by now lives as long as the process. Looked at again with each batch of counters, it would keep
     # messages waiting.
     gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
     asyncio.run(App(setup, load=load, path=config_path, inherited=inherited).run())

@@ -10,7 +10,7 @@ its own, so the sum over a slot is always the whole. Beside each lie its hours a
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,9 +153,11 @@ class Counters:
             for definition in definitions:
                 rows = changes.rows.get(definition.name)
                 if rows:
-                    connection.executemany(self._statements(definition).upsert, rows)
-                    self._fold_again_from(connection, definition, min(row[0] for row in rows))
-                    for level, slot in rollups.add_late(connection, definition, rows):
+                    slots: set[int] = set()
+                    connection.executemany(self._statements(definition).upsert, _noting_slots(rows, slots))
+                    first = min(slots)
+                    self._fold_again_from(connection, definition, first)
+                    for level, slot in rollups.add_late(connection, definition, rows, first):
                         self._fold_again_from(connection, level, slot)
             states.write(connection, changes.states)
             ledger.add(connection, changes.ledger, listeners)
@@ -315,6 +317,13 @@ class Counters:
         """Late rows of a slot that is folded already send the folding back to it."""
         if slot < _folded_until(connection, definition):
             _set_folded_until(connection, definition, slot)
+
+
+def _noting_slots(rows: Iterable[Row], slots: set[int]) -> Iterator[Row]:
+    """The rows one by one, their slots noted on the way: a batch is too long to go through it twice."""
+    for row in rows:
+        slots.add(row[0])
+        yield row
 
 
 def _meaning(definition: CounterDefinition) -> str:

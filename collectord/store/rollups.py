@@ -13,7 +13,7 @@ days is exact at any moment: the days, the hours behind their mark, the slots be
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -130,24 +130,31 @@ def roll_up(
 
 
 def add_late(
-    connection: sqlite3.Connection, definition: CounterDefinition, rows: Iterable[Row]
+    connection: sqlite3.Connection, definition: CounterDefinition, rows: Iterable[Row], first_slot: int
 ) -> list[tuple[CounterDefinition, int]]:
     """
     Adds those of a batch's rows to hours and days whose slots were rolled up already, in the caller's transaction.
+
+    Args:
+        connection: In the transaction.
+        definition: The counter.
+        rows: Of the batch.
+        first_slot: The earliest slot among them.
 
     Returns:
         The tables that got some, each with the earliest slot: what was folded there is to be folded again.
     """
     touched = []
     finer, *coarser_levels = levels(definition)
-    late: Sequence[Row] = list(rows)
+    late = rows
     for coarser in coarser_levels:
         mark = rolled_until(connection, finer)
-        late = [(row[0] - row[0] % coarser.slot_s, *row[1:]) for row in late if row[0] < mark]
-        if not late:
+        if first_slot >= mark:
             break
+        late = [(row[0] - row[0] % coarser.slot_s, *row[1:]) for row in late if row[0] < mark]
         connection.executemany(_step(finer, coarser).add, late)
-        touched.append((coarser, min(row[0] for row in late)))
+        first_slot = min(row[0] for row in late)
+        touched.append((coarser, first_slot))
         finer = coarser
     return touched
 

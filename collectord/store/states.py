@@ -8,6 +8,7 @@ What counters keep of their keys beside sums, so that a restart goes on where th
 in which the key was last seen.
 """
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -40,9 +41,16 @@ _AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def write(connection: sqlite3.Connection, states: Sequence[KeyState]) -> None:
     """Stores a batch's states in place of earlier ones of the same keys, in the caller's transaction."""
-    # A key that lost its place may have come back within the batch: its new state comes later, and stays.
-    connection.executemany(_DELETE, [_identity(state) for state in states if not state.state])
-    connection.executemany(_PUT, [(*_identity(state), state.state, state.last_s) for state in states if state.state])
+    # One by one, in their order: each is made when it is asked for, and of one key the last counts.
+    for kept, some in itertools.groupby(states, key=_is_kept):
+        if kept:
+            connection.executemany(_PUT, ((*_identity(state), state.state, state.last_s) for state in some))
+        else:
+            connection.executemany(_DELETE, (_identity(state) for state in some))
+
+
+def _is_kept(state: KeyState) -> bool:
+    return bool(state.state)
 
 
 def forget(connection: sqlite3.Connection, counter: str) -> None:

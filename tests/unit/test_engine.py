@@ -536,7 +536,7 @@ class TestReplan:
         self.send(engine, 1)
         second = self.changes(engine)
         assert self.over(second) == [("", "203.0.113.1", 11, 0)]
-        assert second["rows"]["failures_by_source"] == [(START_S, "", "203.0.113.1", 1, 1, 0)]
+        assert list(second["rows"]["failures_by_source"]) == [(START_S, "", "203.0.113.1", 1, 1, 0)]
 
     def test_a_counter_of_another_definition_starts_anew(self, setup: plan.Setup) -> None:
         engine = _engine.Engine(setup.plan.as_json())

@@ -9,17 +9,17 @@ use crate::connections::Connections;
 use crate::count::Counters;
 use crate::device::{Devices, Seen, Sighting};
 use crate::frame::{self, Ended, Framer, Room};
-use crate::key::{self, Keys, Part};
+use crate::key::{self, Keys};
 use crate::lines::Sender;
 use crate::outcome::OUTCOMES_IN_ORDER;
 use crate::plan::Problem;
 use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
 use crate::quarantine::{Group, Quarantine};
-use crate::rate::{Limited, Rates};
+use crate::rate::Rates;
 use crate::sent::Sent;
 use crate::session::{Field, FieldSet, Orientation, Session, Value};
-use crate::setup::{Bounds, Counted, Known, KnownDevices, Listener, Measure, Plan, both_ways, site_number};
+use crate::setup::{Bounds, Counted, KnownDevices, Listener, Measure, Plan, both_ways, site_number};
 use crate::states::{self, Shape, StateRow};
 use crate::unmapped::{UnmappedWord, UnmappedWords};
 use crate::value::Form;
@@ -28,7 +28,9 @@ use crate::{header, record};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+pub use crate::handover::{Batch, Changes, Handover, Row, Rows, Window};
 pub use crate::outcome::{OUTCOMES, Outcome};
 
 /// (listener, outcome, messages, bytes): increments of the ledger.
@@ -81,7 +83,7 @@ pub struct Engine {
     listeners: Vec<Listener>,
     rates: Rates,
     /// What keys and states look like by counter fingerprint, also of counters that an earlier plan had.
-    shapes: HashMap<String, Shape>,
+    shapes: HashMap<String, Arc<Shape>>,
     streams: HashMap<u64, Stream>,
     next_stream: u64,
     room: Room,
@@ -106,69 +108,13 @@ struct Found {
     /// Some counter wants every record.
     every_record: bool,
     counters: Counters,
-    sites: Vec<String>,
+    sites: Arc<Vec<String>>,
     ledger: Vec<Tally>,
     devices: Devices,
     quarantine: Quarantine,
     unmapped: UnmappedWords,
     connections: Connections,
     clamped: u64,
-}
-
-/// What changed since the last acknowledged batch, and how the rules' windows stand.
-#[derive(Debug)]
-pub struct Changes {
-    /// Number of the batch.
-    pub seq: u64,
-    /// Increments per counter of the plan, by name. Those that an earlier plan left behind are not told: one of the same
-    /// name may count something else now. So acknowledge a batch before another plan is taken up.
-    pub rows: Vec<(String, Vec<Row>)>,
-    /// Whole states of keys that changed, per counter.
-    pub states: Vec<(String, Vec<StateRow>)>,
-    /// What else there is to tell of the batch's messages.
-    pub notes: Notes,
-    /// Judged windows in the order of time.
-    pub windows: Vec<Window>,
-    /// Evictions per counter since the last call.
-    pub evicted: Vec<(String, u64)>,
-    /// Sessions per counter without an address or port of its key, or the value to tell apart, since the last call.
-    pub without_key: Vec<(String, u64)>,
-    /// Sessions per counter that were exempt, since the last call.
-    pub exempted: Vec<(String, u64)>,
-    /// Rows and states that come with the next batch.
-    pub carried: usize,
-    /// Peers over their rate, and those that no longer are.
-    pub limited: Vec<Limited>,
-}
-
-/// What one key of a counter gained in one slot.
-#[derive(Debug)]
-pub struct Row {
-    /// Start of the slot, epoch seconds.
-    pub slot_start_s: u64,
-    /// Site and key; None: counted under keys that were evicted meanwhile.
-    pub key: Option<(String, Vec<Part>)>,
-    /// Gain in the sum of weights.
-    pub count: u64,
-    /// Gain in messages.
-    pub messages: u64,
-    /// Most messages that the key may have had before it got its place.
-    pub error: u64,
-}
-
-/// A rule's window at one instant.
-#[derive(Debug)]
-pub struct Window {
-    /// The rule.
-    pub rule: String,
-    /// Start, wall ns.
-    pub start_ns: u64,
-    /// End, wall ns.
-    pub end_ns: u64,
-    /// False: still open.
-    pub closed: bool,
-    /// Site, key, sum, error of each key over the rule's level.
-    pub keys: Vec<(String, Vec<Part>, u64, u64)>,
 }
 
 /// A plan that is read, for [`Engine::take_up`]: reading takes some 50 ms, in which an engine need not stand still.
@@ -211,7 +157,7 @@ impl Engine {
                 keys: plan.keys,
                 measures: plan.measures,
                 counters: Counters::new(plan.counters, plan.bounds.rows_per_batch, 1),
-                sites: plan.sites,
+                sites: Arc::new(plan.sites),
                 ledger: vec![Tally::default(); listeners],
                 devices: Devices::default(),
                 quarantine: Quarantine::default(),
@@ -264,7 +210,7 @@ impl Engine {
             Surroundings { internal: plan.internal, relays: plan.relays, known: plan.known, bounds: plan.bounds };
         self.found.ledger.resize(plan.listeners.len(), Tally::default());
         self.listeners = plan.listeners;
-        self.found.sites = plan.sites;
+        self.found.sites = Arc::new(plan.sites);
         self.shapes.extend(shapes(&plan.measures));
         self.found.every_record = plan.measures.iter().any(|measure| measure.every_record);
         (self.found.tests, self.found.keys) = (plan.tests, plan.keys);
@@ -347,8 +293,19 @@ impl Engine {
     }
 
     /// What was counted since the last acknowledged batch, as of `now_ns`; judges every window on the way.
+    ///
+    /// All at once; [`Engine::begin`] does the same in steps.
     pub fn changes(&mut self, now_ns: u64) -> Changes {
-        let counted = self.found.counters.changes(now_ns);
+        let mut handover = self.begin(now_ns);
+        while handover.work() {
+            self.proceed(&mut handover);
+        }
+        self.finish(handover).told()
+    }
+
+    /// The first step of a batch: judges every window, and collects what fits. [`Engine::proceed`] takes the next ones.
+    pub fn begin(&mut self, now_ns: u64) -> Handover {
+        let (counted, draft) = self.found.counters.begin(now_ns);
         let notes = match &self.sent {
             Some((seq, sent)) if *seq == counted.seq => sent.clone(),
             _ => {
@@ -357,56 +314,44 @@ impl Engine {
                 taken
             }
         };
-        let decode = |group_by: &[Field], key: &[u8]| {
-            let (site, parts) = key::decode(group_by, key)?;
-            Some((self.found.sites.get(usize::from(site))?.clone(), parts))
-        };
-        let current = counted.rows.iter().filter(|of_counter| self.found.counters.has(of_counter));
-        let rows = current.map(|of_counter| {
-            let group_by = self.shapes.get(&of_counter.fingerprint).map_or(&[][..], |shape| &shape.group_by);
-            let rows = of_counter.rows.iter().map(|row| Row {
-                slot_start_s: row.slot_start_s,
-                key: decode(group_by, row.key.as_bytes()),
-                // The store's numbers have a sign.
-                count: row.count.min(i64::MAX as u64),
-                messages: row.messages,
-                error: row.error,
-            });
-            (of_counter.counter.clone(), rows.collect())
-        });
-        let states = counted.states.iter().filter_map(|of_counter| {
-            let shape = self.shapes.get(&of_counter.fingerprint)?;
-            let rows = of_counter.rows.iter().filter_map(|row| {
-                let key = decode(&shape.group_by, row.key.as_bytes())?;
-                Some(StateRow::of(row, key, shape))
-            });
-            Some((of_counter.counter.clone(), rows.collect()))
-        });
-        let windows = counted.judgements.iter().map(|judgement| {
-            let group_by = self.found.measures.get(judgement.counter).map_or(&[][..], |m| &m.group_by);
-            let keys = judgement.keys.iter().filter_map(|over| {
-                let (site, parts) = decode(group_by, over.key.as_bytes())?;
-                Some((site, parts, over.sum.min(i64::MAX as u64), over.error))
-            });
-            Window {
-                rule: judgement.rule.to_string(),
-                start_ns: judgement.start_ns,
-                end_ns: judgement.end_ns,
-                closed: judgement.closed,
-                keys: keys.collect(),
-            }
-        });
-        let (rows, states, windows) = (rows.collect(), states.collect(), windows.collect());
         let measures = &mut self.found.measures;
-        let evicted = measures.iter().map(|m| m.name.clone()).zip(counted.evicted).filter(|(_, n)| *n > 0).collect();
         let take = |number: fn(&mut Measure) -> &mut u64, measures: &mut [Measure]| {
             let taken = measures.iter_mut().map(|measure| (measure.name.clone(), std::mem::take(number(measure))));
             taken.filter(|(_, n)| *n > 0).collect()
         };
         let without_key = take(|measure| &mut measure.without_key, measures);
         let exempted = take(|measure| &mut measure.exempted, measures);
-        let (seq, carried, limited) = (counted.seq, counted.carried, self.rates.take_limited(now_ns));
-        Changes { seq, rows, states, notes, windows, evicted, without_key, exempted, carried, limited }
+        let limited = self.rates.take_limited(now_ns);
+        Handover { counted, draft, notes, without_key, exempted, limited }
+    }
+
+    /// One step of a batch: some milliseconds, however much waits. Messages may be counted before the next one.
+    pub fn proceed(&mut self, handover: &mut Handover) {
+        if let Some(draft) = &mut handover.draft {
+            self.found.counters.proceed(draft);
+        }
+    }
+
+    /// The last step: what was collected is handed over from now on, until it is acknowledged.
+    pub fn finish(&mut self, handover: Handover) -> Batch {
+        let Handover { mut counted, draft, notes, without_key, exempted, limited } = handover;
+        if let Some(draft) = draft {
+            self.found.counters.seal(draft, &mut counted);
+        }
+        let shape = |fingerprint: &str| self.shapes.get(fingerprint).map(Arc::clone);
+        let rows = counted.rows.iter().enumerate().filter(|(_, of)| self.found.counters.has(of));
+        let rows = rows.filter_map(|(place, of)| Some((place, shape(&of.fingerprint)?))).collect();
+        let states = counted.states.iter().map(|of| shape(&of.fingerprint)).collect();
+        let measures = &self.found.measures;
+        let evicted = measures.iter().map(|m| m.name.clone()).zip(&counted.evicted).filter(|(_, n)| **n > 0);
+        let evicted = evicted.map(|(name, n)| (name, *n)).collect();
+        let judged = counted.judgements.iter().map(|judgement| {
+            let measure = self.found.measures.get(judgement.counter)?;
+            shape(&measure.fingerprint)
+        });
+        let judged = judged.collect();
+        let sites = Arc::clone(&self.found.sites);
+        Batch { counted, notes, evicted, without_key, exempted, limited, rows, states, judged, sites }
     }
 
     /// The sites' names by number.
@@ -430,7 +375,9 @@ impl Engine {
         let Some((site, parts)) = &row.key else { return false };
         let Found { measures, counters, sites, .. } = &mut self.found;
         let Some(number) = measures.iter().position(|m| m.name == counter) else { return false };
-        let (Some(site), Some(measure)) = (site_number(sites, site), measures.get(number)) else { return false };
+        let (Some(site), Some(measure)) = (site_number(Arc::make_mut(sites), site), measures.get(number)) else {
+            return false;
+        };
         key::encode_parts(site, &measure.group_by, parts)
             .is_some_and(|key| counters.restore(number, row.slot_start_s, &key, row.count, row.messages, row.error))
     }
@@ -440,7 +387,9 @@ impl Engine {
         let Found { measures, counters, sites, .. } = &mut self.found;
         let Some(number) = measures.iter().position(|m| m.name == counter) else { return false };
         let (site, parts) = &row.key;
-        let (Some(site), Some(measure)) = (site_number(sites, site), measures.get(number)) else { return false };
+        let (Some(site), Some(measure)) = (site_number(Arc::make_mut(sites), site), measures.get(number)) else {
+            return false;
+        };
         let state = states::read(row, &Shape::of(measure));
         let key = key::encode_parts(site, &measure.group_by, parts);
         key.zip(state).is_some_and(|(key, state)| counters.restore_state(number, &key, &state))
@@ -499,8 +448,8 @@ fn complete(session: &mut Session<'_>, wanted: FieldSet, surroundings: &Surround
     session.derive(wanted, &surroundings.internal, surroundings.bounds.event_count)
 }
 
-fn shapes(measures: &[Measure]) -> impl Iterator<Item = (String, Shape)> {
-    measures.iter().map(|measure| (measure.fingerprint.clone(), Shape::of(measure)))
+fn shapes(measures: &[Measure]) -> impl Iterator<Item = (String, Arc<Shape>)> {
+    measures.iter().map(|measure| (measure.fingerprint.clone(), Arc::new(Shape::of(measure))))
 }
 
 impl Found {

@@ -26,6 +26,7 @@ pub mod count;
 pub mod device;
 pub mod engine;
 pub mod frame;
+mod handover;
 pub mod header;
 pub mod key;
 pub mod lines;

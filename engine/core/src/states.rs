@@ -11,6 +11,7 @@ use crate::setup::{Counted, Measure};
 use serde_json::{Value as Json, json};
 
 /// What is needed to read a counter's keys and states.
+#[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) group_by: Vec<Field>,
     counted: Counted,

@@ -6,9 +6,10 @@
 // Arguments come by value from Python's side of the call.
 #![allow(clippy::needless_pass_by_value)]
 
+mod batch;
 mod receive;
 
-use collectord_core::engine::{self, Changes, Notes, OUTCOMES, Origin, Row};
+use collectord_core::engine::{self, OUTCOMES, Origin, Row};
 use collectord_core::key::Part;
 use collectord_core::plan::Problem;
 use collectord_core::record::field_names;
@@ -18,12 +19,14 @@ use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 use receive::Receiver;
 use serde_json::Value as Json;
-use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 create_exception!(
     _engine,
@@ -38,16 +41,62 @@ struct Inner {
     receiver: Receiver,
 }
 
+/// The state while a call works with it.
+struct Locked<'e> {
+    inner: MutexGuard<'e, Inner>,
+    callers: &'e AtomicUsize,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+}
+
+/// What a step of a batch waits at a time for others who want the engine, and how often at most.
+const TURN: Duration = Duration::from_micros(50);
+const TURNS_FOR_OTHERS: usize = 200;
+
 /// Reads messages and counts them; see the stub for each call.
 #[pyclass(frozen, module = "collectord._engine")]
 struct Engine {
     inner: Mutex<Inner>,
+    /// Calls that wait for `inner`, or have it.
+    callers: AtomicUsize,
+    /// Held by who needs the engine for several steps, in which others may receive.
+    tick: Mutex<()>,
 }
 
 impl Engine {
     /// The state, also when a call before panicked: what it held is counters, which stay usable.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        self.callers.fetch_add(1, Ordering::Relaxed);
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { inner, callers: &self.callers }
+    }
+
+    /// Between two steps: a mutex does not keep an order, so whoever waits for it has to be waited for.
+    fn let_others_in(&self) {
+        for _ in 0..TURNS_FOR_OTHERS {
+            if self.callers.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            thread::sleep(TURN);
+        }
     }
 }
 
@@ -57,12 +106,14 @@ impl Engine {
     fn new(py: Python<'_>, plan: &str) -> PyResult<Self> {
         let plan = read_plan(plan)?;
         let core = py.detach(|| engine::Engine::new(&plan)).map_err(plan_error)?;
-        Ok(Self { inner: Mutex::new(Inner { core, receiver: Receiver::new() }) })
+        let inner = Mutex::new(Inner { core, receiver: Receiver::new() });
+        Ok(Self { inner, callers: AtomicUsize::new(0), tick: Mutex::new(()) })
     }
 
     fn replan(&self, py: Python<'_>, plan: &str) -> PyResult<()> {
         let plan = read_plan(plan)?;
         py.detach(|| {
+            let _alone = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
             let sites = self.lock().core.sites().to_vec();
             let next = engine::Next::read(&plan, &sites)?;
             self.lock().core.take_up(next)
@@ -142,11 +193,20 @@ impl Engine {
     }
 
     fn changes<'py>(&self, py: Python<'py>, now_ns: u64) -> PyResult<Bound<'py, PyDict>> {
-        let (changes, sites) = py.detach(|| {
-            let core = &mut self.lock().core;
-            (core.changes(now_ns), core.sites().to_vec())
+        let (rows, changes, sites) = py.detach(|| {
+            // Nobody else may begin or take up anything meanwhile; who receives gets his turn between two steps.
+            let _alone = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut handover = self.lock().core.begin(now_ns);
+            while handover.work() {
+                self.let_others_in();
+                self.lock().core.proceed(&mut handover);
+            }
+            let batch = self.lock().core.finish(handover);
+            let rows: Vec<_> = batch.rows().map(|(counter, rows)| (counter.to_owned(), rows)).collect();
+            let sites = batch.sites();
+            (rows, batch.told_but_rows(), sites)
         });
-        changes_dict(py, changes, &sites, now_ns)
+        batch::changes_dict(py, rows, changes, &sites, now_ns)
     }
 
     fn ack(&self, py: Python<'_>, seq: u64) {
@@ -176,7 +236,10 @@ impl Engine {
     }
 
     fn restart_windows(&self, py: Python<'_>, now_ns: u64) {
-        py.detach(|| self.lock().core.restart_windows(now_ns));
+        py.detach(|| {
+            let _alone = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
+            self.lock().core.restart_windows(now_ns);
+        });
     }
 
     #[pyo3(signature = (message, peer=None))]
@@ -194,7 +257,7 @@ fn plan_error(problems: Vec<Problem>) -> PyErr {
     PlanError::new_err((problems,))
 }
 
-/// (slot, site, key columns..., `EventCount`, messages, error), as [`changes_dict`] hands rows out.
+/// (slot, site, key columns..., `EventCount`, messages, error), as [`batch::Rows`] hands rows out.
 fn row_of(row: &Bound<'_, PyTuple>) -> PyResult<Row> {
     let columns = row.len();
     if columns < 6 {
@@ -211,7 +274,7 @@ fn row_of(row: &Bound<'_, PyTuple>) -> PyResult<Row> {
     })
 }
 
-/// (site, key columns..., state, `last_s`), as [`changes_dict`] hands states out behind counter and kind.
+/// (site, key columns..., state, `last_s`), as [`batch::States`] hands states out behind counter and kind.
 fn state_row_of(kind: &str, row: &Bound<'_, PyTuple>) -> PyResult<StateRow> {
     let columns = row.len();
     if columns < 4 {
@@ -237,130 +300,9 @@ fn parts_of(row: &Bound<'_, PyTuple>, places: Range<usize>) -> PyResult<Vec<Part
     places.map(part).collect()
 }
 
-fn changes_dict<'py>(py: Python<'py>, changes: Changes, sites: &[String], now_ns: u64) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("seq", changes.seq)?;
-    dict.set_item("now_ns", now_ns)?;
-    let rows = PyDict::new(py);
-    for (counter, list) in changes.rows {
-        let list = list.into_iter().enumerate().map(|(number, row)| {
-            let_others_in(py, number);
-            row_tuple(py, row)
-        });
-        let list = list.collect::<PyResult<Vec<_>>>()?;
-        rows.set_item(counter, PyList::new(py, list)?)?;
-    }
-    dict.set_item("rows", rows)?;
-    let states = PyList::empty(py);
-    for (counter, list) in changes.states {
-        let counter = PyString::new(py, &counter);
-        for (number, row) in list.into_iter().enumerate() {
-            let_others_in(py, number);
-            states.append(state_tuple(py, &counter, row)?)?;
-        }
-    }
-    dict.set_item("states", states)?;
-    add_notes(&dict, changes.notes, sites)?;
-    let windows = PyList::empty(py);
-    for window in changes.windows {
-        let entry = PyDict::new(py);
-        entry.set_item("rule", window.rule)?;
-        entry.set_item("start_ns", window.start_ns)?;
-        entry.set_item("end_ns", window.end_ns)?;
-        entry.set_item("closed", window.closed)?;
-        let keys = window.keys.into_iter().map(|(site, parts, sum, error)| {
-            let mut values = vec![PyString::new(py, &site).into_any()];
-            values.extend(key_values(py, parts)?);
-            values.push(sum.into_pyobject(py)?.into_any());
-            values.push(error.into_pyobject(py)?.into_any());
-            PyTuple::new(py, values)
-        });
-        entry.set_item("keys", PyList::new(py, keys.collect::<PyResult<Vec<_>>>()?)?)?;
-        windows.append(entry)?;
-    }
-    dict.set_item("windows", windows)?;
-    dict.set_item("evicted", changes.evicted.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
-    dict.set_item("without_key", changes.without_key.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
-    dict.set_item("exempted", changes.exempted.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
-    dict.set_item("carried", changes.carried)?;
-    let limited = changes
-        .limited
-        .into_iter()
-        .map(|limited| (limited.peer.to_string(), limited.listener, limited.since_ns, limited.dropped, limited.ended));
-    dict.set_item("limited", limited.collect::<Vec<_>>())?;
-    Ok(dict)
-}
-
-/// Lets other threads have the interpreter now and then while a long batch becomes Python's: they receive meanwhile.
-fn let_others_in(py: Python<'_>, row: usize) {
-    if row % 1024 == 1023 {
-        py.detach(|| ());
-    }
-}
-
-fn add_notes(dict: &Bound<'_, PyDict>, notes: Notes, sites: &[String]) -> PyResult<()> {
-    let ledger = notes
-        .ledger
-        .into_iter()
-        .map(|(listener, outcome, messages, bytes)| (listener, outcome.name(), messages, bytes));
-    dict.set_item("ledger", ledger.collect::<Vec<_>>())?;
-    let devices = notes.devices.into_iter().map(|seen| {
-        let site = sites.get(usize::from(seen.site)).map_or("", String::as_str);
-        let peer = seen.peer.map_or_else(String::new, |ip| ip.to_string());
-        let profile = seen.profile.unwrap_or_default();
-        (site, seen.name, peer, seen.listener, profile, seen.messages.to_vec(), seen.last_ns, seen.clock_off_ms)
-    });
-    dict.set_item("devices", devices.collect::<Vec<_>>())?;
-    let quarantine = notes.quarantine.into_iter().map(|group| {
-        let peer = group.peer.map_or_else(String::new, |ip| ip.to_string());
-        (group.listener, peer, group.profile, group.shape, group.messages, Cow::from(group.example), group.last_ns)
-    });
-    dict.set_item("quarantine", quarantine.collect::<Vec<_>>())?;
-    dict.set_item("not_quarantined", notes.not_quarantined)?;
-    let unmapped = notes.unmapped.into_iter().map(|word| (word.profile, word.from, word.word, word.messages));
-    dict.set_item("unmapped", unmapped.collect::<Vec<_>>())?;
-    dict.set_item("clamped", notes.clamped)
-}
-
 /// The address in a host that the event loop tells; None where it is none (a socket of another family).
 fn peer_of(host: &str) -> Option<Ip> {
     ip::parse(host.as_bytes())
-}
-
-fn key_values(py: Python<'_>, parts: Vec<Part>) -> PyResult<Vec<Bound<'_, PyAny>>> {
-    parts
-        .into_iter()
-        .map(|part| match part {
-            Part::Text(text) => Ok(PyString::new(py, &text).into_any()),
-            Part::Number(number) => Ok(number.into_pyobject(py)?.into_any()),
-        })
-        .collect()
-}
-
-/// None as the key stands for the row of evicted keys: site `*`; the caller fills the key columns.
-fn row_tuple(py: Python<'_>, row: Row) -> PyResult<Bound<'_, PyTuple>> {
-    let mut values = vec![row.slot_start_s.into_pyobject(py)?.into_any()];
-    match row.key {
-        Some((site, parts)) => {
-            values.push(PyString::new(py, &site).into_any());
-            values.extend(key_values(py, parts)?);
-        }
-        None => values.push(PyString::new(py, "*").into_any()),
-    }
-    for number in [row.count, row.messages, row.error] {
-        values.push(number.into_pyobject(py)?.into_any());
-    }
-    PyTuple::new(py, values)
-}
-
-fn state_tuple<'py>(py: Python<'py>, counter: &Bound<'py, PyString>, row: StateRow) -> PyResult<Bound<'py, PyTuple>> {
-    let (site, parts) = row.key;
-    let text = |text: &str| PyString::new(py, text).into_any();
-    let mut values = vec![counter.clone().into_any(), text(&row.kind), text(&site)];
-    values.extend(key_values(py, parts)?);
-    values.push(text(&row.state));
-    values.push(row.last_s.into_pyobject(py)?.into_any());
-    PyTuple::new(py, values)
 }
 
 /// The compiled module.
@@ -368,6 +310,8 @@ fn state_tuple<'py>(py: Python<'py>, counter: &Bound<'py, PyString>, row: StateR
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Engine>()?;
+    module.add_class::<batch::Rows>()?;
+    module.add_class::<batch::States>()?;
     module.add("PlanError", py.get_type::<PlanError>())?;
     module.add("OUTCOMES", PyTuple::new(py, OUTCOMES)?)?;
     module.add("FIELDS", PyTuple::new(py, field_names().collect::<Vec<_>>())?)?;

@@ -38,40 +38,44 @@ pub struct CounterRows {
 /// Which pending rows fit into a batch: those with the largest counts.
 ///
 /// The counts alone are ranked, not the rows, so that a row is only made once it is known to go out.
+///
+/// Counts that grew since they were ranked don't make it more rows than the limit.
+#[derive(Debug)]
 pub(super) struct Quota {
     /// Rows above this go out,
     threshold: u64,
-    /// and this many of those equal to it.
+    /// and this many of those equal to it,
     ties: usize,
+    /// but no more than this together.
+    left: usize,
 }
 
 impl Quota {
     /// Everything goes out.
     pub(super) fn all() -> Self {
-        Self { threshold: 0, ties: usize::MAX }
+        Self { threshold: 0, ties: usize::MAX, left: usize::MAX }
     }
 
     /// The `limit` largest of `counts` go out. Linear in their number.
     pub(super) fn largest(counts: &mut [u64], limit: usize) -> Self {
         if counts.len() <= limit {
-            return Self::all();
+            return Self { left: limit, ..Self::all() };
         }
         let Some(last) = limit.checked_sub(1) else {
-            return Self { threshold: u64::MAX, ties: 0 };
+            return Self { threshold: u64::MAX, ties: 0, left: 0 };
         };
         let (larger, threshold, _) = counts.select_nth_unstable_by_key(last, |&count| Reverse(count));
         let above = larger.iter().filter(|&&count| count > *threshold).count();
-        Self { threshold: *threshold, ties: limit.saturating_sub(above) }
+        Self { threshold: *threshold, ties: limit.saturating_sub(above), left: limit }
     }
 
     /// Whether a row with this count goes out; to be asked once per row.
     pub(super) fn take(&mut self, count: u64) -> bool {
-        if count > self.threshold {
-            return true;
-        }
-        let taken = count == self.threshold && self.ties > 0;
+        let tie = count == self.threshold;
+        let taken = self.left > 0 && (count > self.threshold || (tie && self.ties > 0));
         if taken {
-            self.ties = self.ties.saturating_sub(1);
+            self.left = self.left.saturating_sub(1);
+            self.ties = self.ties.saturating_sub(usize::from(tie));
         }
         taken
     }

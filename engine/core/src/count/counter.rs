@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 use super::batch::{CounterRows, Departed, Quota, Row};
 use super::beacon::{Beacon, BeaconWatch, Spacing};
 use super::distinct::Distinct;
-use super::evidence::Evidence;
+use super::evidence::{self, Evidence};
 use super::key::Key;
 use super::slot::{Slot, Standing};
 use super::state::{CounterStates, Kind, State, StateRow};
@@ -446,28 +446,28 @@ impl Counter {
         self.evidence.as_ref().map_or(pending, |evidence| pending.saturating_add(evidence.pending()))
     }
 
-    /// Hands over at most `limit` states of keys that changed.
-    pub(super) fn collect_states(&mut self, limit: usize) -> Option<CounterStates> {
+    /// Hands over at most `limit` states of keys that changed, and whether these were all.
+    pub(super) fn collect_states(&mut self, limit: usize) -> Option<(CounterStates, bool)> {
         let mut rows = Vec::new();
         // Evidence first: it is little, and an alert of this very moment may need it.
         if let Some(evidence) = &mut self.evidence {
-            rows.extend(evidence.take(limit).into_iter().map(|(key, state, last_s)| StateRow {
-                key,
-                kind: Kind::Evidence,
-                state: Some(State::Evidence(state)),
-                last_s,
+            rows.extend(evidence.take(limit.min(evidence::PER_STEP)).into_iter().map(|(key, state, last_s)| {
+                StateRow { key, kind: Kind::Evidence, state: Some(State::Evidence(state)), last_s }
             }));
         }
-        let limit = limit.saturating_sub(rows.len());
-        if let Some(beacon) = &mut self.beacon {
-            beacon.collect(limit, &mut rows);
-        }
-        if let Some(distinct) = &mut self.distinct {
-            distinct.collect(self.definition.slot_s, limit, &mut rows);
+        if rows.len() < evidence::PER_STEP {
+            let limit = limit.saturating_sub(rows.len());
+            if let Some(beacon) = &mut self.beacon {
+                beacon.collect(limit, &mut rows);
+            }
+            if let Some(distinct) = &mut self.distinct {
+                distinct.collect(self.definition.slot_s, limit, &mut rows);
+            }
         }
         let Definition { name, fingerprint, .. } = &self.definition;
         let (counter, fingerprint) = (name.clone(), fingerprint.clone());
-        (!rows.is_empty()).then_some(CounterStates { counter, fingerprint, rows })
+        let all = rows.len() < limit.min(evidence::PER_STEP);
+        (!rows.is_empty()).then_some((CounterStates { counter, fingerprint, rows }, all))
     }
 
     /// How many rows are pending.
@@ -475,9 +475,29 @@ impl Counter {
         self.slots().map(Slot::pending_rows).fold(self.departed.len(), usize::saturating_add)
     }
 
-    /// The pending counts, one per row.
-    pub(super) fn pending(&self) -> impl Iterator<Item = u64> {
-        self.departed.pending().chain(self.slots().flat_map(Slot::pending))
+    /// The first slot behind another one, that was looked at last.
+    pub(super) fn slot_after(&self, last: Option<u64>) -> Option<&Slot> {
+        self.slots().find(|slot| last.is_none_or(|last| slot.index > last))
+    }
+
+    /// The pending counts of slots that are gone, one per row.
+    pub(super) fn departed_pending(&self) -> impl Iterator<Item = u64> {
+        self.departed.pending()
+    }
+
+    /// As [`Counter::collect`], of one slot; without one, of those that are gone.
+    pub(super) fn collect_slot(&mut self, index: Option<u64>, quota: &mut Quota) -> Option<CounterRows> {
+        let mut rows = Vec::new();
+        let slot_s = self.definition.slot_s;
+        match index {
+            None => self.departed.collect(quota, &mut rows),
+            Some(index) => {
+                for slot in self.past.iter_mut().chain([&mut self.current]).filter(|slot| slot.index == index) {
+                    slot.collect(index.saturating_mul(slot_s), quota, &mut rows);
+                }
+            }
+        }
+        self.named(rows)
     }
 
     /// The pending rows that the quota takes; they no longer are pending then.
@@ -488,9 +508,13 @@ impl Counter {
         for slot in self.past.iter_mut().chain([&mut self.current]) {
             slot.collect(slot.index.saturating_mul(slot_s), quota, &mut rows);
         }
-        let Definition { name, fingerprint, .. } = &self.definition;
+        self.named(rows)
+    }
+
+    fn named(&self, rows: Vec<Row>) -> Option<CounterRows> {
+        let Definition { name, fingerprint, slot_s, .. } = &self.definition;
         let (counter, fingerprint) = (name.clone(), fingerprint.clone());
-        (!rows.is_empty()).then_some(CounterRows { counter, fingerprint, slot_s, rows })
+        (!rows.is_empty()).then_some(CounterRows { counter, fingerprint, slot_s: *slot_s, rows })
     }
 
     /// Takes over what an equal counter of the earlier plan holds.

@@ -29,6 +29,9 @@ const NS_PER_S: u64 = 1_000_000_000;
 /// Most keys with evidence per counter: far more than a person reads alerts about, and 1,024 full records are some MiB.
 pub const MAX_RECORDS: usize = 1024;
 
+/// Most records handed over at a time: each is some KiB of text that has to be made.
+pub(super) const PER_STEP: usize = 64;
+
 /// Most values kept per field: an alert's summary names one, its details a handful.
 pub const MAX_VALUES: usize = 10;
 

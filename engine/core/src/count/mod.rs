@@ -17,7 +17,7 @@
 //!
 //! Beside sums, or in place of them, a counter may keep a state of each key (`state.rs`): the distinct values of a field
 //! (`distinct.rs`), the intervals of its sessions (`beacon.rs`), what its messages told while it was hot (`evidence.rs`).
-//! A state that changed is handed over whole, in the same numbered batches.
+//! A state that changed is handed over whole, in the same numbered batches. Batches are made in steps (`draft.rs`).
 //!
 //! To add something to a place in a slot, touch `Hot` or `Cold`, `enter`, `restore` and `reassess` in `slot.rs`.
 
@@ -25,6 +25,7 @@ mod batch;
 mod beacon;
 mod counter;
 mod distinct;
+mod draft;
 mod evidence;
 mod key;
 mod slot;
@@ -42,13 +43,13 @@ pub use batch::{CounterRows, Row};
 pub use beacon::{Beacon, BeaconWatch, Spacing};
 pub use counter::{Definition, Pinned, Spec};
 pub use distinct::{VALUES_PER_COUNTER, VALUES_PER_KEY};
+pub use draft::{Draft, Next};
 pub use evidence::Evidence;
 pub use key::{INLINE_BYTES, Key, is_same};
 pub use state::{CounterStates, Kind, State, StateRow, Values};
 pub use window::{Judgement, Level, OverKey, Watch};
 
 use crate::session::Session;
-use batch::Quota;
 use counter::{Counter, Retired};
 
 /// What [`Counters::changes`] hands over.
@@ -281,7 +282,28 @@ impl Counters {
     /// If the last batch was not acknowledged, its rows are handed over again, and increments since then wait. A new
     /// batch takes the pending rows with the largest counts, and the states that wait for the longest time, together
     /// `rows_per_batch` of them; the rest is carried. Every number that was added is in exactly one row of one batch.
+    ///
+    /// All at once; [`Counters::begin`] does the same in steps.
     pub fn changes(&mut self, now_ns: u64) -> Changes {
+        let (mut changes, draft) = self.begin(now_ns);
+        if let Some(mut draft) = draft {
+            loop {
+                match draft.next() {
+                    Next::Proceed => self.proceed(&mut draft),
+                    Next::Work => draft.work(),
+                    Next::Seal => break,
+                }
+            }
+            self.seal(draft, &mut changes);
+        }
+        changes
+    }
+
+    /// The first step of [`Counters::changes`]: every window is judged, and what fits into a batch is collected.
+    ///
+    /// The batch is new where a draft comes back: that has to be completed, and [`Counters::seal`] to be called with it,
+    /// before another batch or plan. Messages may be counted meanwhile.
+    pub fn begin(&mut self, now_ns: u64) -> (Changes, Option<Draft>) {
         self.advance(now_ns);
         let mut judgements = Vec::new();
         for (number, counter) in self.plan.iter_mut().enumerate() {
@@ -291,13 +313,31 @@ impl Counters {
         judgements.sort_by_key(|judgement| (judgement.end_ns, !judgement.closed));
         let evicted = self.plan.iter_mut().map(Counter::take_evicted).collect();
         let repeated = self.outstanding.is_some();
-        let Batch { rows, states } = match &self.outstanding {
-            Some(batch) => batch.clone(),
-            None => self.collect(),
-        };
-        self.outstanding = Some(Batch { rows: Arc::clone(&rows), states: Arc::clone(&states) });
-        let carried = self.plan.iter().map(Counter::pending_states).fold(self.pending_rows(), usize::saturating_add);
-        Changes { seq: self.seq, now_ns: self.now_ns, repeated, rows, states, judgements, evicted, carried }
+        let draft = if repeated { None } else { Some(self.draft()) };
+        let Batch { rows, states } =
+            self.outstanding.clone().unwrap_or_else(|| Batch { rows: [].into(), states: [].into() });
+        let carried = self.carried();
+        (Changes { seq: self.seq, now_ns: self.now_ns, repeated, rows, states, judgements, evicted, carried }, draft)
+    }
+
+    /// The next step of a draft, see [`Next`].
+    pub fn proceed(&mut self, draft: &mut Draft) {
+        draft.proceed(self);
+    }
+
+    /// Makes a complete draft the batch that is handed over until it is acknowledged, and puts it into its changes.
+    pub fn seal(&mut self, draft: Draft, changes: &mut Changes) {
+        let Draft { rows, states, .. } = draft;
+        let batch = Batch { rows: rows.into(), states: states.into() };
+        (changes.rows, changes.states) = (Arc::clone(&batch.rows), Arc::clone(&batch.states));
+        self.retired.retain(|retired| retired.departed.len() > 0);
+        self.outstanding = Some(batch);
+        changes.carried = self.carried();
+    }
+
+    /// Rows and states that wait.
+    fn carried(&self) -> usize {
+        self.plan.iter().map(Counter::pending_states).fold(self.pending_rows(), usize::saturating_add)
     }
 
     /// Tells that a batch is committed; the next [`Counters::changes`] makes a new one.
@@ -358,29 +398,15 @@ impl Counters {
         self.plan.iter().map(Counter::pending_rows).chain(retired).fold(0, usize::saturating_add)
     }
 
-    /// Makes a new batch.
+    /// Begins a new batch.
     ///
     /// Rows and states may each take what the others leave; half of a batch is theirs in any case.
-    fn collect(&mut self) -> Batch {
+    fn draft(&mut self) -> Draft {
         let pending: Vec<usize> = self.plan.iter().map(Counter::pending_states).collect();
         let left = self.rows_per_batch.saturating_sub(self.pending_rows()).max(self.rows_per_batch >> 1);
         let shares = state::shares(&pending, left);
-        let states: Vec<CounterStates> =
-            self.plan.iter_mut().zip(shares).filter_map(|(counter, share)| counter.collect_states(share)).collect();
-        let taken = states.iter().map(|states| states.rows.len()).fold(0, usize::saturating_add);
-        let limit = self.rows_per_batch.saturating_sub(taken);
-        let mut quota = if self.pending_rows() <= limit {
-            Quota::all()
-        } else {
-            let retired = self.retired.iter().flat_map(|retired| retired.departed.pending());
-            let mut counts: Vec<u64> = self.plan.iter().flat_map(Counter::pending).chain(retired).collect();
-            Quota::largest(&mut counts, limit)
-        };
-        let mut rows: Vec<CounterRows> =
-            self.plan.iter_mut().filter_map(|counter| counter.collect(&mut quota)).collect();
-        rows.extend(self.retired.iter_mut().filter_map(|retired| retired.collect(&mut quota)));
-        self.retired.retain(|retired| retired.departed.len() > 0);
-        Batch { rows: rows.into(), states: states.into() }
+        let room = self.rows_per_batch.saturating_sub(shares.iter().sum());
+        Draft::begin(self, shares, room)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::key::Key;
 
 /// What a state tells of its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Which values of a field came with the key, and when each was last seen.
     Values,
