@@ -27,6 +27,9 @@ from collectord.store.outbox import Outbox, OutboxCounts
 from collectord.store.writer import Writer
 from collectord.tick import Tick
 
+STORE_LIMIT_S = 1.0
+"""Most that an answer waits for the store's thread, which a long tick or a slow disk may keep busy."""
+
 
 class DaemonStatus:
     """Looks at the parts of a running daemon; changes nothing."""
@@ -52,16 +55,20 @@ class DaemonStatus:
         self._outbox = outbox
         self._heartbeats = heartbeats or {}
         self._last_reload = last_reload
+        self._asked: asyncio.Future[dict[str, OutboxCounts]] | None = None
+        self._counts: dict[str, OutboxCounts] = {}
+        self._counted_ns: int | None = None
         self._started_ns = clock.now_ns()
         self._started_mono_ns = clock.mono_ns()
 
     async def answer(self, arguments: dict[str, Any], user: int) -> dict[str, Any]:
-        """Everything, as documented in the README; for the control socket."""
-        try:
-            counts = await self._writer.run(self._outbox.counts)
-        except StoreError:
-            # Just then it is asked for, and has to be told, what is wrong.
-            counts = {}
+        """
+        Everything, as documented in the README; for the control socket.
+
+        All of it is in memory but what waits in the outbox: where the store does not tell that in time, the answer has
+        what it told last, and says so.
+        """
+        busy = not await self._count()
         certificates = await asyncio.to_thread(self._of_outputs)
         tick, standing = self._tick.counters, self._tick.standing
         setup = self._tick.setup
@@ -81,6 +88,8 @@ class DaemonStatus:
                 "moved_to": None if standing.moved_to is None else str(standing.moved_to),
             },
             "listeners": [self._listener(listener) for listener in self._listeners],
+            "store_busy": busy,
+            "outbox_time": None if self._counted_ns is None else rfc3339(self._counted_ns),
             "limited_peers": list(self._tick.limited.now),
             "outputs": [
                 {
@@ -90,7 +99,7 @@ class DaemonStatus:
                     "up": worker.up,
                     "delivered": worker.counters.delivered,
                     "failures": worker.counters.failures,
-                    **_of_outbox(counts.get(worker.output.name)),
+                    **_of_outbox(self._counts.get(worker.output.name)),
                     "last_error": worker.last_error,
                     **self._heartbeat(worker.output.name),
                     **certificates.get(worker.output.name, {}),
@@ -107,6 +116,7 @@ class DaemonStatus:
             "tick": {
                 "age_s": self._since_s(tick.ended_mono_ns),
                 "ticks": tick.ticks,
+                "under_way_ms": round(self._tick.under_way_ns() / 1e6, 3),
                 "last_ms": round(tick.last_duration_ns / 1e6, 3),
                 "longest_ms": round(tick.longest_duration_ns / 1e6, 3),
                 "carried_rows": tick.carried,
@@ -131,6 +141,25 @@ class DaemonStatus:
     def _since_s(self, mono_ns: int | None) -> int | None:
         """Whole seconds; None for what has not been yet."""
         return None if not mono_ns else (self._clock.mono_ns() - mono_ns) // NS_PER_S
+
+    async def _count(self) -> bool:
+        """Asks the store for the outbox; False if it does not answer in time, or can't read the database."""
+        # One question at a time: those of many who ask while the store is busy must not fill its queue.
+        if self._asked is None or self._asked.done():
+            self._asked = await self._writer.ask(self._outbox.counts)
+            if self._asked is None:
+                return False
+            # Also an answer that comes too late is the newest one.
+            self._asked.add_done_callback(self._counted)
+        asked = self._asked
+        done, _ = await asyncio.wait([asked], timeout=STORE_LIMIT_S)
+        return bool(done) and not asked.cancelled() and asked.exception() is None
+
+    def _counted(self, asked: "asyncio.Future[dict[str, OutboxCounts]]") -> None:
+        if asked.cancelled() or isinstance(asked.exception(), StoreError):
+            return
+        self._counts = asked.result()
+        self._counted_ns = self._clock.now_ns()
 
     def _heartbeat(self, output: str) -> dict[str, int]:
         """Of an output that has heartbeats."""

@@ -59,7 +59,9 @@ MAINTENANCE_EVERY_S = 60
 
 
 SETTLING_PASSES = 8
-"""Passes in which what waits in the engine is stored before another setup is taken up; under a flood some is left."""
+"""
+Passes in which what waits in the engine is stored before a counter ends, or looks back further; a flood leaves some.
+"""
 
 
 DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -169,6 +171,7 @@ class Tick:
         self._next_to_age = 0
         self._left_to_age = 0
         self.standing = StoreStanding(database, clock.mono_ns)
+        self._began_ns: int | None = None
         self._use(setup)
 
     def _use(self, setup: Setup) -> None:
@@ -220,9 +223,11 @@ class Tick:
         Raises:
             StoreError: the database can't be read or written; nothing has changed.
         """
-        self._settle()
-        now_ns = self._clock.now_ns()
+        going_on = [self._before(definition) for definition in setup.definitions]
         longest_s = longest_windows_s(setup.rules)
+        as_before = all(each in going_on for each in self.setup.definitions) and longest_s == self._longest_window_s
+        self._settle(1 if as_before else SETTLING_PASSES)
+        now_ns = self._clock.now_ns()
         with self._database.transaction("take up the changed configuration"):
             aside = self.tables.ensure(setup.definitions)
             stored = [
@@ -244,9 +249,13 @@ class Tick:
             listed = [(device.site, device.name) for device in setup.config.device]
             self._health.take_up(setup.rules, listed, setup.config.relays, now_ns)
 
-    def _settle(self) -> None:
-        """Passes until all that was counted is stored. What a flood leaves after some of them stays in the engine."""
-        for _ in range(SETTLING_PASSES):
+    def _settle(self, passes: int) -> None:
+        """
+        Passes until all that was counted is stored. What a flood leaves after so many of them stays in the engine.
+
+        One is enough where every counter goes on, with no longer windows: what waits for a batch waits as before then.
+        """
+        for _ in range(passes):
             self.run()
             if self.standing.error is not None:
                 raise self.standing.error
@@ -313,6 +322,18 @@ class Tick:
             Whether alerts were queued, so that the outputs have something to do.
         """
         began_ns = self._clock.mono_ns()
+        self._began_ns = began_ns
+        try:
+            return self._run(began_ns)
+        finally:
+            self._began_ns = None
+
+    def under_way_ns(self) -> int:
+        """How long the present pass has lasted by now; 0: there is none. May be asked from any thread."""
+        began_ns = self._began_ns
+        return 0 if began_ns is None else self._clock.mono_ns() - began_ns
+
+    def _run(self, began_ns: int) -> bool:
         self.standing.error = None
         if self._database.damage is not None:
             self._start_over()

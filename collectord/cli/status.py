@@ -153,6 +153,8 @@ def show(answer: dict[str, Any], console: Console) -> None:
         dropped = ", ".join(f"{count:,} ({reason})" for reason, count in output["dropped"].items()) or "0"
         outputs.add_row(output["name"], state, delivered, waiting, dropped, failures, shown(output["last_error"]))
     console.print(outputs)
+    if answer.get("store_busy"):
+        _show_busy(answer, console)
     if snmp := answer.get("snmp"):
         console.print(f"SNMP engine ID {snmp['engine_id']}, boots {snmp['boots']:,}", highlight=False)
     tick = answer["tick"]
@@ -177,6 +179,18 @@ def _note(listener: dict[str, Any]) -> str:
         return ""
     refused = [f"{count:,} refused ({reason})" for reason, count in listener.get("refused_for", {}).items()]
     return ", ".join([f"{listener['connections']:,} connections", *refused])
+
+
+def _show_busy(answer: dict[str, Any], console: Console) -> None:
+    """What waits for the outputs is told by the database."""
+    if answer["outbox_time"] is None:
+        told = "what waits for the outputs is not known yet"
+    else:
+        at_ns = int(datetime.fromisoformat(answer["outbox_time"]).timestamp()) * NS_PER_S
+        told = f"what waits for the outputs is told as of {local_time(at_ns)}"
+    tick_s = answer["tick"]["under_way_ms"] / 1000
+    since = f" (a tick of {tick_s:.1f} s so far)" if tick_s else ""
+    console.print(f"the database is busy{since}: {told}", markup=False, highlight=False)
 
 
 def _show_limited(peers: list[dict[str, Any]], console: Console) -> None:

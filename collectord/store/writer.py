@@ -44,10 +44,25 @@ class Writer:
         if self._stopped:
             self._places.release()
             raise StoreError("the database is closed: the daemon is stopping")
+        return await asyncio.shield(self._start(call, *args))
+
+    async def ask(self, call: Callable[..., Result], *args: object) -> "asyncio.Future[Result] | None":
+        """
+        Gives ``call(*args)`` a place, without waiting for one or for what the call returns.
+
+        Returns:
+            What becomes of it; None: too many calls wait, or the writer was stopped.
+        """
+        if self._stopped or self._places.locked():
+            return None
+        await self._places.acquire()
+        return self._start(call, *args)
+
+    def _start(self, call: Callable[..., Result], *args: object) -> "asyncio.Future[Result]":
         future = asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
         self._running.add(future)
         future.add_done_callback(self._ended)
-        return await asyncio.shield(future)
+        return future
 
     async def stop(self) -> None:
         """Takes no more calls, waits for those that have a place, and ends the thread; may be called twice."""

@@ -1,5 +1,6 @@
 """What ``collectord status`` gets from the running daemon."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from collectord import __version__, plan
 from collectord.clock import ManualClock
 from collectord.config import Config
 from collectord.engine import BUILD
-from collectord.errors import Problem
+from collectord.errors import Problem, StoreError
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
 from collectord.outputs.heartbeat import HeartbeatCounters
@@ -29,10 +30,21 @@ START_S = 1_800_000_000
 
 
 class FakeWriter:
-    """Calls at once."""
+    """Calls at once, unless it is busy."""
 
-    async def run(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        return call(*arguments)
+    def __init__(self) -> None:
+        self.busy = False
+        self.error: Exception | None = None
+        self.asked: list[asyncio.Future[Any]] = []
+
+    async def ask(self, call: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        self.asked.append(future)
+        if self.error is not None:
+            future.set_exception(self.error)
+        elif not self.busy:
+            future.set_result(call(*arguments))
+        return future
 
 
 @pytest.fixture
@@ -82,6 +94,7 @@ def tick() -> SimpleNamespace:
         outcomes={"udp": {"session": 5, "unparsed": 1}},
         figures=Figures(used_bytes=4096),
         standing=SimpleNamespace(failing_s=0, reason="", replaced=0, moved_to=None),
+        under_way_ns=lambda: 2_500_000,
     )
 
 
@@ -92,6 +105,11 @@ def reloads() -> list[Reload]:
 
 
 @pytest.fixture
+def writer() -> FakeWriter:
+    return FakeWriter()
+
+
+@pytest.fixture
 def status(
     clock: ManualClock,
     listeners: list[Any],
@@ -99,6 +117,7 @@ def status(
     tick: SimpleNamespace,
     tmp_path: Path,
     reloads: list[Reload],
+    writer: FakeWriter,
 ) -> DaemonStatus:
     """The status of a daemon whose parts are as the other fixtures say."""
     seed = [rule for rule in plan.load(None).rules if rule.name in ("excessive-failures", "port-misuse")]
@@ -107,7 +126,7 @@ def status(
     outbox = SimpleNamespace(
         counts=lambda: {"noc": OutboxCounts(3, 1, 7, 0, {"age": 4}, 2), "gone": OutboxCounts(1, 1, 1, 0)}
     )
-    parts: Any = (listeners, [worker], tick, states, FakeWriter(), outbox)
+    parts: Any = (listeners, [worker], tick, states, writer, outbox)
     tick.setup = setup
     return DaemonStatus(clock, *parts, lambda: reloads[-1] if reloads else None)
 
@@ -141,6 +160,8 @@ async def test_everything_is_told(
                 "refused": 0, "refused_for": {}, "held_back": [],
             },
         ],
+        "store_busy": False,
+        "outbox_time": "2027-01-15T08:01:01.700Z",
         "limited_peers": [{"peer": "192.0.2.9", "listener": "udp", "since": "", "dropped": 5}],
         "outputs": [
             {
@@ -152,7 +173,8 @@ async def test_everything_is_told(
         "alerts": {"active": 2, "refused": {"too many": 1}, "ailing": {"messages-lost": 1}},
         "database_bytes": 4096,
         "tick": {
-            "age_s": 61, "ticks": 9, "last_ms": 1.5, "longest_ms": 2.0, "carried_rows": 3, "store_failures": 0,
+            "age_s": 61, "ticks": 9, "under_way_ms": 2.5, "last_ms": 1.5, "longest_ms": 2.0, "carried_rows": 3,
+            "store_failures": 0,
             "unstored_alerts": 0, "lost_alerts": 0, "not_quarantined": 0, "clamped": 0,
             "shed_rows": 0,
         },
@@ -162,6 +184,33 @@ async def test_everything_is_told(
         ],
     }  # fmt: skip
     assert json.loads(json.dumps(answer)) == answer
+
+
+async def test_a_busy_store_is_not_waited_for(
+    status: DaemonStatus, clock: ManualClock, writer: FakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collectord.status.STORE_LIMIT_S", 0.01)
+    await status.answer({}, 0)
+    writer.busy = True
+    clock.advance(5)
+    answers = [await status.answer({}, 0) for _ in range(3)]
+
+    assert {answer["store_busy"] for answer in answers} == {True}
+    assert {answer["outbox_time"] for answer in answers} == {"2027-01-15T08:00:00.000Z"}
+    assert {answer["outputs"][0]["waiting"] for answer in answers} == {3}, "what it said last"
+    assert len(writer.asked) == 2, "it is asked once for all that want to know"
+
+    writer.asked[-1].set_result({"noc": OutboxCounts(9, 9, 9, 0)})
+    await asyncio.sleep(0)
+    answer = await status.answer({}, 0)
+    assert (answer["store_busy"], answer["outputs"][0]["waiting"]) == (True, 9), "it came late, but it came"
+
+
+async def test_a_database_that_cannot_be_read_is_told(status: DaemonStatus, writer: FakeWriter) -> None:
+    writer.error = StoreError("locked")
+    answer = await status.answer({}, 0)
+
+    assert (answer["store_busy"], answer["outbox_time"], answer["outputs"][0]["waiting"]) == (True, None, 0)
 
 
 async def test_snmp_engine(status: DaemonStatus, worker: SimpleNamespace, tmp_path: Path) -> None:
