@@ -66,6 +66,7 @@ def stream_bounds(config: Config, listener: settings.TcpListener | settings.TlsL
     """What a stream listener can take up at any time."""
     return {
         "connections": config.bounds.tcp_connections,
+        "connections_per_peer": config.bounds.tcp_connections_per_peer,
         "idle_s": config.bounds.tcp_idle_s,
         "allow": listener.allow,
         "peer_rate": config.bounds.peer_rate,

@@ -40,7 +40,8 @@ TAKEN_UP = frozenset(
         "internal_networks", "port_watchlist", "hosts", "profiles_dir", "rules_dir", "relays", "device", "learn_until",
         "log", "alerts", "store", "listener.site", "listener.allow", "listener.cert_file", "listener.key_file",
         "listener.ca_file", "listener.client_certificates", "bounds.message", "bounds.keys_per_counter",
-        "bounds.event_count", "bounds.peer_rate", "bounds.peer_burst", "bounds.tcp_connections", "bounds.tcp_idle",
+        "bounds.event_count", "bounds.peer_rate", "bounds.peer_burst", "bounds.tcp_connections",
+        "bounds.tcp_connections_per_peer", "bounds.tcp_idle",
     )
 )  # fmt: skip
 """Keys, or the tables they stand in, that a running daemon can take up; all others need a restart."""
@@ -189,6 +190,7 @@ class Reloader:
             if isinstance(listener, TcpListener):
                 listener.take_up(
                     connections=bounds.tcp_connections,
+                    connections_per_peer=bounds.tcp_connections_per_peer,
                     idle_s=bounds.tcp_idle_s,
                     allow=told.allow,
                     peer_rate=bounds.peer_rate,

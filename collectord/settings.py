@@ -187,6 +187,8 @@ class Bounds(Strict):
     """Those that it may send at once: more than the kernel holds for us while we are busy."""
     tcp_connections: Annotated[int, Field(ge=1, le=65_535)] = 1024
     """For each listener, with TLS or without."""
+    tcp_connections_per_peer: Annotated[int, Field(ge=1, le=65_535)] = 256
+    """Of them from one address, relays apart."""
     tcp_idle_s: Annotated[int, duration("10s", "30d")] = Field(default=3600, alias="tcp_idle")
 
     @field_validator("unfinished_bytes")

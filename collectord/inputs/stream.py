@@ -6,6 +6,7 @@ send. The TLS listener (``tls.py``) is one as well; a connection itself is in ``
 import asyncio
 import select
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -30,6 +31,9 @@ HELD_S = 0.05
 
 HELD_OVER_S = 10.0
 """A peer that was not held back for so long keeps to its rate again."""
+
+REFUSED_TOLD_EVERY_S = 10.0
+"""Of connections that are refused the log tells one in so long, and how many there were."""
 
 SHOWN_HELD = 100
 """Most peers held back that the status names."""
@@ -58,6 +62,7 @@ class TcpListener:
         host: Address to bind.
         port: Port; 0 takes a free one (``address`` tells which).
         connections: Most at once; one more is closed at once, and counted.
+        connections_per_peer: Most of one peer, relays apart.
         idle_s: A connection that ends no message for this long is closed; single bytes do not keep it open.
         allow: Networks whose connections are taken; none: everybody's.
         engine: Reads what comes.
@@ -88,6 +93,7 @@ class TcpListener:
         peer_burst: int = 1,
         relays: Sequence[str] = (),
         inherited: Sequence[socket.socket] = (),
+        connections_per_peer: int = 65_535,
     ) -> None:
         self.name = name
         self.refusals: dict[str, int] = {}
@@ -97,6 +103,9 @@ class TcpListener:
         self._number = number
         self._host = host
         self._port = port
+        self._of_peer: Counter[str] = Counter()
+        self._refused_told = 0
+        self._refused_told_s = -REFUSED_TOLD_EVERY_S
         self._engine = engine
         self._now_ns = now_ns
         self._rates = PeerRates(peer_rate, peer_burst)
@@ -116,6 +125,7 @@ class TcpListener:
             peer_rate=peer_rate,
             peer_burst=peer_burst,
             relays=relays,
+            connections_per_peer=connections_per_peer,
         )
 
     @property
@@ -160,11 +170,13 @@ class TcpListener:
         peer_rate: int,
         peer_burst: int,
         relays: Sequence[str],
+        connections_per_peer: int,
     ) -> None:
         """Other bounds from now on; what is connected stays, idle for longer than ``idle_s`` apart."""
         self._rates.take_up(peer_rate, peer_burst)
         self._relays = [ip_network(network) for network in relays]
         self._most = connections
+        self._most_of_peer = connections_per_peer
         self._idle_s = idle_s
         self._allow = [ip_network(network) for network in allow]
 
@@ -240,27 +252,39 @@ class TcpListener:
 
     def admit(self, connection: Connection) -> bool:
         """Whether a new connection is taken; not where there are too many, or its peer is not allowed."""
-        if not self._is_allowed(connection.peer):
-            self.count_refusal("not_allowed")
-            log.warning("connection refused: its peer is not allowed", listener=self.name, peer=connection.peer)
+        peer = connection.peer
+        if not self._is_allowed(peer):
+            self.refuse(peer, "not_allowed", "connection refused: its peer is not allowed")
             return False
         if len(self._open) >= self._most:
-            self.count_refusal("too_many")
-            log.warning(
-                "connection refused: too many are open", listener=self.name, peer=connection.peer, limit=self._most
-            )
+            self.refuse(peer, "too_many", "connection refused: too many are open", limit=self._most)
             return False
+        if self._of_peer[peer] >= self._most_of_peer and not is_in(peer, self._relays):
+            limit = self._most_of_peer
+            self.refuse(peer, "too_many_of_peer", "connection refused: its peer has too many", limit=limit)
+            return False
+        self._of_peer[peer] += 1
         self._open.add(connection)
         if connection.peer in self._held:
             connection.pause()
         return True
 
+    def refuse(self, peer: str, reason: str, event: str, **facts: Any) -> None:
+        """
+        A connection is closed of which no message was read.
+
+        It is counted under its reason, a word of a closed list, and told unless another one was told just before: who
+        is refused may come back at once.
+        """
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._refused_told_s < REFUSED_TOLD_EVERY_S:
+            return
+        count, self._refused_told, self._refused_told_s = self.refused - self._refused_told, self.refused, now_s
+        log.warning(event, listener=self.name, peer=peer, reason=reason, count=count, **facts)
+
     def _is_allowed(self, peer: str) -> bool:
         return not self._allow or is_in(peer, self._allow)
-
-    def count_refusal(self, reason: str) -> None:
-        """A connection is closed of which no message was read."""
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
     def begin(self, peer: str, name: str = "") -> int:
         """Messages are going to come on a connection; returns its number in the engine."""
@@ -312,6 +336,9 @@ class TcpListener:
     def ended(self, connection: Connection, stream: int | None) -> None:
         """A connection is gone; ``stream``: its number in the engine, if it had one."""
         self._open.discard(connection)
+        self._of_peer[connection.peer] -= 1
+        if self._of_peer[connection.peer] <= 0:
+            del self._of_peer[connection.peer]
         if stream is not None:
             self.received += self._engine.disconnect(stream, self._now_ns())
 

@@ -104,11 +104,6 @@ class TlsListener(TcpListener):
         """A handshake ended, well or not; may be called twice."""
         self._shaking.pop(connection, None)
 
-    def refuse(self, peer: str, reason: str, err: str) -> None:
-        """A handshake failed."""
-        self.count_refusal(reason)
-        log.warning("connection refused: no TLS session", listener=self.name, peer=peer, reason=reason, err=err)
-
 
 class TlsConnection(Connection):
     """A peer's connection, encrypted."""
@@ -194,7 +189,7 @@ class TlsConnection(Connection):
     def refuse(self, reason: str, err: str) -> None:
         """The handshake does not come to its end."""
         if self._admitted:
-            self._tls_listener.refuse(self.peer, reason, err)
+            self._tls_listener.refuse(self.peer, reason, "connection refused: no TLS session", err=err)
             self._end()
             self.close()
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -181,6 +181,31 @@ async def test_one_too_many_is_refused(make: Make, engine: FakeEngine) -> None:
     assert len(engine.listeners) == 3
     (entry,) = [entry for entry in logs if "refused" in entry["event"]]
     assert (entry["listener"], entry["peer"], entry["limit"]) == ("tcp", "127.0.0.1", 2)
+
+
+async def test_one_peer_gets_no_more_than_its_share(make: Make) -> None:
+    """Others are taken all the same, and so are relays; the log is not filled by who comes again and again."""
+    listener = make(connections_per_peer=2, relays=("127.0.0.8/29",))
+    with structlog.testing.capture_logs() as logs:
+        async with serving(listener), connected(listener) as (_, first), connected(listener):
+            await until(lambda: listener.connections == 2)
+            for refused in range(1, 6):
+                async with connected(listener):
+                    await until(lambda refused=refused: listener.refused == refused)
+            async with AsyncExitStack() as others:
+                await others.enter_async_context(connected_from(listener, "127.0.0.2"))
+                for _ in range(3):
+                    await others.enter_async_context(connected_from(listener, "127.0.0.9"))
+                await until(lambda: listener.connections == 6)
+            await until(lambda: listener.connections == 2)
+            first.close()
+            await until(lambda: listener.connections == 1)
+            async with connected(listener):
+                await until(lambda: listener.connections == 2)
+
+    assert listener.refused == 5
+    (entry,) = [entry for entry in logs if "refused" in entry["event"]]
+    assert (entry["peer"], entry["limit"], entry["count"]) == ("127.0.0.1", 2, 1)
 
 
 async def test_an_idle_connection_is_closed(make: Make, engine: FakeEngine) -> None:
@@ -372,7 +397,7 @@ async def test_bind_comes_first(engine: FakeEngine) -> None:
 async def test_other_bounds(make: Make, engine: FakeEngine) -> None:
     """For who comes from now on."""
     listener = make(allow=("127.0.0.8/29",))
-    listener.take_up(connections=1, idle_s=60, allow=(), peer_rate=0, peer_burst=1, relays=())
+    listener.take_up(connections=1, idle_s=60, allow=(), peer_rate=0, peer_burst=1, relays=(), connections_per_peer=9)
     async with serving(listener), connected(listener):
         await until(lambda: listener.connections == 1)
         async with connected(listener):
