@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from collectord import assembly, backup, open_files, settings
+from collectord import backup, settings
 from collectord.actions import Action, Actions, user_name
 from collectord.activation import Inherited
 from collectord.clock import Clock, SystemClock
 from collectord.control import ControlServer, Handler
+from collectord.deliveries import Deliveries
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.detect.silence import Silences
@@ -30,12 +31,12 @@ from collectord.errors import RequestError, StoreError
 from collectord.health import Health
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
+from collectord.listening import Listening
 from collectord.liveness import Liveness
 from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.delivery import DeliveryWorker, Output
-from collectord.outputs.heartbeat import Heartbeat
 from collectord.plan import Setup
-from collectord.queueing import OutboxRequests, StoredOutbox, receivers
+from collectord.queueing import OutboxRequests, StoredOutbox
 from collectord.reload import Reload, Reloader
 from collectord.reverse_dns import Namer, Resolve, ReverseDns, Wanted, system_name
 from collectord.sdnotify import Notifier
@@ -136,15 +137,12 @@ class App:
                 hosts=self._setup.hosts,
                 address_of=silences.address,
             )
-            outputs = assembly.outputs(config, self._clock) if self._given_outputs is None else self._given_outputs
-            policies = assembly.policies(config, [output.name for output, _ in outputs])
-            queue = Queue(database, policies)
+            deliveries = Deliveries(config, self._clock, active=lambda: states.active_count, given=self._given_outputs)
+            queue = Queue(database, deliveries.policies)
             outbox = Outbox(database, queue)
-            workers = [
-                DeliveryWorker(output, StoredOutbox(outbox, writer, self._clock), now_ns=self._clock.now_ns)
-                for output, _ in outputs
-            ]
-            wanted = partial(receivers, outputs=outputs, policies=policies)
+            retain = partial(_retain, outbox, writer, self._clock)
+            deliveries.connect(StoredOutbox(outbox, writer, self._clock), queue, retain)
+            workers = deliveries.workers
             names = ReverseDns(self._resolve, mono_ns=self._clock.mono_ns)
             namer = Namer(names, lambda wanted, found: writer.run(tick.name, wanted.alert_id, wanted.episode, found))
             tick = Tick(
@@ -154,13 +152,13 @@ class App:
                 database=database,
                 run=os.urandom(8).hex(),
                 states=states,
-                receivers=wanted,
+                receivers=deliveries.wanted,
                 health=Health(
                     self._setup.rules,
                     silences,
                     [listener.name for listener in config.listener],
                     self._kernel_drops,
-                    lambda: {worker.output.name: worker.up for worker in workers},
+                    deliveries.up,
                     queue.take_dropped,
                 ),
                 raised=lambda alert: _ask_names(tick.setup, namer, alert),
@@ -174,24 +172,15 @@ class App:
                 now_ns=self._clock.now_ns,
             )
             await writer.run(actions.restore)
-            self.listeners = list(assembly.listeners(config, engine, self._clock, self._inherited))
-            open_files.make_room(sum(each.limit for each in self.listeners if isinstance(each, TcpListener)))
-            for listener in self.listeners:
-                listener.bind()
-                cleanup.callback(listener.close)
+            listening = Listening(self._setup, engine, self._clock, self._inherited)
+            self.listeners = listening.listeners
+            cleanup.callback(listening.close)
+            listening.bind()
             await writer.run(queue.resume)
-            given_up = await writer.run(outbox.retain, [output.name for output, _ in outputs], self._clock.now_ns())
-            for name, count in given_up.items():
-                log.warning("alerts given up: their output is not configured any more", destination=name, count=count)
+            await retain(deliveries.names)
             await writer.run(outbox.retry_now)
             await writer.run(
                 tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
-            )
-            heartbeat = Heartbeat(
-                [output for output, _ in outputs],
-                every_s=config.snmp.heartbeat_s,
-                active=lambda: states.active_count,
-                now_ns=self._clock.now_ns,
             )
             notifier = cleanup.enter_context(Notifier.from_environment())
             reloader = Reloader(
@@ -205,7 +194,8 @@ class App:
                 writer=writer,
                 notifier=notifier,
                 clock=self._clock,
-                wake=lambda: _wake(workers),
+                wake=deliveries.wake,
+                parts=(listening, deliveries),
             )
             status = DaemonStatus(
                 self._clock,
@@ -216,10 +206,10 @@ class App:
                 writer,
                 outbox,
                 lambda: reloader.last,
-                heartbeat.counters,
+                deliveries.heartbeats,
             )
-            pages = self._monitoring(config.http, workers, tick, writer, lambda: reloader.last, heartbeat)
-            requests = OutboxRequests(tick, outbox, writer, workers, wanted, self._clock, database)
+            pages = self._monitoring(config.http, tick, writer, lambda: reloader.last, deliveries)
+            requests = OutboxRequests(tick, outbox, writer, workers, deliveries.wanted, self._clock, database)
             handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
             control = ControlServer(
                 config.control_socket,
@@ -235,7 +225,7 @@ class App:
             for number in (signal.SIGTERM, signal.SIGINT):
                 _on_signal(number, self.stop, cleanup)
             try:
-                await self._serve(writer, tick, workers, status, notifier, namer, heartbeat, reloader, pages)
+                await self._serve(writer, tick, listening, deliveries, status, notifier, namer, reloader, pages)
             finally:
                 await control.stop()
                 await writer.stop()
@@ -244,21 +234,19 @@ class App:
         self,
         writer: Writer,
         tick: Tick,
-        workers: list[DeliveryWorker],
+        listening: Listening,
+        deliveries: Deliveries,
         status: DaemonStatus,
         notifier: Notifier,
         namer: Namer,
-        heartbeat: Heartbeat,
         reloader: Reloader,
         monitoring: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     ) -> None:
         async with asyncio.TaskGroup() as everything:
-            for worker in workers:
-                everything.create_task(worker.run())
+            everything.create_task(deliveries.run())
             async with asyncio.TaskGroup() as inputs:
-                tasks = [inputs.create_task(listener.serve()) for listener in self.listeners]
-                tasks.append(inputs.create_task(self._ticks(writer, tick, workers, status, notifier)))
-                tasks.append(inputs.create_task(heartbeat.run()))
+                tasks = [inputs.create_task(listening.run())]
+                tasks.append(inputs.create_task(self._ticks(writer, tick, deliveries.workers, status, notifier)))
                 tasks.append(inputs.create_task(namer.run()))
                 tasks += [inputs.create_task(run()) for run in monitoring]
                 tasks.append(inputs.create_task(reloader.serve(self._reload)))
@@ -269,8 +257,7 @@ class App:
                 for task in tasks:
                     task.cancel()
             await writer.run(tick.run)
-            for worker in workers:
-                worker.stop()
+            deliveries.stop()
         log.info("stopped")
 
     async def _ticks(
@@ -286,11 +273,10 @@ class App:
     def _monitoring(
         self,
         http: settings.Http,
-        workers: Sequence[DeliveryWorker],
         tick: Tick,
         writer: Writer,
         last_reload: Callable[[], Reload | None],
-        heartbeat: Heartbeat,
+        deliveries: Deliveries,
     ) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What serves the pages for monitoring, if they are wanted."""
         if not http.enabled:
@@ -300,7 +286,9 @@ class App:
         from collectord.metrics import Metrics
 
         liveness = Liveness(tick.counters, writer, self._clock.mono_ns)
-        metrics = Metrics(self._clock, self.listeners, workers, tick, last_reload, heartbeat.counters, liveness)
+        metrics = Metrics(
+            self._clock, self.listeners, deliveries.workers, tick, last_reload, deliveries.heartbeats, liveness
+        )
         self.http = HttpServer(
             http.host, http.port, quick={"/healthz": metrics.health}, pages={"/metrics": metrics.page}
         )
@@ -361,6 +349,13 @@ def _keeping(notifier: Notifier, what: str, done: int, total: int) -> None:
     """The manager waits while the backup of before a migration is made, and shows how far it is."""
     notifier.needs(BACKUP_STEP_S)
     notifier.status(f"backup before the tables change: {what}, {100 * done // max(total, 1)} %")
+
+
+async def _retain(outbox: Outbox, writer: Writer, clock: Clock, outputs: Sequence[str]) -> None:
+    """Gives up what waits for others."""
+    given_up = await writer.run(outbox.retain, outputs, clock.now_ns())
+    for name, count in given_up.items():
+        log.warning("alerts given up: their output is not configured any more", destination=name, count=count)
 
 
 def _make_folder(path: Path) -> None:

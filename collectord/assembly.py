@@ -1,5 +1,6 @@
 """Listeners and outputs, built from what the configuration says of them."""
 
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -43,23 +44,39 @@ def listeners(
         inherited,
         [Wanted(each.name, "udp" if each.type == "udp" else "tcp", each.host, each.port) for each in config.listener],
     )
-    for number, listener in enumerate(config.listener):
-        common: dict[str, Any] = {
-            "number": number,
-            "name": listener.name,
-            "host": listener.host,
-            "port": listener.port,
-            "engine": engine,
-            "now_ns": clock.now_ns,
-            "inherited": handed_over.get(listener.name, ()),
-        }
-        if isinstance(listener, settings.UdpListener):
-            yield UdpListener(**common, receive_buffer_bytes=listener.receive_buffer_bytes)
-        elif isinstance(listener, settings.TcpListener):
-            yield TcpListener(**common, **stream_bounds(config, listener))
-        else:
-            certificate = own_certificate.load(listener.tls_files, listener.verify_mode)
-            yield TlsListener(**common, **stream_bounds(config, listener), certificate=certificate)
+    for number, told in enumerate(config.listener):
+        yield listener(config, told, number, engine, clock, handed_over.get(told.name, ()))
+
+
+def listener(
+    config: Config,
+    told: settings.Listener,
+    number: int,
+    engine: Engine,
+    clock: Clock,
+    inherited: Sequence[socket.socket] = (),
+) -> UdpListener | TcpListener:
+    """
+    One of them; it is not bound yet.
+
+    Raises:
+        CertificateError: a file of TLS can't be used.
+    """
+    common: dict[str, Any] = {
+        "number": number,
+        "name": told.name,
+        "host": told.host,
+        "port": told.port,
+        "engine": engine,
+        "now_ns": clock.now_ns,
+        "inherited": inherited,
+    }
+    if isinstance(told, settings.UdpListener):
+        return UdpListener(**common, receive_buffer_bytes=told.receive_buffer_bytes)
+    if isinstance(told, settings.TcpListener):
+        return TcpListener(**common, **stream_bounds(config, told))
+    certificate = own_certificate.load(told.tls_files, told.verify_mode)
+    return TlsListener(**common, **stream_bounds(config, told), certificate=certificate)
 
 
 def stream_bounds(config: Config, listener: settings.TcpListener | settings.TlsListener) -> dict[str, Any]:
@@ -75,11 +92,25 @@ def stream_bounds(config: Config, listener: settings.TcpListener | settings.TlsL
     }
 
 
-def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:
-    """Each with the lowest severity that it takes; none is started yet."""
-    snmp = NotificationEngine(
+def notification_engine(config: Config) -> NotificationEngine:
+    """What all SNMP outputs share, for as long as the daemon runs; not started yet."""
+    return NotificationEngine(
         config.state_dir / "snmp_engine.json", mono_ns=since_boot_ns, enterprise=arcs(config.snmp.root)[6]
     )
+
+
+def outputs(
+    config: Config, clock: Clock, snmp: NotificationEngine, *, cold_start: bool = True
+) -> list[tuple[Output, Severity]]:
+    """
+    Each with the lowest severity that it takes; none is started yet.
+
+    Args:
+        config: Says what they are.
+        clock: The time.
+        snmp: Of the outputs that send SNMP.
+        cold_start: Whether those tell of the start.
+    """
     built: list[tuple[Output, Severity]] = []
     for output in config.output:
         made: Output
@@ -108,7 +139,7 @@ def outputs(config: Config, clock: Clock) -> list[tuple[Output, Severity]]:
                 patience=Patience(output.timeout_s, output.retries) if output.notification == "inform" else None,
                 root=config.snmp.root,
                 as_device=output.report_as == "device",
-                cold_start=True,
+                cold_start=cold_start,
             )
         built.append((made, output.min_severity))
     return built

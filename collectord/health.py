@@ -72,7 +72,12 @@ class Health:
         self._gauge_rules = [rule for rule in active if rule.type is RuleType.GAUGE]
 
     def take_up(
-        self, rules: Iterable[Rule], listed: Iterable[tuple[str | None, str]], relays: Sequence[str], now_ns: int
+        self,
+        rules: Iterable[Rule],
+        listed: Iterable[tuple[str | None, str]],
+        relays: Sequence[str],
+        now_ns: int,
+        listeners: Sequence[str] | None = None,
     ) -> None:
         """
         Other rules, and another list of devices, from now on; what was measured stays.
@@ -82,8 +87,11 @@ class Health:
             listed: As :class:`Silences` takes it.
             relays: As :class:`Silences` takes it.
             now_ns: Wall time, ns.
+            listeners: Names in the order of the engine's plan; None: those of before.
         """
         self._use(rules)
+        if listeners is not None:
+            self._listeners = listeners
         self._silences.take_up(listed, relays, now_ns)
 
     def restore(self, devices: Iterable[DeviceHistory]) -> None:

@@ -79,7 +79,7 @@ class OutboxRequests:
         tick: Stores alerts.
         outbox: The writing side's.
         writer: The store's thread.
-        workers: Those of all outputs.
+        workers: Those of all outputs; may become others.
         receivers: Names of the outputs that want an alert.
         clock: The time.
         database: The writing side, for the audit.
@@ -99,7 +99,7 @@ class OutboxRequests:
         self._database = database
         self._outbox = outbox
         self._writer = writer
-        self._workers = {worker.output.name: worker for worker in workers}
+        self._workers = workers
         self._receivers = receivers
         self._clock = clock
         self.handlers: dict[str, Handler] = {
@@ -210,9 +210,10 @@ class OutboxRequests:
 
     def _output(self, arguments: dict[str, Any]) -> str | None:
         output = arguments.get("output")
-        if output is not None and (not isinstance(output, str) or output not in self._workers):
-            raise RequestError(f"there is no such output; there are: {', '.join(self._workers) or 'none'}")
+        names = [worker.output.name for worker in self._workers]
+        if output is not None and (not isinstance(output, str) or output not in names):
+            raise RequestError(f"there is no such output; there are: {', '.join(names) or 'none'}")
         return output
 
     def _chosen(self, output: str | None) -> list[DeliveryWorker]:
-        return list(self._workers.values()) if output is None else [self._workers[output]]
+        return [worker for worker in self._workers if output in (None, worker.output.name)]

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from collectord import config as configuration
 from collectord import log as logs
@@ -38,8 +38,7 @@ log = logs.get()
 TAKEN_UP = frozenset(
     (
         "internal_networks", "port_watchlist", "hosts", "profiles_dir", "rules_dir", "relays", "device", "learn_until",
-        "log", "alerts", "store", "listener.site", "listener.allow", "listener.cert_file", "listener.key_file",
-        "listener.ca_file", "listener.client_certificates", "bounds.message", "bounds.keys_per_counter",
+        "log", "alerts", "store", "listener", "output", "snmp", "bounds.message", "bounds.keys_per_counter",
         "bounds.event_count", "bounds.peer_rate", "bounds.peer_burst", "bounds.tcp_connections",
         "bounds.tcp_connections_per_peer", "bounds.tcp_idle",
     )
@@ -88,6 +87,27 @@ class Reload:
         }
 
 
+class Part(Protocol):
+    """What of the daemon has more to do for another setup than to look at it."""
+
+    async def prepare(self, setup: Setup) -> Setup:
+        """
+        Get all that might fail, and change nothing yet; the setup may come back completed.
+
+        Raises:
+            ConfigError: it can't be had.
+        """
+
+    def dismiss(self) -> None:
+        """What was prepared is not taken up."""
+
+    def take_up(self, setup: Setup) -> None:
+        """It is in force; on the store's thread, between two passes."""
+
+    async def change(self, setup: Setup) -> None:
+        """Let go of what is gone, and begin with what is new."""
+
+
 class Reloader:
     """
     Does it, one time after the other.
@@ -98,12 +118,13 @@ class Reloader:
         tick: Knows what is in force, and takes up what is not.
         states: The alerts, which may lose their ground.
         actions: Holds what operators added.
-        listeners: What may be changed of them.
+        listeners: What may be changed of them; may become others.
         database: The writing side, for the audit.
         writer: The store's thread.
         notifier: Tells the service manager.
         clock: The time.
         wake: Called when outputs may have something to do.
+        parts: What else takes part, in this order.
     """
 
     def __init__(
@@ -120,6 +141,7 @@ class Reloader:
         notifier: Notifier,
         clock: Clock,
         wake: Callable[[], None],
+        parts: Sequence[Part] = (),
     ) -> None:
         self._load = load
         self._path = path
@@ -132,6 +154,7 @@ class Reloader:
         self._notifier = notifier
         self._clock = clock
         self._wake = wake
+        self._parts = parts
         self._one_at_a_time = asyncio.Lock()
         self.last: Reload | None = None
         """The newest; None before the first."""
@@ -177,34 +200,51 @@ class Reloader:
         if fixed := list(needs_restart(before, setup.config)):
             hint = "restart the daemon, or put the key back for now"
             return configuration.problems_at(self._path, fixed, "was changed, which needs a restart", hint)
+        prepared: list[Part] = []
         try:
             certificates = await asyncio.to_thread(_certificates, setup.config)
-        except CertificateError as error:
-            return [Problem(str(self._path or ""), None, "listener", str(error))]
-        try:
+            for part in self._parts:
+                setup = await part.prepare(setup)
+                prepared.append(part)
             await self._writer.run(self._take_up, setup)
-        except StoreError as error:
-            return [Problem(str(before.database), None, "", str(error))]
-        bounds = setup.config.bounds
-        for listener, told in zip(self._listeners, setup.config.listener, strict=True):
-            if isinstance(listener, TcpListener):
-                listener.take_up(
-                    connections=bounds.tcp_connections,
-                    connections_per_peer=bounds.tcp_connections_per_peer,
-                    idle_s=bounds.tcp_idle_s,
-                    allow=told.allow,
-                    peer_rate=bounds.peer_rate,
-                    peer_burst=bounds.peer_burst,
-                    relays=setup.config.relays,
-                )
-            if isinstance(listener, TlsListener):
-                listener.certificate.use(certificates[listener.name])
+        except (CertificateError, ConfigError, StoreError) as error:
+            for part in prepared:
+                part.dismiss()
+            return self._problems_of(error)
+        for part in self._parts:
+            await part.change(setup)
+        self._take_up_bounds(setup.config, certificates)
         if setup.config.log != before.log:
             logs.setup(setup.config.log.level)
         return []
 
+    def _problems_of(self, error: CertificateError | ConfigError | StoreError) -> Sequence[Problem]:
+        if isinstance(error, ConfigError):
+            return error.problems
+        where = self._tick.setup.config.database if isinstance(error, StoreError) else self._path or ""
+        return [Problem(str(where), None, "", str(error))]
+
+    def _take_up_bounds(self, config: Config, certificates: Mapping[str, Loaded]) -> None:
+        """What listeners do with connections, without being others."""
+        told = {each.name: each for each in config.listener}
+        for listener in self._listeners:
+            if isinstance(listener, TcpListener):
+                listener.take_up(
+                    connections=config.bounds.tcp_connections,
+                    connections_per_peer=config.bounds.tcp_connections_per_peer,
+                    idle_s=config.bounds.tcp_idle_s,
+                    allow=told[listener.name].allow,
+                    peer_rate=config.bounds.peer_rate,
+                    peer_burst=config.bounds.peer_burst,
+                    relays=config.relays,
+                )
+            if isinstance(listener, TlsListener):
+                listener.certificate.use(certificates[listener.name])
+
     def _take_up(self, setup: Setup) -> None:
         self._tick.take_up(setup)
+        for part in self._parts:
+            part.take_up(setup)
         alerts = setup.config.alerts
         self._states.holds.set_limits(
             learn_until_ns=setup.config.learn_until_ns,

@@ -53,7 +53,7 @@ class DaemonStatus:
         self._states = states
         self._writer = writer
         self._outbox = outbox
-        self._heartbeats = heartbeats or {}
+        self._heartbeats = {} if heartbeats is None else heartbeats
         self._last_reload = last_reload
         self._asked: asyncio.Future[dict[str, OutboxCounts]] | None = None
         self._counts: dict[str, OutboxCounts] = {}

@@ -180,7 +180,7 @@ class Tick:
         self.setup = setup
         """What is in force."""
         self._tables_to_age = [definition for definition in setup.definitions if definition.has_table]
-        self._listeners = [listener.name for listener in setup.config.listener]
+        self._listeners = [name for name, _, _ in setup.plan.listeners]
         self._longest_window_s = longest_windows_s(setup.rules)
         keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
         self._retention = Retention(self._database, self.tables, keep, self._longest_window_s)
@@ -215,7 +215,8 @@ class Tick:
 
     def take_up(self, setup: Setup) -> None:
         """
-        Work with another setup from now on, that was checked and has the same listeners.
+        Work with another setup from now on, that was checked and has the same listeners under the same numbers; further
+        ones may follow.
 
         Counters that count the same, and what is known of their keys, stay. Alerts are judged by the new rules from the
         next pass on; what the change does to active ones is up to ``reconcile``.
@@ -247,7 +248,7 @@ class Tick:
         self._left_to_age = min(self._left_to_age, len(self._tables_to_age))
         if self._health is not None:
             listed = [(device.site, device.name) for device in setup.config.device]
-            self._health.take_up(setup.rules, listed, setup.config.relays, now_ns)
+            self._health.take_up(setup.rules, listed, setup.config.relays, now_ns, self._listeners)
 
     def _settle(self, passes: int) -> None:
         """

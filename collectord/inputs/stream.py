@@ -136,7 +136,7 @@ class TcpListener:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens."""
-        return [address_of(each) for each in self._sockets] or [(self._host, self._port)]
+        return [address_of(each) for each in self._sockets if each.fileno() >= 0] or [(self._host, self._port)]
 
     @property
     def refused(self) -> int:

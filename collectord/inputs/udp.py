@@ -83,6 +83,9 @@ class UdpListener:
             is left to the next process, which gets the same ones.
     """
 
+    kind = "udp"
+    """Its type in the configuration."""
+
     def __init__(
         self,
         *,
@@ -122,7 +125,7 @@ class UdpListener:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens."""
-        return [address_of(each) for each in self._sockets] or [(self._host, self._port)]
+        return [address_of(each) for each in self._sockets if each.fileno() >= 0] or [(self._host, self._port)]
 
     def bind(self) -> None:
         """
@@ -136,6 +139,11 @@ class UdpListener:
         self._dropped_before = sum(_drops(each) for each in self._sockets)
         if self._dropped_before:
             log.warning("the kernel dropped datagrams before the start", listener=self.name, count=self._dropped_before)
+        self.take_up(self._asked_bytes)
+
+    def take_up(self, receive_buffer_bytes: int) -> None:
+        """Another buffer from now on."""
+        self._asked_bytes = receive_buffer_bytes
         charged_bytes = min(self._buffer_of(each) for each in self._sockets)
         self.receive_buffer_bytes = charged_bytes // 2
         self.gather_s = max(min(charged_bytes / GATHER_BYTES_PER_S, GATHER_S), GATHER_STEP_S)

@@ -177,10 +177,10 @@ def test_what_needs_a_restart_is_named(daemon: Daemon) -> None:
     """And a configuration that is no TOML at all is told of, too."""
     good = daemon.config.read_text()
     write(daemon, 4)
-    daemon.config.write_text(good.replace('name = "udp"\nport = 0', 'name = "udp"\nport = 55140'))
+    daemon.config.write_text(f"{good}[bounds]\nrows_per_tick = 1000\n")
     result = collectord("reload", "--config", str(daemon.config))
     assert result.returncode == 78
-    assert b"listener[0].port: was changed, which needs a restart" in result.stderr
+    assert b"bounds.rows_per_tick: was changed, which needs a restart" in result.stderr
     daemon.config.write_text(f"{good}[bounds\n")
     assert collectord("reload", "--config", str(daemon.config)).returncode == 78
     assert not hang_up(daemon)["taken"]

@@ -462,17 +462,10 @@ class TestRefused:
         ("text", "keys"),
         [
             ('control_socket = "other.sock"\n', ["collectord.toml:3: control_socket"]),
-            ('[snmp]\nroot = "1.3.6.1.4.1.99999"\n', ["collectord.toml:4: snmp.root"]),
             ("[bounds]\nrows_per_tick = 1000\n", ["collectord.toml:4: bounds.rows_per_tick"]),
-            ('[[output]]\ntype = "log"\nname = "other"\n', ["collectord.toml:3: output"]),
-            ('[[output]]\ntype = "log"\nname = "log"\nmin_severity = "high"\n',
-             ["collectord.toml:6: output[0].min_severity"]),
-            ('[[listener]]\ntype = "udp"\nname = "udp"\n', ["collectord.toml:3: listener"]),
             (
-                '[[listener]]\ntype = "udp"\nname = "udp"\nport = 5515\nreceive_buffer = "1MiB"\nsite = "north"\n'
-                '[[listener]]\ntype = "tcp"\nname = "tcp"\nhost = "127.0.0.2"\n',
-                ["collectord.toml:6: listener[0].port", "collectord.toml:7: listener[0].receive_buffer",
-                 "collectord.toml:12: listener[1].host"],
+                '[bounds]\nunfinished = "1MiB"\nmessage = "32KiB"\nrows_per_tick = 1000\n',
+                ["collectord.toml:4: bounds.unfinished", "collectord.toml:6: bounds.rows_per_tick"],
             ),
         ],
     )  # fmt: skip
@@ -483,6 +476,36 @@ class TestRefused:
         reason = ": was changed, which needs a restart (restart the daemon, or put the key back for now)"
         assert await daemon.refuse() == [f"{key}{reason}" for key in keys]
         await self.goes_on(daemon, before)
+
+    async def test_a_part_that_can_not(self, daemon: Daemon) -> None:
+        """Those before it let go of what they got, and nothing is taken up."""
+        before, done = daemon.tick.setup, []
+
+        class Part:
+            def __init__(self, name: str, able: bool) -> None:
+                self.name, self.able = name, able
+
+            async def prepare(self, setup: plan.Setup) -> plan.Setup:
+                if not self.able:
+                    raise ConfigError([Problem("configuration", None, "listener", "no such address")])
+                return setup
+
+            def dismiss(self) -> None:
+                done.append(f"{self.name} dismissed")
+
+            def take_up(self, setup: plan.Setup) -> None:
+                done.append(f"{self.name} taken up")
+
+            async def change(self, setup: plan.Setup) -> None:
+                done.append(f"{self.name} changed")
+
+        daemon.reloader._parts = (Part("one", True), Part("two", False), Part("three", True))
+        assert await daemon.refuse() == ["configuration: listener: no such address"]
+        assert done == ["one dismissed"]
+        done.clear()
+        daemon.reloader._parts = (Part("one", True), Part("two", True))
+        await self.goes_on(daemon, before)
+        assert done == ["one taken up", "two taken up", "one changed", "two changed"]
 
     async def test_a_locked_database(self, daemon: Daemon) -> None:
         """Nothing is half applied."""
