@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, denied, ended, running
+from .daemon import LISTENERS, Daemon, collectord, denied, ended, running, syslog_output
+from .servers import PATIENCE_S
 
 RULE = """
 name = "many"
@@ -93,6 +95,28 @@ def traffic(daemon: Daemon) -> Iterator[dict[str, int]]:
             thread.join()
         with stream:
             assert daemon.listener("tcp")["connections"] == 1, "the connection of the beginning"
+
+
+@contextmanager
+def traffic_over_tcp(daemon: Daemon) -> Iterator[dict[str, int]]:
+    """Failures of B over one connection, one burst after the other; how many were sent."""
+    sent = {"tcp": 0}
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.wait(0.01):
+            stream.sendall(ended([denied(B, number) for number in range(BURST)]))
+            sent["tcp"] += BURST
+
+    with daemon.connect() as stream:
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield sent
+        finally:
+            over.set()
+            thread.join()
+        assert daemon.listener("tcp")["connections"] == 1, "the connection of the beginning"
 
 
 @pytest.mark.e2e
@@ -192,3 +216,65 @@ def test_what_needs_a_restart_is_named(daemon: Daemon) -> None:
     wait_event(daemon, A, "raised")
     daemon.stop()
     assert collectord("reload", "--config", str(daemon.config)).returncode == 69
+
+
+OUTPUT = '[[output]]\ntype = "log"\nname = "log"\n'
+
+
+def listener(kind: str, name: str, port: int, rest: str = "") -> str:
+    """The table of a listener."""
+    return f'[[listener]]\ntype = "{kind}"\nname = "{name}"\nport = {port}\n{rest}'
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """One that nobody has at the moment."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.e2e
+def test_listeners_and_outputs_change(tmp_path: Path) -> None:
+    """While a connection goes on sending: new ones at once, or none; a removed one leaves nothing unread."""
+    head = 'state_dir = "state"\nrules_dir = "rules.d"\n'
+    kept = listener("tcp", "tcp", 0)
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind(("127.0.0.1", 0))
+    receiver.settimeout(PATIENCE_S)
+    siem = syslog_output("siem", receiver.getsockname()[1], "udp")
+    tables, rules = kept + listener("udp", "udp", 0) + OUTPUT, {"many": RULE.format(above=4)}
+    with receiver, running(tmp_path / "collector", tables, rules) as daemon:
+        with traffic_over_tcp(daemon) as sent:
+            daemon.send_udp([denied(A, number) for number in range(BURST)])
+            second = listener("udp", "second", free_port(socket.SOCK_DGRAM), 'site = "north"\n')
+            with socket.socket() as taken:
+                taken.bind(("127.0.0.1", 0))
+                taken.listen()
+                daemon.config.write_text(head + kept + second + listener("tcp", "third", taken.getsockname()[1]) + siem)
+                (problem,) = daemon.reload()["problems"]
+                assert "listener third: tcp port" in problem["reason"]
+                assert [each["name"] for each in daemon.status()["listeners"]] == ["tcp", "udp"]
+            daemon.config.write_text(head + second + kept + siem)
+            assert daemon.reload()["taken"]
+            status = daemon.status()
+            assert [each["name"] for each in status["listeners"]] == ["second", "tcp"]
+            assert [each["name"] for each in status["outputs"]] == ["siem"]
+            port = daemon.listener("second")["port"]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for number in range(BURST):
+                    sender.sendto(denied(C, number), ("127.0.0.1", port))
+            # At the output that came; an update of another alert may be before it.
+            while C.encode() not in receiver.recv(10_000):
+                pass
+            daemon.config.write_text(head + kept + OUTPUT)
+            assert daemon.reload()["taken"]
+            (tmp_path / "collector" / "rules.d" / "many.toml").write_text(RULE.format(above=5))
+            assert daemon.reload()["taken"]
+        daemon.wait_stored("tcp", sent["tcp"])
+        daemon.stop()
+        found = dict(daemon.rows("SELECT listener, sum(messages) FROM ledger GROUP BY 1"))
+        assert found == {"tcp": sent["tcp"], "udp": BURST, "second": BURST}
+        assert daemon.rows("SELECT site, sum(EventCount) FROM failures_again WHERE SrcIpAddr = ? GROUP BY 1", C) == [
+            ("north", BURST)
+        ]
+        assert "Traceback" not in daemon.said()
