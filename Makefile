@@ -23,7 +23,7 @@ CARGO_FLAGS ?=
 ENGINE_SOURCES := $(shell find engine -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 ENGINE_STAMP := $(V)/.engine-$(ENGINE)
 RUST_LINT_STAMP := $(V)/.rust-lint
-PYTHON_CODE := collectord tests packaging/deb
+PYTHON_CODE := collectord tests packaging/deb packaging/audit.py
 
 .PHONY: ci         ## what CI runs: lint test (the default)
 ci: lint test
@@ -51,10 +51,19 @@ test-python: $(ENGINE_STAMP) $(V)/.dev-deps servers
 test-all:
 	HYPOTHESIS_PROFILE=slow PROPTEST_CASES=2000 $(MAKE) test
 
-.PHONY: fuzz       ## the property tests with very many random examples; takes minutes
+.PHONY: fuzz       ## altered messages through every reader, T=60s each; what breaks or is new goes into tests/fuzz/corpus
+fuzz: T = 60s
 fuzz: $(ENGINE_STAMP) $(V)/.dev-deps
+	COLLECTORD_FUZZ=$(T) $(PY) -m pytest tests/fuzz --capture=no --timeout=0 $(ARGS)
+
+.PHONY: fuzz-properties ## the property tests with very many random examples; takes minutes
+fuzz-properties: $(ENGINE_STAMP) $(V)/.dev-deps
 	PROPTEST_CASES=50000 $(CARGO) test $(CARGO_FLAGS) --release --manifest-path $(MANIFEST) -p collectord-core
 	HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m hypothesis --timeout=0 $(ARGS)
+
+.PHONY: audit      ## advisories against what we depend on; status 69 inside: a database can't be reached
+audit: $(V)/.deps
+	$(PY) packaging/audit.py
 
 .PHONY: bench      ## benchmarks; they check their answers and want the release engine
 bench: $(V)/.engine-release $(V)/.dev-deps servers

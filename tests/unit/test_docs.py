@@ -9,6 +9,8 @@ import click
 import pytest
 
 from collectord.cli import first_steps
+from collectord.config_text import key_of
+from collectord.manual.configuration import table_models
 
 from ..certificates import Authority
 
@@ -70,7 +72,17 @@ def test_rules_table_is_complete(readme: str) -> None:
     assert sorted(_table(readme, "Rules")) == sorted(path.stem for path in data.rules())
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "packaging/README.md"])
+def test_keys_of_the_threat_model_exist(repository: Path) -> None:
+    """A bound that nobody can set would be no bound."""
+    models = table_models()
+    named = set(re.findall(r"`([a-z]+)\.([a-z_]+)`", (repository / "SECURITY.md").read_text()))
+    keys = {(table, key_of(*each)) for table, (model, *_) in models.items() for each in model.model_fields.items()}
+
+    assert len(named) > 8
+    assert {name for name in named if name[0] in models} == named <= keys
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "packaging/README.md"])
 def test_named_files_exist(repository: Path, name: str) -> None:
     """Every file or folder of the project that a page names in back quotes is there."""
     text = (repository / name).read_text()
@@ -80,7 +92,7 @@ def test_named_files_exist(repository: Path, name: str) -> None:
             assert (repository / quoted).exists(), f"{name} names {quoted}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_named_make_targets_exist(repository: Path, name: str) -> None:
     """Every `make x` of a page, in back quotes or in a block of commands, is a target."""
     targets = set(re.findall(r"^\.PHONY: *([\w-]+)", (repository / "Makefile").read_text(), flags=re.MULTILINE))
