@@ -123,18 +123,20 @@ class Deliveries:
 
     async def run(self) -> None:
         """Deliver until ``stop``, and then what is due, within a time limit."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            for worker in self.workers:
-                self._start(worker)
-            self._start_beating()
-            await self._stop.wait()
-            if self._beating is not None:
-                self._beating.cancel()
-            for worker in self.workers:
-                worker.stop()
-        if self._keeps_engine:
-            await self._snmp.release(_HOLDER)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for worker in self.workers:
+                    self._start(worker)
+                self._start_beating()
+                await self._stop.wait()
+                if self._beating is not None:
+                    self._beating.cancel()
+                for worker in self.workers:
+                    worker.stop()
+        finally:
+            if self._keeps_engine:
+                await self._snmp.release(_HOLDER)
 
     def stop(self) -> None:
         """Ask ``run`` to end."""

@@ -119,7 +119,8 @@ class Health:
         self._gauges.tell(Gauge.CLOCK_OFF_S, clocks)
         lost = [(("", self._listeners[listener]), n) for listener, outcome, n, _ in changes.ledger if outcome in LOSSES]
         for name, dropped in self._kernel_drops().items():
-            lost.append((("", name), dropped - self._dropped.get(name, 0)))
+            # A listener may have been replaced by one of the same name, which begins at 0.
+            lost.append((("", name), max(0, dropped - self._dropped.get(name, 0))))
             self._dropped[name] = dropped
         self._gauges.add(Gauge.MESSAGES_LOST, lost, now_ns)
         self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)

@@ -91,7 +91,9 @@ class Listening:
         kept = {self._key(listener, told): listener for listener, told in self._told.items()}
         wanted = [(told, kept.get(self._wanted_key(told, kept))) for told in setup.config.listener]
         staying = {listener for _, listener in wanted if listener is not None}
-        if left := [listener for listener in self.listeners if listener.inherited and listener not in staying]:
+        heirs = self._heirs(wanted, [listener for listener in self.listeners if listener not in staying])
+        gone = [listener for listener in self.listeners if listener not in staying and listener not in heirs.values()]
+        if left := [listener for listener in gone if listener.inherited]:
             names = ", ".join(listener.name for listener in left)
             reason = f"systemd holds the sockets of {names}, which nobody would read"
             raise ConfigError([Problem("configuration", None, "listener", reason, "disable the socket unit, restart")])
@@ -105,6 +107,7 @@ class Listening:
                     following += number == following
                     listener = assembly.listener(setup.config, told, number, self._engine, self._clock)
                     self._next[listener] = (number, told)
+                    self._take_over(listener, heirs.get(told.name))
                     listener.bind()
                 else:
                     self._next[listener] = (self._numbers[listener], told)
@@ -115,6 +118,31 @@ class Listening:
         rows = dict(enumerate(self._rows))
         rows |= {number: (told.name, told.site, told.allow) for number, told in self._next.values()}
         return replace(setup, plan=replace(setup.plan, listeners=[rows[number] for number in sorted(rows)]))
+
+    def _heirs(
+        self, wanted: Sequence[tuple[Listener, AnyListener | None]], going: Sequence[AnyListener]
+    ) -> dict[str, AnyListener]:
+        """Whose sockets a new listener takes over, by its name: another type or name alone is no other address."""
+        found: dict[str, AnyListener] = {}
+        for told in [told for told, listener in wanted if listener is None]:
+            for listener in going:
+                before = self._told[listener]
+                same = (
+                    told.name == before.name
+                    if listener.inherited
+                    else told.port and (told.host, told.port) == (before.host, before.port)
+                )
+                if same and (told.type == "udp") == (before.type == "udp") and listener not in found.values():
+                    found[told.name] = listener
+                    break
+        return found
+
+    @staticmethod
+    def _take_over(listener: AnyListener, other: AnyListener | None) -> None:
+        if isinstance(listener, UdpListener) and isinstance(other, UdpListener):
+            listener.take_over(other)
+        elif isinstance(listener, TcpListener) and isinstance(other, TcpListener):
+            listener.take_over(other)
 
     def dismiss(self) -> None:
         """What was prepared is not taken up."""
@@ -128,7 +156,7 @@ class Listening:
 
     async def change(self, setup: Setup) -> None:
         """Read at what was prepared, and no longer at what is gone."""
-        before, following = self.listeners[:], self._next
+        before, following, told_before = self.listeners[:], self._next, self._told
         self._next = {}
         self._rows = list(setup.plan.listeners)
         self._numbers = {listener: number for listener, (number, _) in following.items()}
@@ -137,7 +165,7 @@ class Listening:
         for listener, (_, told) in following.items():
             if listener not in before:
                 self._start(listener)
-            elif isinstance(listener, UdpListener) and told.type == "udp":
+            elif isinstance(listener, UdpListener) and told.type == "udp" and told != told_before[listener]:
                 listener.take_up(told.receive_buffer_bytes)
         ended = [listener for listener in before if listener not in following]
         tasks = [self._tasks.pop(listener) for listener in ended if listener in self._tasks]

@@ -153,6 +153,10 @@ class TcpListener:
         """Most connections at once."""
         return self._most
 
+    def is_held(self, peer: str) -> bool:
+        """Whether nothing is read of a peer at the moment."""
+        return peer in self._held
+
     def held_back(self) -> list[dict[str, Any]]:
         """The peers over their rate, those that are it for longest first: ``peer``, ``elapsed_s``, ``times``."""
         now_s = asyncio.get_running_loop().time()
@@ -187,8 +191,13 @@ class TcpListener:
         Raises:
             ListenError: it is in use, not ours, or needs a privilege.
         """
-        if not self.inherited:
+        if not self._sockets:
             self._sockets = [bound_socket(self._host, self._port, socket.SOCK_STREAM, self.name)]
+
+    def take_over(self, other: "TcpListener") -> None:
+        """Listen, in place of ``bind``, with the sockets of a listener that goes."""
+        self.inherited = other.inherited
+        self._sockets = [each.dup() for each in other._sockets]
 
     async def serve(self) -> None:
         """Accept and read until cancelled; ends with every connection closed."""

@@ -98,7 +98,6 @@ class TlsListener(TcpListener):
                 "too_many", f"more than {HANDSHAKES} handshakes at the same time"
             )
         self._shaking[connection] = None
-        self.charge(connection.peer, HANDSHAKE_MESSAGES, connection.last_message_s)
 
     def shaken(self, connection: "TlsConnection") -> None:
         """A handshake ended, well or not; may be called twice."""
@@ -114,14 +113,22 @@ class TlsConnection(Connection):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._charged = False
 
     def _begin(self) -> None:
         context = self._tls_listener.certificate.loaded.context
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
+        self._be_patient()
         self._tls_listener.shake(self)
 
+    def _be_patient(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
+
     def _too_slow(self) -> None:
+        if self._tls_listener.is_held(self.peer):
+            # Nobody reads what it sends.
+            self._be_patient()
+            return
         self.refuse("slow", f"the handshake took more than {HANDSHAKE_S:g} s")
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -134,6 +141,7 @@ class TlsConnection(Connection):
             return
         try:
             if self._stream is None:
+                self._charge()
                 self._tls.do_handshake()
                 self._through(self._tls)
             self._read(self._tls)
@@ -143,6 +151,12 @@ class TlsConnection(Connection):
             self._closed_by_peer()
         except ssl.SSLError as error:
             self._failed(error)
+
+    def _charge(self) -> None:
+        """Once, and only of who sends something: what costs is the answer."""
+        if not self._charged:
+            self._charged = True
+            self._listener.charge(self.peer, HANDSHAKE_MESSAGES, asyncio.get_running_loop().time())
 
     def _through(self, tls: ssl.SSLObject) -> None:
         """The handshake is done; messages follow."""

@@ -114,7 +114,6 @@ class UdpListener:
         self.inherited = bool(inherited)
         """Whether the service manager holds its sockets."""
         self._sockets = list(inherited)
-        self._final_turns = 1 if inherited else FINAL_TURNS
         self._dropped_before = 0
 
     @property
@@ -134,12 +133,17 @@ class UdpListener:
         Raises:
             ListenError: it is in use, not ours, or the port needs a privilege.
         """
-        if not self.inherited:
+        if not self._sockets:
             self._sockets = [bound_socket(self._host, self._port, socket.SOCK_DGRAM, self.name)]
         self._dropped_before = sum(_drops(each) for each in self._sockets)
         if self._dropped_before:
             log.warning("the kernel dropped datagrams before the start", listener=self.name, count=self._dropped_before)
         self.take_up(self._asked_bytes)
+
+    def take_over(self, other: "UdpListener") -> None:
+        """Read, before ``bind``, at the sockets of a listener that goes."""
+        self.inherited = other.inherited
+        self._sockets = [each.dup() for each in other._sockets]
 
     def take_up(self, receive_buffer_bytes: int) -> None:
         """Another buffer from now on."""
@@ -208,7 +212,7 @@ class UdpListener:
     def _finish(self, fd: int, woken: list[tuple[bytes, str]]) -> None:
         """A graceful stop loses nothing that arrived: neither what the stream has queued nor what the kernel holds."""
         _, emptied = self._drain(fd, woken)
-        for _ in range(self._final_turns):
+        for _ in range(1 if self.inherited else FINAL_TURNS):
             if emptied:
                 break
             _, emptied = self._drain(fd, [])
@@ -242,7 +246,10 @@ def _charged(bound: socket.socket) -> int:
 
 
 def _drops(bound: socket.socket) -> int:
-    figures = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+    try:
+        figures = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+    except OSError:
+        return 0  # It was closed meanwhile: the store's thread asks as well.
     return int(struct.unpack("=9I", figures)[SK_MEMINFO_DROPS])
 
 

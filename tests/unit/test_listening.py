@@ -150,6 +150,26 @@ async def test_another_address_is_another_listener() -> None:
             await asyncio.open_connection(*address)
 
 
+async def test_another_name_for_the_same_address() -> None:
+    """Its socket is handed on: nobody is refused meanwhile, and nothing is lost."""
+    with (
+        bound_socket("127.0.0.1", 0, socket.SOCK_DGRAM, "test") as one,
+        bound_socket("127.0.0.1", 0, socket.SOCK_STREAM, "test") as other,
+    ):
+        ports = one.getsockname()[1], other.getsockname()[1]
+    async with running(udp(port=ports[0]), tcp(port=ports[1])) as found:
+        send(ports[0], b"one")
+        await until(lambda: found.listening.listeners[0].received == 1)
+        await found.change(udp("edge", port=ports[0]), tcp("lan", port=ports[1]))
+        assert [each.name for each in found.listening.listeners] == ["edge", "lan"]
+        send(ports[0], b"two")
+        _, writer = await asyncio.open_connection("127.0.0.1", ports[1])
+        writer.write(b"three\n")
+        await until(lambda: [each.received for each in found.listening.listeners] == [1, 1])
+        writer.close()
+        assert found.ledger() == {"udp": 1, "edge": 1, "lan": 1}
+
+
 async def test_all_or_nothing() -> None:
     """A port that is taken: what was bound before it is given back, and the old ones go on."""
     async with running(udp()) as found:
@@ -190,7 +210,7 @@ async def test_sockets_of_the_service_manager() -> None:
             before = found.listening.listeners[:]
             await found.change(udp(port=514), tcp())
             assert found.listening.listeners[0] is before[0]
-            for others in ((tcp(),), (udp("other"),)):
+            for others in ((tcp("udp"),), (udp("other"),)):
                 with pytest.raises(ConfigError, match="systemd holds the sockets of udp, which nobody would read"):
                     await found.change(*others)
             send(held.getsockname()[1], b"one")

@@ -342,8 +342,25 @@ async def test_handshakes_count_for_the_rate(make: Make, client: Callable[..., s
             async with connected(listener, client()):
                 pass
         assert listener.held_back() == []
-        async with plain(listener):
+        async with plain(listener) as (_, writer):
+            # Who says nothing costs nothing.
+            await until(lambda: listener.handshakes == 1)
+            assert listener.held_back() == []
+            writer.write(b"\x16\x03\x01")
             await until(lambda: bool(listener.held_back()))
+
+
+async def test_a_peer_that_is_held_back_is_not_slow(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is we who do not read."""
+    monkeypatch.setattr(module, "HANDSHAKE_S", 0.02)
+    listener = make(peer_rate=module.HANDSHAKE_MESSAGES * 5, peer_burst=1)
+    async with serving(listener), plain(listener) as (_, writer):
+        writer.write(b"\x16\x03\x01")
+        await until(lambda: listener.is_held("127.0.0.1"))
+        await asyncio.sleep(0.05)
+        assert listener.refused == 0
+        await until(lambda: listener.refused == 1)
+    assert listener.refusals == {"slow": 1}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
