@@ -19,6 +19,7 @@ from sqlite_utils.db import quote_identifier
 from collectord.errors import StoreError
 from collectord.model import FIXED_TABLES, OTHER_SITE, RULE_FIELDS, Changes, CounterDefinition, is_number_field
 from collectord.store import devices, ledger, meta, quarantine, rollups, states
+from collectord.store.bulk import BulkInsert
 from collectord.store.db import Database
 
 FOLD_ROWS_PER_CALL = 20_000
@@ -40,7 +41,7 @@ class TableSql:
     other: Row = field(hash=False)
     """Site and key columns of the row that collects what has no row of its own."""
     create: str
-    upsert: str
+    upsert: BulkInsert
     delete: str
     open_rows: str
     first_slot: str
@@ -65,7 +66,6 @@ class TableSql:
         everything = f"{primary}, EventCount, messages, error"
         types = ["INTEGER", "TEXT", *("INTEGER" if is_number_field(key) else "TEXT" for key in keys)]
         declared = ", ".join(f"{name} {kind} NOT NULL" for name, kind in zip(quoted, types, strict=True))
-        holes = ", ".join("?" for _ in range(len(columns) + 3))
         exactly = " AND ".join(f"{name} = ?" for name in quoted)
         other = (OTHER_SITE, *(0 if is_number_field(key) else "" for key in keys))
         not_other = " AND NOT (" + " AND ".join(f"{name} = ?" for name in quoted[1:]) + ")"
@@ -81,10 +81,11 @@ class TableSql:
                 f"CREATE TABLE {table} ({declared}, EventCount INTEGER NOT NULL, messages INTEGER NOT NULL, "
                 f"error INTEGER NOT NULL, PRIMARY KEY ({primary})) WITHOUT ROWID"
             ),
-            upsert=(
-                f"INSERT INTO {table} ({everything}) VALUES ({holes}) ON CONFLICT ({primary}) DO UPDATE SET "
-                "EventCount = EventCount + excluded.EventCount, messages = messages + excluded.messages, "
-                "error = max(error, excluded.error)"
+            upsert=BulkInsert(
+                f"INSERT INTO {table} ({everything})",
+                len(columns) + 3,
+                f"ON CONFLICT ({primary}) DO UPDATE SET EventCount = EventCount + excluded.EventCount, "
+                "messages = messages + excluded.messages, error = max(error, excluded.error)",
             ),
             delete=f"DELETE FROM {table} WHERE {exactly}",
             open_rows=f"SELECT {everything} FROM {table} WHERE slot >= ? AND slot < ?{not_other} ORDER BY slot",
@@ -154,7 +155,7 @@ class Counters:
                 rows = changes.rows.get(definition.name)
                 if rows:
                     slots: set[int] = set()
-                    connection.executemany(self._statements(definition).upsert, _noting_slots(rows, slots))
+                    self._statements(definition).upsert.run(connection, _noting_slots(rows, slots))
                     first = min(slots)
                     self._fold_again_from(connection, definition, first)
                     for level, slot in rollups.add_late(connection, definition, rows, first):
@@ -358,7 +359,7 @@ def _fold_rows(connection: sqlite3.Connection, sql: TableSql, slot: int, rows: S
     count = sum(row[width] for row in rows)
     messages = sum(row[width + 1] for row in rows)
     error = max(row[width + 2] for row in rows)
-    connection.execute(sql.upsert, (slot, *sql.other, count, messages, error))
+    sql.upsert.run(connection, [(slot, *sql.other, count, messages, error)])
 
 
 def _check_names(definition: CounterDefinition) -> None:

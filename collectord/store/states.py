@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from collectord.model import KeyState, KeyValue
+from collectord.store.bulk import BulkInsert
 from collectord.store.db import Database
 
 EXPIRE_ROWS_PER_CALL = 100_000
@@ -22,10 +23,11 @@ EXPIRE_ROWS_PER_CALL = 100_000
 LONGEST_AHEAD_S = 86_400
 """States of a later time than this from now are of a wall clock that was set back since; they would stay for good."""
 
-_PUT = """
-    INSERT INTO counter_states (counter, kind, site, key, state, last_s) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (counter, kind, site, key) DO UPDATE SET state = excluded.state, last_s = excluded.last_s
-"""
+_PUT = BulkInsert(
+    "INSERT INTO counter_states (counter, kind, site, key, state, last_s)",
+    6,
+    "ON CONFLICT (counter, kind, site, key) DO UPDATE SET state = excluded.state, last_s = excluded.last_s",
+)
 _DELETE = "DELETE FROM counter_states WHERE counter = ? AND kind = ? AND site = ? AND key = ?"
 _FORGET = "DELETE FROM counter_states WHERE counter = ?"
 _OPEN = "SELECT kind, site, key, state, last_s FROM counter_states WHERE counter = ? AND last_s >= ?"
@@ -44,7 +46,7 @@ def write(connection: sqlite3.Connection, states: Sequence[KeyState]) -> None:
     # One by one, in their order: each is made when it is asked for, and of one key the last counts.
     for kept, some in itertools.groupby(states, key=_is_kept):
         if kept:
-            connection.executemany(_PUT, ((*_identity(state), state.state, state.last_s) for state in some))
+            _PUT.run(connection, ((*_identity(state), state.state, state.last_s) for state in some))
         else:
             connection.executemany(_DELETE, (_identity(state) for state in some))
 
