@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from collectord import backup, settings
+from collectord import backup, open_files, settings
 from collectord.actions import Action, Actions, user_name
 from collectord.activation import Inherited
 from collectord.clock import Clock, SystemClock
@@ -175,6 +175,7 @@ class App:
             listening = Listening(self._setup, engine, self._clock, self._inherited)
             self.listeners = listening.listeners
             cleanup.callback(listening.close)
+            asyncio.get_running_loop().set_exception_handler(open_files.tell_of_lack)
             listening.bind()
             await writer.run(queue.resume)
             await retain(deliveries.names)

@@ -7,7 +7,8 @@ one that nobody has any more, or the next.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from collectord import assembly, open_files
@@ -189,5 +190,12 @@ class Listening:
         return inherited if inherited in kept else (told.type, told.name, told.host, told.port)
 
     @staticmethod
-    def _make_room(listeners: Sequence[AnyListener] | Mapping[AnyListener, object]) -> None:
-        open_files.make_room(sum(each.limit for each in listeners if isinstance(each, TcpListener)))
+    def _make_room(listeners: Iterable[AnyListener]) -> None:
+        """Where the process may not have so many files open, each takes fewer connections than configured."""
+        streams = [each for each in listeners if isinstance(each, TcpListener)]
+        for each in streams:
+            each.room = sys.maxsize
+        asked = sum(each.limit for each in streams)
+        if (room := open_files.make_room(asked)) < asked:
+            for each in streams:
+                each.room = max(1, room // len(streams))

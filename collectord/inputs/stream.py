@@ -6,6 +6,7 @@ send. The TLS listener (``tls.py``) is one as well; a connection itself is in ``
 import asyncio
 import select
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,8 @@ class TcpListener:
         """Connections closed without reading a message of them, by reason."""
         self.received = 0
         """Messages that the engine took, broken frames included."""
+        self.room = sys.maxsize
+        """Most connections that the process has files for, whatever is configured."""
         self._number = number
         self._host = host
         self._port = port
@@ -151,7 +154,7 @@ class TcpListener:
     @property
     def limit(self) -> int:
         """Most connections at once."""
-        return self._most
+        return min(self._most, self.room)
 
     def is_held(self, peer: str) -> bool:
         """Whether nothing is read of a peer at the moment."""
@@ -265,8 +268,8 @@ class TcpListener:
         if not self._is_allowed(peer):
             self.refuse(peer, "not_allowed", "connection refused: its peer is not allowed")
             return False
-        if len(self._open) >= self._most:
-            self.refuse(peer, "too_many", "connection refused: too many are open", limit=self._most)
+        if len(self._open) >= self.limit:
+            self.refuse(peer, "too_many", "connection refused: too many are open", limit=self.limit)
             return False
         if self._of_peer[peer] >= self._most_of_peer and not is_in(peer, self._relays):
             limit = self._most_of_peer

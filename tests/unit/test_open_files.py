@@ -1,5 +1,7 @@
 """Open files: the limit is raised as far as it may be, and a warning where that is not enough."""
 
+import asyncio
+import errno
 import resource
 
 import pytest
@@ -18,18 +20,36 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("before", "connections", "after", "missing"),
+    ("before", "connections", "after", "room"),
     [
-        ([1024, 4096], 100, [1024, 4096], 0),
-        ([1024, 4096], 1024, [1280, 4096], 0),
-        ([1024, 4096], 5000, [4096, 4096], 1160),
-        ([1024, resource.RLIM_INFINITY], 5000, [5256, resource.RLIM_INFINITY], 0),
-        ([resource.RLIM_INFINITY, resource.RLIM_INFINITY], 5000, [resource.RLIM_INFINITY] * 2, 0),
+        ([1024, 4096], 100, [1024, 4096], 100),
+        ([1024, 4096], 1024, [1280, 4096], 1024),
+        ([1024, 4096], 5000, [4096, 4096], 3840),
+        # Half is left to others at least.
+        ([64, 100], 5000, [100, 100], 50),
+        ([1024, resource.RLIM_INFINITY], 5000, [5256, resource.RLIM_INFINITY], 5000),
+        ([resource.RLIM_INFINITY, resource.RLIM_INFINITY], 5000, [resource.RLIM_INFINITY] * 2, 5000),
     ],
 )
-def test_room(limits: list[int], before: list[int], connections: int, after: list[int], missing: int) -> None:
+def test_room(limits: list[int], before: list[int], connections: int, after: list[int], room: int) -> None:
     limits[:] = before
     with structlog.testing.capture_logs() as logs:
-        assert open_files.make_room(connections) == missing
+        assert open_files.make_room(connections) == room
     assert list(limits) == after
-    assert len(logs) == bool(missing)
+    assert len(logs) == (room < connections)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_lack_is_told_in_a_line(number: int) -> None:
+    loop = asyncio.new_event_loop()
+    with structlog.testing.capture_logs() as logs:
+        open_files.tell_of_lack(loop, {"message": "accept", "exception": OSError(number, "too many")})
+    loop.close()
+    assert [(entry["event"][:27], entry["log_level"]) for entry in logs] == [("no more files may be open, ", "warning")]
+
+
+def test_anything_else_is_told_by_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+    open_files.tell_of_lack(loop, {"message": "a task broke", "exception": ValueError("broken")})
+    loop.close()
+    assert "a task broke" in caplog.text
