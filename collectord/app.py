@@ -264,9 +264,14 @@ class App:
     async def _ticks(
         self, writer: Writer, tick: Tick, workers: list[DeliveryWorker], status: DaemonStatus, notifier: Notifier
     ) -> None:
+        steps = 0
         while True:
             if await writer.run(tick.run):
                 _wake(workers)
+            if tick.steps > steps:
+                steps = tick.steps
+                for worker in workers:
+                    worker.retry()
             notifier.status(status.line())
             notifier.watchdog()
             await asyncio.sleep(TICK_S - self._clock.now_ns() % NS_PER_S / NS_PER_S)

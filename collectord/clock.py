@@ -28,6 +28,13 @@ def since_boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
+JUMP_S = 3_600
+"""A step forward over this may be a mistake: what is kept for a time is not given up for it at once."""
+
+DOUBTED_S = 86_400
+"""For so long; somebody will have put the clock right by then, or it is right."""
+
+
 class Clock(Protocol):
     """What a stage may know of time."""
 
@@ -86,6 +93,38 @@ class SystemClock:
     def _at(self, mono: int) -> int:
         wall_anchor, mono_anchor, ppm = self._anchor
         return wall_anchor + (mono - mono_anchor) * (1_000_000 + ppm) // 1_000_000
+
+
+class Ageing:
+    """
+    The time by which things are given up for their age: the wall clock's, but for a jump ahead, which it follows late.
+
+    A clock that shows the next year for some minutes, as a machine's may until it reaches its time server, must not
+    cost the history of a year.
+
+    Args:
+        mono_ns: Monotonic clock, ns.
+    """
+
+    def __init__(self, mono_ns: Callable[[], int]) -> None:
+        self._mono_ns = mono_ns
+        self._behind_ns = 0
+        self._doubted_until_ns = 0
+
+    def step(self, step_s: float) -> None:
+        """The wall clock was stepped by so much, or so much time passed in which nobody looked."""
+        if step_s > JUMP_S:
+            self._doubted_until_ns = self._mono_ns() + DOUBTED_S * NS_PER_S
+        self._behind_ns = max(0, self.behind_ns + round(step_s * NS_PER_S))
+
+    @property
+    def behind_ns(self) -> int:
+        """By how much the wall clock is ahead of this time."""
+        return self._behind_ns if self._mono_ns() < self._doubted_until_ns else 0
+
+    def now_ns(self, wall_ns: int) -> int:
+        """This time, when the wall clock shows that one."""
+        return wall_ns - self.behind_ns
 
 
 class ManualClock:

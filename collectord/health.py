@@ -94,6 +94,12 @@ class Health:
             self._listeners = listeners
         self._silences.take_up(listed, relays, now_ns)
 
+    def restart(self, now_ns: int) -> None:
+        """The wall clock was stepped and shows this now: what is measured in time begins anew."""
+        self._silences.restart(now_ns)
+        self._failing_since_ns.clear()
+        self._judged_ns = 0
+
     def restore(self, devices: Iterable[DeviceHistory]) -> None:
         """Takes up the devices that earlier runs saw."""
         for device in devices:

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from collectord.baselines import Baselines
-from collectord.clock import Clock
+from collectord.clock import Ageing, Clock
 from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import longest_windows_s
 from collectord.engine import Engine
@@ -172,6 +172,9 @@ class Tick:
         self._left_to_age = 0
         self.standing = StoreStanding(database, clock.mono_ns)
         self._began_ns: int | None = None
+        self._ageing = Ageing(clock.mono_ns)
+        self.steps = 0
+        """Of the wall clock, since the start."""
         self._use(setup)
 
     def _use(self, setup: Setup) -> None:
@@ -194,6 +197,8 @@ class Tick:
         for definition in self.setup.definitions:
             self._give_back(self._stored(definition, self._longest_window_s, now_ns))
         last_tick_ns = self.tables.last_tick_ns()
+        if last_tick_ns:
+            self._ageing.step((now_ns - last_tick_ns) / NS_PER_S)
         self._baselines.resume(last_tick_ns)
         if self._health is not None:
             self._health.restore(devices.watched(self._database))
@@ -368,10 +373,25 @@ class Tick:
         if self.standing.passed(began_ns):
             queued = self._store_again(now_ns) or queued
         if step_s:
-            log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
-            self._engine.restart_windows(self._clock.now_ns())
+            queued = self._follow(step_s) or queued
         self._note(changes, self._clock.mono_ns() - began_ns)
         return queued
+
+    def _follow(self, step_s: float) -> bool:
+        """After a step of the wall clock; says whether outputs may have something to do."""
+        log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
+        now_ns = self._clock.now_ns()
+        self._engine.restart_windows(now_ns)
+        self._ageing.step(step_s)
+        self.steps += 1
+        if self._health is not None:
+            self._health.restart(now_ns)
+        try:
+            # What waits for its time may wait for one that is long gone, or far ahead.
+            return self.outbox.retry_now() > 0
+        except StoreError as error:
+            self._store_failed(error)
+            return False
 
     def _noticed(self, changes: Changes) -> list[Window]:
         """What the rules about the collector and its devices look at."""
@@ -461,7 +481,7 @@ class Tick:
             self._left_to_age -= 1
             definition = self._tables_to_age[self._next_to_age % len(self._tables_to_age)]
             self._next_to_age += 1
-            self._retention.age(definition, now_s)
+            self._retention.age(definition, now_s, self._ageing.now_ns(now_ns) // NS_PER_S)
         if not due:
             return False
         if shed := self._retention.shed(self._tables_to_age, now_s):
@@ -471,12 +491,13 @@ class Tick:
         key_states.expire(self._database, now_s - max(looked_at, default=0), now_s)
         devices.trim(self._database)
         quarantine.trim(self._database)
-        forget_ns = now_ns - self._keep_alerts_s * NS_PER_S
+        ageing_ns = self._ageing.now_ns(now_ns)
+        forget_ns = ageing_ns - self._keep_alerts_s * NS_PER_S
         self.outbox.expire(forget_ns)
         self.alerts.expire(forget_ns)
         exceptions.expire(self._database, forget_ns)
         audit.expire(self._database, forget_ns)
-        queued = self.outbox.maintain(now_ns) > 0
+        queued = self.outbox.maintain(now_ns, ageing_ns) > 0
         self._database.checkpoint()
         return queued
 

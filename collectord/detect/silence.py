@@ -81,6 +81,13 @@ class Silences:
         if not watched.listed and self._started_ns - last_seen_ns > GAP_DAYS * DAY_NS:
             del self._devices[site, name]
 
+    def restart(self, now_ns: int) -> None:
+        """The wall clock was stepped and shows this now: what it showed before tells no silence from a step."""
+        self._started_ns = now_ns
+        for device in self._devices.values():
+            device.last_seen_ns = min(device.last_seen_ns, now_ns)
+            device.first_seen_ns = min(device.first_seen_ns, now_ns)
+
     def seen(self, site: str, name: str, peer: str, at_ns: int) -> None:
         """Notes that a device sent something."""
         watched = self._devices.get((site, name))

@@ -327,14 +327,18 @@ class Outbox:
         """
         return self._queue.retain(outputs, now_ns)
 
-    def maintain(self, now_ns: int) -> int:
+    def maintain(self, now_ns: int, ageing_ns: int | None = None) -> int:
         """
         Gives up what is too old, queues again what is owed to outputs, and what is to be repeated.
+
+        Args:
+            now_ns: Wall time.
+            ageing_ns: The time by which entries are too old, if that is another.
 
         Returns:
             Entries made.
         """
-        self._queue.age(now_ns)
+        self._queue.age(now_ns if ageing_ns is None else ageing_ns)
         return self._queue.pay(now_ns, list(self._queue.policies), probe=True) + self._queue.resend(now_ns)
 
     def expire(self, before_ns: int, *, most_entries: int = EXPIRE_ENTRIES_PER_CALL) -> int:

@@ -52,8 +52,16 @@ class Retention:
         self._keep = keep
         self._longest_window_s = longest_window_s
 
-    def age(self, definition: CounterDefinition, now_s: int) -> None:
-        """One bite for one counter, at ``now_s`` (epoch seconds); with one a minute it keeps up."""
+    def age(self, definition: CounterDefinition, now_s: int, ageing_s: int | None = None) -> None:
+        """
+        One bite for one counter; with one a minute it keeps up.
+
+        Args:
+            definition: The counter.
+            now_s: Wall time, epoch seconds.
+            ageing_s: The time by which rows are too old, if that is another.
+        """
+        old_s = now_s if ageing_s is None else ageing_s
         slots, hours, days = rollups.levels(definition)
         tables = self._counters
         # Two slots more than the windows need: the last pass may have been one slot ago.
@@ -67,9 +75,9 @@ class Retention:
         complete = _begin(min(tables.rolled_until(hours), closed), DAY_S)
         tables.fold(days, complete, _kept_keys(days))
         # Nothing goes before it is in the next table.
-        tables.expire(slots, min(now_s - self._keep.slots_s, tables.rolled_until(slots)))
-        tables.expire(hours, min(now_s - self._keep.hours_s, tables.rolled_until(hours)))
-        tables.expire(days, now_s - self._keep.days_s)
+        tables.expire(slots, min(old_s - self._keep.slots_s, tables.rolled_until(slots)))
+        tables.expire(hours, min(old_s - self._keep.hours_s, tables.rolled_until(hours)))
+        tables.expire(days, old_s - self._keep.days_s)
 
     def shed(self, definitions: Sequence[CounterDefinition], now_s: int) -> int:
         """

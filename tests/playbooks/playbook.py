@@ -316,6 +316,14 @@ class Story:
     def _pass_time(self, until_s: float) -> None:
         self.clock.advance((_ns(until_s) - self.clock.now_ns()) / NS_PER_S)
 
+    def step(self, seconds: int) -> "Story":
+        """Somebody sets the wall clock; the story goes on in the new time."""
+        self.tick.run()
+        self.clock.step(seconds)
+        self.tick.run()
+        self._next_pass_s = self._now_s + self._pass_s
+        return self
+
     def dropped(self, count: int, listener: str = "udp") -> "Story":
         """The kernel drops so many messages."""
         self._dropped[listener] = self._dropped.get(listener, 0) + count

@@ -84,6 +84,19 @@ def test_device_silent_over_a_restart(play: Play) -> None:
     story.at("56:00").expect(cleared("device-silent", Dvc=FW_1))
 
 
+@pytest.mark.parametrize("hours", [1, -1, 8760])
+def test_device_silent_when_the_clock_is_set(play: Play, hours: int) -> None:
+    """A clock that jumps is no silence, and one that went back hides none."""
+    story = play("device-silent", devices=[FW_1, FW_2], pass_s=10)
+    story.at("2:00:00").expect(raised("device-silent"))
+    reports(story, FW_1, FW_2)
+    story.at("2:00:11").expect(cleared("device-silent"))
+    story.at("2:05:00").step(3600 * hours).expect(nothing)
+    hour = 2 + hours
+    story.every(60, f"{hour}:19:00", lambda story: reports(story, FW_2)).expect(nothing)
+    story.at(f"{hour}:20:30").expect(raised("device-silent", Dvc=FW_1))
+
+
 @pytest.mark.parametrize(("off", "quiet"), [("00:15:00", "00:05:00"), ("-00:05:01", "-00:05:00")])
 def test_device_clock_off(play: Play, off: str, quiet: str) -> None:
     """Five minutes are quiet, either way; it clears five minutes after the clock was set right."""

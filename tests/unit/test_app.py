@@ -22,7 +22,6 @@ from collectord import control, plan
 from collectord.app import App
 from collectord.clock import ManualClock
 from collectord.config import Config
-from collectord.engine import Engine
 from collectord.errors import (
     ConfigError,
     DeliveryError,
@@ -32,11 +31,10 @@ from collectord.errors import (
     RequestError,
     StoreError,
 )
-from collectord.model import Alert, AlertState, Changes, Severity, UnreadGroup
+from collectord.model import Alert, AlertState, Severity, UnreadGroup
 from collectord.output_settings import LogOutput, SnmpOutput, SyslogOutput
 from collectord.settings import Http, TcpListener, UdpListener
 from collectord.store import ledger, names, quarantine
-from collectord.store import writer as writing
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
 
@@ -91,7 +89,7 @@ def make_setup(tmp_path: Path) -> MakeSetup:
 
 
 @asynccontextmanager
-async def running(app: App) -> AsyncIterator[None]:
+async def running(app: App) -> AsyncIterator[App]:
     """The daemon runs until the block ends, and stops gracefully."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(app.run())
@@ -99,7 +97,7 @@ async def running(app: App) -> AsyncIterator[None]:
         await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         try:
-            yield
+            yield app
         finally:
             app.stop()
 
@@ -471,74 +469,3 @@ async def test_a_listener_that_breaks_ends_the_daemon(make_setup: MakeSetup) -> 
                 app.listeners[0]._engine = type("Broken", (), {"receive": staticmethod(broken)})()
                 send(app, 1)
     assert caught.group_contains(OSError, match="broken")
-
-
-QUIET_S = 0.3
-"""Fifteen ticks of a clock that stands 20 ms before a second."""
-
-
-@pytest.mark.parametrize("stuck", ["loop", "writer", "engine"])
-def test_watchdog(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stuck: str) -> None:
-    """It is told that all is well as long as loop, store and tick make progress; whichever of them stands still."""
-    gate, held, loops, writers = threading.Event(), threading.Event(), [], []
-    gate.set()
-
-    class Writer(writing.Writer):
-        def __init__(self) -> None:
-            super().__init__()
-            writers.append(self)
-            loops.append(asyncio.get_running_loop())
-
-    def changes(self: Engine, now_ns: int) -> Changes:
-        if stuck == "engine" and not gate.is_set():
-            held.set()
-            gate.wait()
-        return of_engine(self, now_ns)
-
-    def hold() -> None:
-        held.set()
-        gate.wait()
-
-    of_engine = Engine.changes
-    monkeypatch.setattr(Engine, "changes", changes)
-    monkeypatch.setattr("collectord.app.Writer", Writer)
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        app = App(make_setup(), clock=ManualClock(NOW_NS), outputs=[])
-        thread = threading.Thread(target=lambda: asyncio.run(app.run()))
-        thread.start()
-
-        def wait_ping() -> None:
-            manager.settimeout(20)
-            while manager.recv(4096) != b"WATCHDOG=1":
-                pass
-
-        try:
-            wait_ping()
-            wait_ping()
-            gate.clear()
-            if stuck == "loop":
-                loops[0].call_soon_threadsafe(hold)
-            elif stuck == "writer":
-                writers[0]._executor.submit(hold)
-            assert held.wait(20)
-            # What was sent before is still in the socket.
-            manager.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    manager.recv(4096)
-            manager.settimeout(QUIET_S)
-            # The pass before was done, and its ping may be on its way.
-            told = []
-            with contextlib.suppress(TimeoutError):
-                while len(told) < 3:
-                    told.append(manager.recv(4096))
-            assert told.count(b"WATCHDOG=1") <= 1
-            gate.set()
-            wait_ping()
-            wait_ping()
-        finally:
-            gate.set()
-            loops[0].call_soon_threadsafe(app.stop)
-            thread.join()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectord.clock import Clock, ManualClock, SystemClock
+from collectord.clock import Ageing, Clock, ManualClock, SystemClock
 from collectord.model import NS_PER_S
 
 START_NS = 1_800_000_000 * NS_PER_S
@@ -115,3 +115,37 @@ def test_manual_clock_refuses_to_go_back() -> None:
     """Time that passes does so forward; ``set`` and ``step`` are for the rest."""
     with pytest.raises(ValueError, match="time passes forward only"):
         ManualClock().advance(-1)
+
+
+class TestAgeing:
+    """The time by which things are too old."""
+
+    def test_a_jump_ahead_is_followed_a_day_later(self) -> None:
+        clock = ManualClock()
+        ageing = Ageing(clock.mono_ns)
+        ageing.step(8760 * 3600)
+        assert ageing.behind_ns == 8760 * 3600 * NS_PER_S
+        clock.advance(86_399)
+        assert ageing.now_ns(10**18) == 10**18 - 8760 * 3600 * NS_PER_S
+        clock.advance(1)
+        assert ageing.now_ns(10**18) == 10**18
+
+    def test_back_again(self) -> None:
+        """Somebody put it right."""
+        ageing = Ageing(lambda: 0)
+        ageing.step(8760 * 3600)
+        ageing.step(-8760 * 3600 - 5)
+        assert ageing.behind_ns == 0
+
+    @pytest.mark.parametrize("step_s", [3600, 1, -1, -8760 * 3600])
+    def test_small_steps_and_those_back_are_followed(self, step_s: int) -> None:
+        ageing = Ageing(lambda: 0)
+        ageing.step(step_s)
+        assert ageing.behind_ns == 0
+
+    def test_jump_after_jump(self) -> None:
+        ageing = Ageing(lambda: 0)
+        ageing.step(7200)
+        ageing.step(7200)
+        ageing.step(-3600)
+        assert ageing.behind_ns == 10_800 * NS_PER_S

@@ -429,6 +429,52 @@ class TestClockStep:
         daemon.tick.run()
         assert daemon.states.active_count == 0
 
+    def test_a_year_ahead_and_back_deletes_nothing(self, daemon: Daemon) -> None:
+        """Nor do alerts that wait for an output get too old by it."""
+        daemon.deny(THRESHOLD + 1)
+        daemon.tick.run()
+        daemon.clock.advance(3 * 3600)
+        daemon.tick.run()
+        kept = daemon.rows()
+        daemon.clock.step(365 * DAY_S)
+        for _ in range(10):
+            daemon.tick.run()
+            daemon.clock.advance(60)
+        daemon.clock.step(-365 * DAY_S)
+        for _ in range(10):
+            daemon.tick.run()
+            daemon.clock.advance(60)
+        assert daemon.rows() == kept
+        assert len(daemon.due()) == len(daemon.history()) > 0
+
+    def test_so_does_a_start_in_the_next_year(self, start: Callable[[], Daemon]) -> None:
+        """A machine whose clock is not set yet. Once the time was right for a day, it is believed."""
+        daemon = start()
+        daemon.deny(3)
+        daemon.tick.run()
+        daemon.clock.advance(365 * DAY_S)
+        daemon = start()
+        for _ in range(10):
+            daemon.tick.run()
+            daemon.clock.advance(60)
+        assert daemon.rows() == [(0, "", "203.0.113.1", 3)]
+        daemon.clock.advance(DAY_S)
+        for _ in range(10):
+            daemon.tick.run()
+            daemon.clock.advance(60)
+        assert daemon.rows() == []
+
+    def test_what_waits_for_its_time_is_tried_at_once(self, daemon: Daemon) -> None:
+        """The time that it waits for may be an hour away by now."""
+        daemon.deny(THRESHOLD + 1)
+        daemon.tick.run()
+        (entry,) = daemon.outbox.due("noc", daemon.clock.now_ns(), 10)
+        daemon.outbox.failed(entry.id, "nobody there", daemon.clock.now_ns() + 60 * NS_PER_S)
+        daemon.clock.step(-3600)
+        assert daemon.tick.run() is True
+        assert daemon.tick.steps == 1
+        assert len(daemon.outbox.due("noc", daemon.clock.now_ns(), 10)) == 1
+
     def test_maintenance_goes_on(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
         """Also when the clock went back."""
         daemon.tick.run()
