@@ -15,7 +15,7 @@ use crate::outcome::OUTCOMES_IN_ORDER;
 use crate::plan::Problem;
 use crate::profile::steps::DEVICE_FIELDS;
 use crate::profile::{Profile, Profiles, Reading, Scratch, Wanted};
-use crate::quarantine::{Group, Quarantine};
+use crate::quarantine::{Group, PANICKED, Quarantine};
 use crate::rate::Rates;
 use crate::sent::Sent;
 use crate::session::{Field, FieldSet, Orientation, Session, Value};
@@ -29,6 +29,9 @@ use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
 
 pub use crate::handover::{Batch, Changes, Handover, Row, Rows, Window};
 pub use crate::outcome::{OUTCOMES, Outcome};
@@ -536,7 +539,11 @@ impl<'e> Desk<'e> {
         // A panic is a bug; it costs the message that found it, not the daemon. The page is emptied for each message, and
         // a counter that was left half-way is off by one message at most.
         let outcome = early.unwrap_or_else(|| {
-            catch_unwind(AssertUnwindSafe(|| self.read(origin, text, page))).unwrap_or(Outcome::Panic)
+            catch_unwind(AssertUnwindSafe(|| self.read(origin, text, page))).unwrap_or_else(|_| {
+                // Whoever mends the bug needs the message. Its header was not read, or is what can't be.
+                self.found.quarantine.keep(origin.listener, origin.peer, PANICKED, text, text, self.now_ns);
+                Outcome::Panic
+            })
         });
         self.note(origin.listener, outcome, message.len() as u64);
     }
@@ -545,6 +552,8 @@ impl<'e> Desk<'e> {
     where
         'e: 'm,
     {
+        #[cfg(test)]
+        tests::panic_if_asked(message);
         let sent = self.surroundings.open(message, origin.peer);
         // The certificate of a relay is its own; whom it sends for is what it writes.
         let (host, lean) = (sent.host().or(self.proved), self.lean);

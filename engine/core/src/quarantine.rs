@@ -11,6 +11,9 @@ pub const MAX_GROUPS: usize = 1_000;
 /// Longest example, in bytes: more than any firewall sends, and a bound on what a flood can make us keep.
 pub const EXAMPLE_BYTES: usize = 8_192;
 
+/// Stands in the place of a profile for a message that made the engine panic; no profile has such a name.
+pub const PANICKED: &str = "(panic)";
+
 /// How far into a message its shape is taken, in bytes.
 const SHAPE_BYTES: usize = 48;
 
@@ -21,7 +24,7 @@ pub struct Group {
     pub listener: usize,
     /// Where they came from.
     pub peer: Option<Ip>,
-    /// Why they were not read: the profile that could not, or empty where none knew them.
+    /// Why they were not read: the profile that could not, [`PANICKED`], or empty where none knew them.
     pub profile: String,
     /// Their start with digits as `0`: what messages of one kind have in common.
     pub shape: String,

@@ -1,4 +1,4 @@
-"""The daemon in this process: what it makes of a clock that is set, and of parts of it that stand still."""
+"""The daemon in this process: a clock that is set, an engine that panics, parts that stand still."""
 
 import asyncio
 import contextlib
@@ -6,17 +6,21 @@ import functools
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collectord import control
+from collectord import control, plan
 from collectord.app import App
 from collectord.clock import ManualClock
 from collectord.engine import Engine
-from collectord.model import Changes, Severity
+from collectord.model import Changes, Severity, UnreadGroup
+from collectord.store import quarantine
 from collectord.store import writer as writing
+from collectord.store.alerts import Alerts
+from collectord.store.db import Database
 
 from .test_app import NOW_NS, THRESHOLD, FakeOutput, MakeSetup, make_setup, running, send, stored  # noqa: F401
 
@@ -48,6 +52,72 @@ async def test_the_clock_is_set(make_setup: MakeSetup) -> None:  # noqa: F811
         await output.sent_one.wait()
     assert output.sent == [(1, "raised")]
     assert stored(setup) == {("udp", "session"): 5 * THRESHOLD + 1}
+
+
+async def test_a_message_that_trips_the_engine(
+    make_setup: MakeSetup,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is counted, kept for whoever mends the bug, and an alert; the daemon goes on."""
+    # That the engine hands this over is shown by its own tests, where it can be made to panic.
+    setup = plan.check(make_setup().config)
+    output, of_engine, poisoned = FakeOutput(), Engine.changes, [True]
+
+    def changes(self: Engine, now_ns: int) -> Changes:
+        found = of_engine(self, now_ns)
+        if not poisoned:
+            return found
+        group = UnreadGroup(0, "192.0.2.1", "(panic)", "%ASA-0-0: ?", 1, b"%ASA-6-302013: poison", now_ns)
+        return replace(found, ledger=[*found.ledger, (0, "panic", 1, 21)], quarantine=(*found.quarantine, group))
+
+    def ack(self: Engine, seq: int) -> None:
+        poisoned.clear()
+        of_ack(self, seq)
+
+    of_ack = Engine.ack
+    monkeypatch.setattr(Engine, "changes", changes)
+    monkeypatch.setattr(Engine, "ack", ack)
+    async with running(App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)])) as app:
+        await output.sent_one.wait()
+        send(app, 5)
+    assert output.sent == [(1, "raised")]
+    assert stored(setup) == {("udp", "panic"): 1, ("udp", "session"): 5}
+    with Database.reader(setup.config.database) as database:
+        ((profile, example),) = [(group.profile, group.example) for group in quarantine.groups(database)]
+        (alert,) = Alerts(database).find()
+    assert (profile, example) == ("(panic)", b"%ASA-6-302013: poison")
+    assert (alert.rule, alert.key, alert.count) == ("messages-lost", {"listener": "udp"}, 1)
+
+
+class PanicException(BaseException):
+    """As PyO3 has it: what Rust panics with is no ordinary exception."""
+
+
+async def test_an_engine_that_panics_elsewhere_ends_the_daemon(
+    make_setup: MakeSetup,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its state can't be trusted then: a new process goes on with what is stored, which is up to the last pass."""
+    setup, broken, of_engine = make_setup(), threading.Event(), Engine.changes
+
+    def changes(self: Engine, now_ns: int) -> Changes:
+        if broken.is_set():
+            raise PanicException("index out of bounds")
+        return of_engine(self, now_ns)
+
+    monkeypatch.setattr(Engine, "changes", changes)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with asyncio.timeout(20), running(App(setup, clock=ManualClock(NOW_NS), outputs=[])) as app:
+            send(app, 3)
+            while stored(setup) != {("udp", "session"): 3}:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            broken.set()
+            await asyncio.Event().wait()
+    assert caught.value.subgroup(PanicException) is not None
+    broken.clear()
+    async with running(App(setup, clock=ManualClock(NOW_NS), outputs=[])) as app:
+        send(app, 2)
+    assert stored(setup) == {("udp", "session"): 5}
 
 
 QUIET_S = 0.3
