@@ -209,4 +209,6 @@ class Store(Strict):
     """A rule looks back 60 days at most."""
     max_size_bytes: Annotated[int, size("64MiB", "1024GiB")] = Field(default=4 * 1024 * MIB, alias="max_size")
     """Of counters with everything else; the oldest counters go when it is reached."""
+    min_free_bytes: Annotated[int, size("0B", "1024GiB")] = Field(default=256 * MIB, alias="min_free")
+    """Of the disk; counters make the database no larger then, alerts may."""
     keep_alerts_s: Annotated[int, duration("1d", "3650d")] = Field(default=400 * 86_400, alias="keep_alerts")

@@ -6,6 +6,7 @@ first, in a small transaction of their own that survives a power cut; then the c
 batch.
 """
 
+import contextlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from collectord.clock import Ageing, Clock
 from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import longest_windows_s
 from collectord.engine import Engine
-from collectord.errors import StoreError
+from collectord.errors import FullError, StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
 from collectord.limited import LimitedPeers
@@ -188,6 +189,7 @@ class Tick:
         keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
         self._retention = Retention(self._database, self.tables, keep, self._longest_window_s)
         self._keep_alerts_s = store.keep_alerts_s
+        self._min_free_bytes = store.min_free_bytes
         self._baselines = Baselines(History(self._database), setup.rules, setup.definitions, setup.watchlist)
 
     def restore(self) -> None:
@@ -352,30 +354,49 @@ class Tick:
         self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
         queued = self._store_alerts()
         try:
-            self.tables.write(changes, self.setup.definitions, self._listeners)
-            # These read what has just been written; nothing of the batch depends on them.
-            queued = self._judge_days(now_ns) or queued
-            self.alerts.seen(self._states.seen())
-            if self._health is not None:
-                devices.keep_pauses(self._database, self._health.pauses())
-            self._engine.ack(changes.seq)
-            for listener, outcome, messages, size in changes.ledger:
-                name = self._listeners[listener]
-                for totals, gained in ((self.outcomes, messages), (self.bytes, size)):
-                    of_listener = totals.setdefault(name, {})
-                    of_listener[outcome] = of_listener.get(outcome, 0) + gained
-            self.counters.not_quarantined += changes.not_quarantined
-            self.counters.clamped += changes.clamped
-            queued = self._maintain(now_ns) or queued
-            self.figures = figures.look(self._database)
+            with self._database.growing(self._min_free_bytes):
+                queued = self._store(changes, now_ns) or queued
         except StoreError as error:
             self._store_failed(error)
+            if isinstance(error, FullError):
+                self._make_room(now_ns)
         if self.standing.passed(began_ns):
             queued = self._store_again(now_ns) or queued
         if step_s:
             queued = self._follow(step_s) or queued
         self._note(changes, self._clock.mono_ns() - began_ns)
         return queued
+
+    def _store(self, changes: Changes, now_ns: int) -> bool:
+        """Stores a batch, and does what is to be done besides; says whether alerts were queued."""
+        self.tables.write(changes, self.setup.definitions, self._listeners)
+        # These read what has just been written; nothing of the batch depends on them.
+        queued = self._judge_days(now_ns)
+        self.alerts.seen(self._states.seen())
+        if self._health is not None:
+            devices.keep_pauses(self._database, self._health.pauses())
+        self._engine.ack(changes.seq)
+        for listener, outcome, messages, size in changes.ledger:
+            name = self._listeners[listener]
+            for totals, gained in ((self.outcomes, messages), (self.bytes, size)):
+                of_listener = totals.setdefault(name, {})
+                of_listener[outcome] = of_listener.get(outcome, 0) + gained
+        self.counters.not_quarantined += changes.not_quarantined
+        self.counters.clamped += changes.clamped
+        queued = self._maintain(now_ns) or queued
+        self.figures = figures.look(self._database)
+        return queued
+
+    def _make_room(self, now_ns: int) -> None:
+        """Old counters go for new ones, as far as the disk lets them: deleting takes room as well, for a while."""
+        with contextlib.suppress(StoreError):
+            self._shed(now_ns // NS_PER_S)
+
+    def _shed(self, now_s: int) -> None:
+        room_bytes = self._database.room_bytes(self._min_free_bytes)
+        if shed := self._retention.shed(self._tables_to_age, now_s, room_bytes):
+            self.counters.shed_rows += shed
+            log.warning("database is as large as it may be; the oldest counters are deleted", count=shed)
 
     def _follow(self, step_s: float) -> bool:
         """After a step of the wall clock; says whether outputs may have something to do."""
@@ -484,9 +505,7 @@ class Tick:
             self._retention.age(definition, now_s, self._ageing.now_ns(now_ns) // NS_PER_S)
         if not due:
             return False
-        if shed := self._retention.shed(self._tables_to_age, now_s):
-            self.counters.shed_rows += shed
-            log.warning("database is as large as it may be; the oldest counters are deleted", count=shed)
+        self._shed(now_s)
         looked_at = [self._longest_window_s[each.name] + 2 * each.slot_s for each in self.setup.definitions]
         key_states.expire(self._database, now_s - max(looked_at, default=0), now_s)
         devices.trim(self._database)

@@ -31,6 +31,9 @@ HURRIED_TIMEOUT_MS = 20
 JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 """The WAL file is cut back to this after a checkpoint; a long reader may have let it grow."""
 
+MOST_PAGES = 2**30 - 1
+"""SQLite's own limit (sqlite.org/limits.html); versions differ in it, and this one is 4 TiB."""
+
 LOCK_SUFFIX = ".lock"
 
 OURS = b"collectord's\n"
@@ -231,6 +234,29 @@ class Database:
         """Size of the whole file, once the write-ahead log is in it."""
         return self._pragma("page_count") * self._pragma("page_size")
 
+    def free_bytes(self) -> int:
+        """What is free on the disk, for us."""
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    def room_bytes(self, keep_free_bytes: int) -> int:
+        """By how much the file may grow before the disk has less free than that."""
+        return max(0, self.free_bytes() - keep_free_bytes)
+
+    @contextlib.contextmanager
+    def growing(self, keep_free_bytes: int) -> Iterator[None]:
+        """
+        Meanwhile the file does not grow beyond what leaves so much of the disk free; free pages in it are used.
+
+        What needs more fails with :class:`FullError`.
+        """
+        pages = self._pragma("page_count") + self.room_bytes(keep_free_bytes) // self._pragma("page_size")
+        self._pragma(f"max_page_count = {min(pages, MOST_PAGES):d}")
+        try:
+            yield
+        finally:
+            self._pragma(f"max_page_count = {MOST_PAGES:d}")
+
     def _pragma(self, name: str) -> int:
         with self._errors("measure"):
             return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -359,7 +385,10 @@ def _code(error: BaseException | None) -> int:
 def _explain(path: Path, doing: str, error: sqlite3.Error) -> str:
     match _code(error):
         case sqlite3.SQLITE_FULL:
-            return f"can't {doing}: no space left for {path}: free some on its disk, the daemon then goes on by itself"
+            return (
+                f"can't {doing}: no space left for {path}, or less than [store] min_free: free some on its disk, the "
+                "daemon then goes on by itself"
+            )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return (
                 f"can't {doing}: {path} is locked by another program: end the program that writes to it "

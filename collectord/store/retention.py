@@ -20,6 +20,9 @@ KEPT_KEYS_PER_SLOT = 1_000
 KEPT_KEYS_PER_HOUR = 5_000
 """The same for slots of an hour and longer, and for days: there are far fewer of them. 400 days are 2,000,000 rows."""
 
+SPARE_BYTES = 16 * 1024 * 1024
+"""What should be free in a file that may not grow: room for minutes of counters, or an eighth of a small file."""
+
 SHED_ROWS_PER_CALL = 50_000
 """Rows that one call deletes for the sake of the size; more than a minute adds, less than a second of work."""
 
@@ -79,21 +82,32 @@ class Retention:
         tables.expire(hours, min(old_s - self._keep.hours_s, tables.rolled_until(hours)))
         tables.expire(days, old_s - self._keep.days_s)
 
-    def shed(self, definitions: Sequence[CounterDefinition], now_s: int) -> int:
+    def shed(self, definitions: Sequence[CounterDefinition], now_s: int, room_bytes: int | None = None) -> int:
         """
         Deletes the oldest slots while the database is larger than it may be: first of the finest tables, days last.
 
         Never what is not rolled up yet, nor the present day, nor anything but counters.
 
+        Args:
+            definitions: The counters.
+            now_s: Wall time, epoch seconds.
+            room_bytes: By how much the file may grow; None: by any. Where that is little, old slots make the room.
+
         Returns:
             Deleted rows.
         """
         deleted = 0
+        most_bytes = self._keep.max_bytes
+        if room_bytes is not None:
+            file_bytes = self._database.file_bytes()
+            spare_bytes = min(SPARE_BYTES, file_bytes // 8)
+            if room_bytes < spare_bytes:
+                most_bytes = min(most_bytes, file_bytes + room_bytes - spare_bytes)
         for depth in range(3):
             bounds = {
                 level: self._may_go(depth, level, now_s) for level in (rollups.levels(d)[depth] for d in definitions)
             }
-            while self._database.used_bytes() > self._keep.max_bytes and deleted < SHED_ROWS_PER_CALL:
+            while self._database.used_bytes() > most_bytes and deleted < SHED_ROWS_PER_CALL:
                 oldest = [
                     (slot, level)
                     for level, before in bounds.items()

@@ -24,7 +24,7 @@ from .servers import PATIENCE_S
 LOUD = "203.0.113.66"
 ABOVE = 100
 
-NO_FLOOR = ""
+NO_FLOOR = '[store]\nmin_free = "0B"\n'
 
 FAILING = """
 name = "database-failing"

@@ -624,6 +624,48 @@ class TestMaintenance:
         assert daemon.tick.counters.shed_rows == 3, "its hour and its day as well"
         assert [(entry["log_level"], entry["count"]) for entry in logs] == [("warning", 3)]
 
+    def test_a_disk_with_little_room_is_not_filled(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Alerts may have what counters leave; these go on once there is room, or the oldest ones made some."""
+        for minute in range(30):
+            for number in range(60):
+                daemon.deny(1, f"10.0.{minute}.{number}")
+            daemon.tick.run()
+            daemon.clock.advance(60)
+        before, size = len(daemon.rows()), daemon.database.file_bytes()
+        free = daemon.tick._min_free_bytes - 1
+        monkeypatch.setattr(daemon.database, "free_bytes", lambda: free)
+        monkeypatch.setattr(retention, "SPARE_BYTES", 0)
+        for number in range(3000):
+            daemon.deny(1, f"10.1.{number // 250}.{number % 250}")
+        daemon.deny(THRESHOLD + 1)
+        assert daemon.tick.run() is True
+        assert "no space left" in str(daemon.tick.standing.error)
+        assert (len(daemon.rows()), daemon.history()) == (before, ["raised"])
+        assert daemon.database.file_bytes() < size + 65536
+        free += 2**30
+        daemon.tick.run()
+        assert len(daemon.rows()) == before + 3001
+        assert daemon.tick.standing.error is None
+
+    def test_old_counters_make_room_for_new_ones(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The file stays as large as it is."""
+        for day in range(4):
+            for number in range(1200):
+                daemon.deny(1, f"10.{day}.{number // 250}.{number % 250}")
+            for _ in range(3):
+                daemon.tick.run()
+                daemon.clock.advance(DAY_S / 3)
+        size = daemon.database.file_bytes()
+        monkeypatch.setattr(daemon.database, "free_bytes", lambda: 0)
+        for number in range(1200):
+            daemon.deny(1, f"10.9.{number // 250}.{number % 250}")
+        for _ in range(5):
+            daemon.tick.run()
+            daemon.clock.advance(60)
+        assert daemon.tick.standing.error is None
+        assert daemon.tick.counters.shed_rows > 0
+        assert daemon.database.file_bytes() == size
+
     def test_a_failure_of_it_loses_no_batch(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail() -> None:
             raise StoreError("no")
