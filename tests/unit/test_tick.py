@@ -334,6 +334,17 @@ class TestStoreFailure:
         assert daemon.tick.counters.unstored_alerts == 0
         assert daemon.history() == ["raised", "updated:2"]
 
+    def test_a_failure_between_two_passes(self, daemon: Daemon, path: Path) -> None:
+        """It ends with the next pass that can write."""
+        daemon.deny(THRESHOLD + 1)
+        daemon.tick.run()
+        with locked(path):
+            assert daemon.tick.reconcile(daemon.states.reconcile([], daemon.tick.setup.watchlist, START_S)) is False
+            assert daemon.tick._queued.standby.active
+        daemon.tick.run()
+        assert not daemon.tick._queued.standby.active
+        assert daemon.history() == ["raised", "cleared"]
+
     def test_counters_that_fail_do_not_hold_up_alerts(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: Any) -> bool:
             raise StoreError("no space left")
