@@ -75,7 +75,7 @@ class Metrics(Collector):
         # Of our own: the library's has more, and is shared by everything in the process.
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        _Process(registry=self._registry)
 
     def page(self) -> Page:
         """Everything as text; takes some ms."""
@@ -221,6 +221,14 @@ class Metrics(Collector):
         if reload is not None:
             words = "When a changed configuration was read last, since 1970."
             yield _gauge("config_last_reload_timestamp_seconds", words, [((), reload.at_ns / NS_PER_S)])
+
+
+class _Process(ProcessCollector):
+    """Memory, processor time and open files of the process, as all of Prometheus' libraries name them."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Without the start, which would need /proc/stat: the service sees only processes (ProcSubset=pid)."""
+        return (metric for metric in super().collect() if metric.name != "process_start_time_seconds")
 
 
 def _gauge(name: str, words: str, samples: Samples, labels: str = "") -> GaugeMetricFamily:

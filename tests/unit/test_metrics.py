@@ -209,6 +209,14 @@ def test_a_refused_reload(parts: Parts) -> None:
     assert now["collectord_config_last_reload_timestamp_seconds"] == {of(): START_S}
 
 
+def test_the_process(parts: Parts) -> None:
+    """What it takes; its start is ours to tell, as the library would look for it where the service may not."""
+    now = parts.now
+    assert now["process_resident_memory_bytes"][of()] > 10**6
+    assert now["process_open_fds"][of()] > 2
+    assert "process_start_time_seconds" not in now
+
+
 def test_health(parts: Parts) -> None:
     page = parts.metrics.health()
     assert (page.status, page.body) == (200, b"ok\n")
