@@ -174,9 +174,10 @@ def test_flood_is_accounted_for(tmp_path: Path) -> None:
 
         daemon.wait(all_told, f"{sent} datagrams to be accounted for")
         assert daemon.listener("udp")["kernel_drops"] > sent // 4
+        daemon.wait(lambda: "messages-lost" in daemon.status()["alerts"]["ailing"], "the alert about it")
         check = collectord("status", "--check", "--config", str(daemon.config))
-        assert check.returncode == 1
-        assert b"WARNING - the kernel dropped" in check.stdout
+        assert check.returncode == 2
+        assert b"CRITICAL - messages are lost: the kernel dropped" in check.stdout
         received = daemon.listener("udp")["received"]
         # As many as the small buffer surely holds.
         daemon.send_udp(messages[:50])
