@@ -59,26 +59,105 @@ pub struct Answers<'a, 'm> {
 
 /// Bits that hold from a number on, up to where the next ones do.
 #[derive(Debug, Default)]
-struct Steps<T>(Vec<(T, u64)>);
+struct Steps<T> {
+    list: Vec<(T, u64)>,
+    /// Tells most of them at once.
+    parts: Option<Parts>,
+}
+
+/// The bits of numbers by their upper 16 of so many bits.
+#[derive(Debug)]
+struct Parts {
+    /// Bits of a number below the upper 16.
+    below: u32,
+    /// By the upper 8 bits the block of the lower 8, by these the number of the bits.
+    blocks: Vec<u8>,
+    numbers: Vec<[u8; 256]>,
+    /// None: a part does not have the same bits all over.
+    bits: Vec<Option<u64>>,
+}
+
+impl Parts {
+    /// None: there are too many kinds of parts.
+    fn of<T: Copy + Ord + Into<u64>>(steps: &Steps<T>, below: u32) -> Option<Self> {
+        let starts: Vec<u64> = steps.list.iter().map(|(start, _)| (*start).into()).collect();
+        let changes =
+            |first: u64, last: u64| starts.iter().any(|start| (first.saturating_add(1)..=last).contains(start));
+        let bits_at = |number: u64| {
+            let place = starts.partition_point(|start| *start <= number);
+            place.checked_sub(1).and_then(|place| steps.list.get(place)).map_or(0, |(_, bits)| *bits)
+        };
+        let mut parts = Self { below, blocks: Vec::new(), numbers: Vec::new(), bits: Vec::new() };
+        for block in 0..256_u64 {
+            let first = (block << 8) << below;
+            let last = (((block << 8) | 255) << below) | ((1_u64 << below).wrapping_sub(1));
+            let mut numbers = [0; 256];
+            if changes(first, last) {
+                for (number, part) in numbers.iter_mut().zip(0_u64..) {
+                    let first = ((block << 8) | part) << below;
+                    let last = first | ((1_u64 << below).wrapping_sub(1));
+                    *number = parts.number((!changes(first, last)).then(|| bits_at(first)))?;
+                }
+            } else {
+                numbers = [parts.number(Some(bits_at(first)))?; 256];
+            }
+            let place = parts.numbers.iter().position(|known| *known == numbers).unwrap_or_else(|| {
+                parts.numbers.push(numbers);
+                parts.numbers.len().saturating_sub(1)
+            });
+            parts.blocks.push(u8::try_from(place).ok()?);
+        }
+        Some(parts)
+    }
+
+    fn number(&mut self, bits: Option<u64>) -> Option<u8> {
+        let place = self.bits.iter().position(|known| *known == bits).unwrap_or_else(|| {
+            self.bits.push(bits);
+            self.bits.len().saturating_sub(1)
+        });
+        u8::try_from(place).ok()
+    }
+
+    #[inline]
+    fn at(&self, number: u64) -> Option<u64> {
+        let part = number.wrapping_shr(self.below);
+        let block = self.blocks.get(usize::try_from(part >> 8).ok()?)?;
+        let number = self.numbers.get(usize::from(*block))?.get(usize::from(part.to_le_bytes()[0]))?;
+        *self.bits.get(usize::from(*number))?
+    }
+}
 
 impl<T: Copy + Ord> Steps<T> {
     /// Adds a bit from `first` on, up to below `end`; None: for all the rest.
     fn add(&mut self, first: T, end: Option<T>, bit: u64) {
         for start in [Some(first), end].into_iter().flatten() {
-            let place = self.0.partition_point(|(known, _)| *known < start);
-            if self.0.get(place).is_none_or(|(known, _)| *known != start) {
-                self.0.insert(place, (start, self.at(start)));
+            let place = self.list.partition_point(|(known, _)| *known < start);
+            if self.list.get(place).is_none_or(|(known, _)| *known != start) {
+                self.list.insert(place, (start, self.search(start)));
             }
         }
-        for (_, bits) in self.0.iter_mut().filter(|(start, _)| *start >= first && end.is_none_or(|end| *start < end)) {
+        for (_, bits) in self.list.iter_mut().filter(|(start, _)| *start >= first && end.is_none_or(|end| *start < end))
+        {
             *bits |= bit;
         }
     }
 
+    fn search(&self, number: T) -> u64 {
+        let place = self.list.partition_point(|(start, _)| *start <= number);
+        place.checked_sub(1).and_then(|place| self.list.get(place)).map_or(0, |(_, bits)| *bits)
+    }
+}
+
+impl<T: Copy + Ord + Into<u64>> Steps<T> {
+    /// Tells most numbers at once from now on, of which mostly the upper 16 of so many bits count.
+    fn settle(&mut self, bits: u32) {
+        self.parts = Parts::of(self, bits.saturating_sub(16));
+    }
+
     #[inline]
     fn at(&self, number: T) -> u64 {
-        let place = self.0.partition_point(|(start, _)| *start <= number);
-        place.checked_sub(1).and_then(|place| self.0.get(place)).map_or(0, |(_, bits)| *bits)
+        let told = self.parts.as_ref().and_then(|parts| parts.at(number.into()));
+        told.unwrap_or_else(|| self.search(number))
     }
 }
 
@@ -212,6 +291,17 @@ impl Tests {
         self.looks.get_mut(place)
     }
 
+    /// All tests are known: what is looked up for each session is laid out for that.
+    pub fn settle(&mut self) {
+        for look in &mut self.looks {
+            match look {
+                Look::Address(_, v4, _) => v4.settle(u32::BITS),
+                Look::Number(_, steps) => steps.settle(u16::BITS),
+                Look::Word(..) | Look::Differs(..) | Look::Blocked(_) => {}
+            }
+        }
+    }
+
     /// Adds what the tests look at.
     pub fn wants(&self, wanted: &mut Wanted) {
         for (subject, test) in &self.list {
@@ -259,7 +349,7 @@ impl Look {
         match self {
             Self::Address(field, v4, v6) => match session.get(*field) {
                 Some(Value::Address(Ip::V4(bytes))) => v4.at(u32::from_be_bytes(*bytes)),
-                Some(Value::Address(Ip::V6(bytes))) => v6.at(u128::from_be_bytes(*bytes)),
+                Some(Value::Address(Ip::V6(bytes))) => v6.search(u128::from_be_bytes(*bytes)),
                 _ => 0,
             },
             Self::Number(field, steps) => session.number(*field).map_or(0, |number| steps.at(number)),
@@ -504,6 +594,7 @@ mod tests {
         ] {
             Condition::read(&condition, "where".into(), &mut tests, &mut problems);
         }
+        tests.settle();
         assert_eq!(Vec::<crate::plan::Problem>::new(), problems.0);
         assert_eq!(13, tests.list.len());
         assert_eq!(7, tests.looks.len());

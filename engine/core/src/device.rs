@@ -109,7 +109,7 @@ impl Devices {
         sighting.listener = seen.listener;
         sighting.last_ns = seen.now_ns;
         if let Some(profile) = seen.profile
-            && sighting.profile.as_deref() != Some(profile)
+            && !sighting.profile.as_ref().is_some_and(|known| is_same(known.as_bytes(), profile.as_bytes()))
         {
             sighting.profile = Some(profile.to_owned());
         }

@@ -251,6 +251,7 @@ impl Plan {
             measures.push(measure);
             counters.push((definition, watches));
         }
+        tests.settle();
         tests.wants(&mut wanted);
         table.finish(&mut problems);
         match bounds {

@@ -51,20 +51,18 @@ const RESTORED_MAX: u64 = 1 << 60;
 enum Shown<'a> {
     Address(Ip),
     Number(u64),
-    Text(Cow<'a, str>),
+    /// Cut where it is kept, which mostly is not needed: most are known already.
+    Text(Cow<'a, [u8]>),
 }
 
 impl<'a> Shown<'a> {
+    #[inline]
     fn of(value: &'a Value<'_>) -> Self {
         match value {
             Value::Address(ip) => Self::Address(*ip),
             Value::Number(number) => Self::Number(*number),
-            Value::Word(word) if word.len() <= VALUE_BYTES => Self::Text(Cow::Borrowed(word)),
-            Value::Word(word) => Self::Text(cut(word.as_bytes(), VALUE_BYTES)),
-            Value::Text(..) => Self::Text(match value.bytes() {
-                Cow::Borrowed(bytes) => cut(bytes, VALUE_BYTES),
-                Cow::Owned(bytes) => Cow::Owned(cut(&bytes, VALUE_BYTES).into_owned()),
-            }),
+            Value::Word(word) => Self::Text(Cow::Borrowed(word.as_bytes())),
+            Value::Text(..) => Self::Text(value.bytes()),
         }
     }
 }
@@ -78,20 +76,11 @@ enum Kept {
 }
 
 impl Kept {
-    fn of(shown: Shown<'_>) -> Self {
+    fn of(shown: &Shown<'_>) -> Self {
         match shown {
-            Shown::Address(ip) => Self::Address(ip),
-            Shown::Number(number) => Self::Number(number),
-            Shown::Text(text) => Self::Text(text.into()),
-        }
-    }
-
-    fn is(&self, shown: &Shown<'_>) -> bool {
-        match (self, shown) {
-            (Self::Address(one), Shown::Address(other)) => one == other,
-            (Self::Number(one), Shown::Number(other)) => one == other,
-            (Self::Text(one), Shown::Text(other)) => is_same(one.as_bytes(), other.as_bytes()),
-            _ => false,
+            Shown::Address(ip) => Self::Address(*ip),
+            Shown::Number(number) => Self::Number(*number),
+            Shown::Text(text) => Self::Text(cut(text, VALUE_BYTES).into()),
         }
     }
 
@@ -130,9 +119,32 @@ struct Place {
 struct Top(Vec<Place>);
 
 impl Top {
-    fn note(&mut self, shown: Shown<'_>) {
-        let known = self.0.iter().position(|place| place.value.is(&shown));
-        let place = known.unwrap_or_else(|| {
+    /// Where the value is.
+    #[inline]
+    fn place_of(&self, shown: &Shown<'_>) -> Option<usize> {
+        let mut values = self.0.iter().map(|place| &place.value);
+        match shown {
+            Shown::Address(Ip::V4(ip)) => {
+                values.position(|value| matches!(value, Kept::Address(Ip::V4(known)) if known == ip))
+            }
+            Shown::Address(ip) => values.position(|value| matches!(value, Kept::Address(known) if known == ip)),
+            Shown::Number(number) => values.position(|value| matches!(value, Kept::Number(known) if known == number)),
+            Shown::Text(text) => {
+                let same = |value: &Kept| matches!(value, Kept::Text(known) if is_same(known.as_bytes(), text));
+                values.position(same).or_else(|| self.place_of_cut(text))
+            }
+        }
+    }
+
+    /// The same of a text that is not kept as it is.
+    #[cold]
+    fn place_of_cut(&self, text: &[u8]) -> Option<usize> {
+        let text = cut(text, VALUE_BYTES);
+        self.0.iter().position(|place| matches!(&place.value, Kept::Text(known) if **known == *text))
+    }
+
+    fn note(&mut self, shown: &Shown<'_>) {
+        let place = self.place_of(shown).unwrap_or_else(|| {
             if self.0.len() < MAX_VALUES {
                 self.0.push(Place { value: Kept::of(shown), rank: 0, sum: 0 });
             } else if let Some(last) = self.0.last_mut() {
@@ -357,10 +369,12 @@ impl Evidence {
 
     /// Tells the time, ns since 1970 UTC; the records of keys that were not hot in the whole ring go.
     pub fn advance(&mut self, now_ns: u64) {
-        self.now_ns = self.now_ns.max(now_ns);
-        let slot = self.slot_of(self.now_ns);
-        if slot > self.slot {
-            self.go_to(slot);
+        if now_ns > self.now_ns {
+            self.now_ns = now_ns;
+            let slot = self.slot_of(now_ns);
+            if slot > self.slot {
+                self.go_to(slot);
+            }
         }
     }
 
@@ -441,11 +455,11 @@ impl Evidence {
         let (devices, tops) = record.tops.split_last_mut().unzip();
         for (field, top) in fields.iter().zip(tops.into_iter().flatten()) {
             if let Some(value) = session.get(*field) {
-                top.note(Shown::of(value));
+                top.note(&Shown::of(value));
             }
         }
         if let Some(devices) = devices.filter(|_| !device.is_empty()) {
-            devices.note(Shown::Text(cut(device, VALUE_BYTES)));
+            devices.note(&Shown::Text(Cow::Borrowed(device)));
         }
         record.lines.note(message);
     }
