@@ -219,15 +219,23 @@ struct Message {
 /// Where what a hole holds belongs.
 #[derive(Clone, Copy)]
 struct Place {
+    /// Number of the hole.
+    hole: usize,
     input: Option<usize>,
     /// The field that it is the whole value of: an address that the template has read need not be read again.
     field: Option<Field>,
 }
 
+impl Place {
+    fn is_asked_for(&self) -> bool {
+        self.input.is_some() || self.field.is_some()
+    }
+}
+
 /// One of the ways in which a message may be written.
 struct Variant {
     template: Template,
-    /// What becomes of each hole.
+    /// What becomes of the holes that are asked for.
     places: Vec<Place>,
     /// What it starts with in common with the variant before, and with the one behind.
     like_before: Shared,
@@ -250,7 +258,9 @@ impl Profile {
         let id = spec.id.as_ref().filter(|_| !ids.is_empty()).map(|name| input(&mut inputs, name));
         let place = |name: &String| inputs.iter().position(|known| known == name);
         let prefix = spec.prefix.clone().map(|prefix| {
-            let places = prefix.holes().iter().map(|name| Place { input: place(name), field: None }).collect();
+            let places = prefix.holes().iter().enumerate();
+            let places = places.map(|(hole, name)| Place { hole, input: place(name), field: None });
+            let places = places.filter(Place::is_asked_for).collect();
             (prefix, places)
         });
         let reader = Reader::new(spec, &inputs);
@@ -530,8 +540,8 @@ impl Reader {
 /// Moves what a template found to the inputs that are asked for, and addresses to their fields.
 fn take_holes<'m>(places: &[Place], scratch: &mut Scratch<'m>, session: &mut Session<'m>) {
     let Scratch { raws, holes, .. } = scratch;
-    for (hole, place) in holes.iter().zip(places) {
-        let Some(held) = hole else { continue };
+    for place in places {
+        let Some(Some(held)) = holes.get(place.hole) else { continue };
         if let (Some(field), Some(address)) = (place.field, held.address) {
             session.set(field, Value::Address(address));
         }
@@ -554,7 +564,8 @@ enum Start<'m> {
 impl Message {
     fn new(spec: &spec::Profile, message: &spec::Message, wanted: Wanted, inputs: &mut Vec<String>) -> Self {
         let steps = Steps::new(spec, message, wanted, inputs);
-        let place = |name: &String| Place {
+        let place = |(hole, name): (usize, &String)| Place {
+            hole,
             input: inputs.iter().position(|known| known == name),
             field: Field::named(name).filter(|field| steps.held().contains(*field)),
         };
@@ -565,7 +576,7 @@ impl Message {
         };
         let variants = templates.iter().enumerate().map(|(number, template)| Variant {
             template: template.clone(),
-            places: template.holes().iter().map(place).collect(),
+            places: template.holes().iter().enumerate().map(place).filter(Place::is_asked_for).collect(),
             like_before: number.checked_sub(1).map_or_else(Shared::default, |before| shared(number, before)),
             like_next: shared(number, number.saturating_add(1)),
         });

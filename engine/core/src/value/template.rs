@@ -88,6 +88,14 @@ enum Step {
         hole: Hole,
         stops: Stops,
     },
+    /// Takes bytes up to a literal, and the literal: nothing else may follow the hole.
+    Upto {
+        hole: Hole,
+        literal: Literal,
+        firsts: Firsts,
+    },
+    /// A group that is nothing but a literal.
+    Optional(Literal),
     Group {
         steps: Box<[Step]>,
         holes: core::ops::Range<usize>,
@@ -136,12 +144,19 @@ enum Hole {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stops {
     literals: Box<[Literal]>,
-    /// The first byte of all literals, where it is the same one.
-    first_byte: Option<u8>,
-    /// The first bytes of the literals, as 256 bits.
-    first_bytes: [u64; 4],
+    firsts: Firsts,
     /// Whether the message may end instead.
     end: bool,
+}
+
+/// The first bytes of what may follow a hole. A word ends at any blank, so those are left out for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Firsts {
+    None,
+    One(u8),
+    Two(u8, u8),
+    /// As 256 bits.
+    Many([u64; 4]),
 }
 
 impl Template {
@@ -225,9 +240,13 @@ impl Step {
         match self {
             Self::Address(hole)
             | Self::Number(hole)
-            | Self::Until { hole: Hole::Word(hole) | Hole::Text(hole), .. } => Some(*hole),
+            | Self::Until { hole: Hole::Word(hole) | Hole::Text(hole), .. }
+            | Self::Upto { hole: Hole::Word(hole) | Hole::Text(hole), .. } => Some(*hole),
             Self::Group { holes, .. } => holes.end.checked_sub(1),
-            Self::Literal(_) | Self::Until { hole: Hole::Skip, .. } => None,
+            Self::Literal(_)
+            | Self::Optional(_)
+            | Self::Until { hole: Hole::Skip, .. }
+            | Self::Upto { hole: Hole::Skip, .. } => None,
         }
     }
 }
@@ -265,6 +284,17 @@ fn run<'m>(steps: &[Step], text: &'m [u8], holes: &mut [Option<Held<'m>>]) -> Op
                 }
                 after
             }
+            Step::Upto { hole, literal, firsts } => {
+                let (held, after) = firsts.upto(literal, rest, matches!(hole, Hole::Word(_)))?;
+                if let Hole::Word(index) | Hole::Text(index) = hole {
+                    if held.is_empty() {
+                        return None;
+                    }
+                    keep(holes, *index, Held { bytes: held, address: None });
+                }
+                after
+            }
+            Step::Optional(literal) => literal.after(rest).unwrap_or(rest),
             Step::Group { head, .. } if !head.may_start(rest) => rest,
             Step::Group { steps, holes: inside, .. } => {
                 if let Some(after) = run(steps, rest, holes) {
@@ -346,15 +376,12 @@ impl Head {
             [Step::Literal(literal), ..] => Self::Literal(literal.start),
             [Step::Address(_), ..] => Self::Address,
             [Step::Number(_), ..] => Self::Digit,
-            [Step::Until { hole: Hole::Word(_), .. }, ..] => Self::NotBlank,
+            [Step::Until { hole: Hole::Word(_), .. } | Step::Upto { hole: Hole::Word(_), .. }, ..] => Self::NotBlank,
             // `[ ](`: with the inner group and without it.
-            [Step::Group { steps: inner, .. }, Step::Literal(behind), ..] => match &**inner {
-                [Step::Literal(before)] => {
-                    let both = [&*before.bytes, &*behind.bytes].concat();
-                    Self::Literals([Start::new(&both), behind.start].into())
-                }
-                _ => Self::Any,
-            },
+            [Step::Optional(before), Step::Literal(behind), ..] => {
+                let both = [&*before.bytes, &*behind.bytes].concat();
+                Self::Literals([Start::new(&both), behind.start].into())
+            }
             _ => Self::Any,
         }
     }
@@ -376,22 +403,9 @@ impl Head {
 }
 
 impl Stops {
-    fn new(starts: &Starts<'_>) -> Self {
-        let mut first_bytes = [0_u64; 4];
-        for first in starts.literals.iter().filter_map(|literal| literal.first()) {
-            if let Some(bits) = first_bytes.get_mut(usize::from(first >> 6)) {
-                *bits |= 1 << (first & 63);
-            }
-        }
-        let mut firsts = starts.literals.iter().map(|literal| literal.first().copied());
-        let first_byte = firsts.next().flatten().filter(|byte| firsts.all(|other| other == Some(*byte)));
+    fn new(starts: &Starts<'_>, is_word: bool) -> Self {
         let literals = starts.literals.iter().map(|&literal| Literal::new(literal)).collect();
-        Self { literals, first_byte, first_bytes, end: starts.end }
-    }
-
-    #[inline]
-    fn may_start(&self, byte: u8) -> bool {
-        self.first_bytes.get(usize::from(byte >> 6)).is_some_and(|bits| bits >> (byte & 63) & 1 == 1)
+        Self { literals, firsts: Firsts::of(&starts.literals, is_word), end: starts.end }
     }
 
     /// Where the first of the literals stands, or the end if it may; a word also ends at a blank.
@@ -399,7 +413,7 @@ impl Stops {
     fn find(&self, text: &[u8], is_word: bool) -> Option<usize> {
         let mut at = 0;
         loop {
-            at = self.next(text, at, is_word);
+            at = self.firsts.next(text, at, is_word);
             let Some(here) = text.get(at..).filter(|here| !here.is_empty()) else {
                 return self.end.then_some(text.len());
             };
@@ -411,21 +425,78 @@ impl Stops {
             at = at.wrapping_add(1);
         }
     }
+}
 
-    /// The next place at which a literal may start, or a word end.
+impl Firsts {
+    fn of(literals: &[&[u8]], is_word: bool) -> Self {
+        let mut bytes: Vec<u8> = literals.iter().filter_map(|literal| literal.first().copied()).collect();
+        bytes.retain(|byte| !(is_word && scan::is_blank(*byte)));
+        bytes.sort_unstable();
+        bytes.dedup();
+        match *bytes {
+            [] => Self::None,
+            [one] => Self::One(one),
+            [one, other] => Self::Two(one, other),
+            _ => {
+                let mut bits = [0_u64; 4];
+                for byte in bytes {
+                    if let Some(bits) = bits.get_mut(usize::from(byte >> 6)) {
+                        *bits |= 1 << (byte & 63);
+                    }
+                }
+                Self::Many(bits)
+            }
+        }
+    }
+
+    /// What stands before the first place of a literal, and what behind it; a word does not go past a blank.
+    #[inline]
+    fn upto<'m>(&self, literal: &Literal, text: &'m [u8], is_word: bool) -> Option<(&'m [u8], &'m [u8])> {
+        let mut at = 0;
+        loop {
+            at = self.next(text, at, is_word);
+            let (held, here) = text.split_at_checked(at)?;
+            if let Some(after) = literal.after(here) {
+                return Some((held, after));
+            }
+            let first = here.first()?;
+            if is_word && scan::is_blank(*first) {
+                return None;
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// The next place at which something may start, or a word end.
     #[inline]
     fn next(&self, text: &[u8], from: usize, is_word: bool) -> usize {
-        match (self.first_byte, is_word) {
-            (Some(first), false) => scan::find_byte(text, from, first),
-            (Some(first), true) => scan::find(
+        match (self, is_word) {
+            (Self::None, false) => text.len(),
+            (Self::None, true) => scan::find(text, from, scan::blank, scan::is_blank),
+            (Self::One(first), false) => scan::find_byte(text, from, *first),
+            (Self::One(first), true) => scan::find(
                 text,
                 from,
-                |word| scan::equal(word, first) | scan::blank(word),
-                |byte| byte == first || scan::is_blank(byte),
+                |word| scan::equal(word, *first) | scan::blank(word),
+                |byte| byte == *first || scan::is_blank(byte),
             ),
-            (None, _) => {
+            (Self::Two(one, other), false) => scan::find(
+                text,
+                from,
+                |word| scan::equal(word, *one) | scan::equal(word, *other),
+                |byte| byte == *one || byte == *other,
+            ),
+            (Self::Two(one, other), true) => scan::find(
+                text,
+                from,
+                |word| scan::equal(word, *one) | scan::equal(word, *other) | scan::blank(word),
+                |byte| byte == *one || byte == *other || scan::is_blank(byte),
+            ),
+            (Self::Many(bits), _) => {
                 let tail = text.get(from..).unwrap_or_default();
-                let stops = |byte: &u8| self.may_start(*byte) || (is_word && scan::is_blank(*byte));
+                let is_first =
+                    |byte: u8| bits.get(usize::from(byte >> 6)).is_some_and(|bits| bits >> (byte & 63) & 1 == 1);
+                let stops = |byte: &u8| is_first(*byte) || (is_word && scan::is_blank(*byte));
                 tail.iter().position(stops).map_or(text.len(), |n| from.wrapping_add(n))
             }
         }
@@ -472,12 +543,18 @@ fn link(parts: &[Part], after: &Starts<'_>) -> Result<Box<[Step]>, TemplateError
     let mut rest = parts;
     while let [part, behind @ ..] = rest {
         rest = behind;
-        let until = |position: usize, hole: Hole| {
+        let mut until = |position: usize, hole: Hole| {
+            let is_word = matches!(hole, Hole::Word(_));
+            if let [Part::Literal(literal), after @ ..] = behind {
+                rest = after;
+                let firsts = Firsts::of(&[literal], is_word);
+                return Ok(Step::Upto { hole, literal: Literal::new(literal), firsts });
+            }
             let starts = starts(behind, after);
             if starts.hole {
                 return Err(error(position, "nothing tells where this hole ends: another hole may follow directly"));
             }
-            Ok(Step::Until { hole, stops: Stops::new(&starts) })
+            Ok(Step::Until { hole, stops: Stops::new(&starts, is_word) })
         };
         steps.push(match *part {
             Part::Literal(ref literal) => Step::Literal(Literal::new(literal)),
@@ -488,7 +565,10 @@ fn link(parts: &[Part], after: &Starts<'_>) -> Result<Box<[Step]>, TemplateError
             Part::Hole { kind: Kind::Skip, position, .. } => until(position, Hole::Skip)?,
             Part::Group { ref parts, ref holes } => {
                 let steps = link(parts, &starts(behind, after))?;
-                Step::Group { head: Head::of(&steps), steps, holes: holes.clone() }
+                match &*steps {
+                    [Step::Literal(literal)] => Step::Optional(literal.clone()),
+                    _ => Step::Group { head: Head::of(&steps), steps, holes: holes.clone() },
+                }
             }
         });
     }
@@ -713,7 +793,7 @@ mod tests {
         assert_eq!((0, 0), (one.shared_with(&compile("{b_word} {a}")).steps, Shared::default().holes));
 
         // The stops of {b} and its group are not the same: only what stands before is in common.
-        assert_eq!((2, 1), (shared.steps, shared.holes));
+        assert_eq!((1, 1), (shared.steps, shared.holes));
         let text = b"x y (z) for w";
         let mut holes = [None; 4];
         let (fits, left) = one.read_on(Shared::default(), shared, text, &mut holes);
