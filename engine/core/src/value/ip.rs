@@ -69,12 +69,42 @@ fn bare_prefix(text: &[u8]) -> Option<(Ip, usize)> {
 /// `d.d.d.d`, with no digit behind it.
 #[inline]
 fn v4_prefix(text: &[u8]) -> Option<([u8; 4], usize)> {
-    let dot = |at: usize| (text.get(at) == Some(&b'.')).then(|| at.wrapping_add(1));
-    let (a, at) = decimal_octet(text, 0)?;
-    let (b, at) = decimal_octet(text, dot(at)?)?;
-    let (c, at) = decimal_octet(text, dot(at)?)?;
-    let (d, at) = decimal_octet(text, dot(at)?)?;
-    Some(([a, b, c, d], at))
+    let (a, rest) = dotted_octet(text)?;
+    let (b, rest) = dotted_octet(rest)?;
+    let (c, rest) = dotted_octet(rest)?;
+    let (d, length) = decimal_octet(rest, 0)?;
+    Some(([a, b, c, d], text.len().saturating_sub(rest.len()).saturating_add(length)))
+}
+
+/// As [`decimal_octet`] with a dot behind it, and what follows that.
+// All four bytes that may count are looked for at once: mostly more than an octet is left.
+#[inline]
+fn dotted_octet(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: u8| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let [one, two, three, four] = text.first_chunk().copied().unwrap_or_else(|| at_end(text));
+    let first = digit(one)?;
+    if two == b'.' {
+        return Some((first, text.get(2..)?));
+    }
+    let second = digit(two).filter(|_| first != 0)?;
+    // Two digits are no more than 99, three no more than 999.
+    let value = first.wrapping_mul(10).wrapping_add(second);
+    if three == b'.' {
+        return Some((value, text.get(3..)?));
+    }
+    let value = u32::from(value).wrapping_mul(10).wrapping_add(u32::from(digit(three)?));
+    if four != b'.' {
+        return None;
+    }
+    Some((u8::try_from(value).ok()?, text.get(4..)?))
+}
+
+/// Less than four bytes, filled up with NULs, which belong to no address.
+#[cold]
+fn at_end(text: &[u8]) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    bytes.iter_mut().zip(text).for_each(|(place, byte)| *place = *byte);
+    bytes
 }
 
 /// One to three digits up to 255 from `at` on, no leading zero, no fourth digit; and the place behind them.
