@@ -81,8 +81,10 @@ impl Parts {
     /// None: there are too many kinds of parts.
     fn of<T: Copy + Ord + Into<u64>>(steps: &Steps<T>, below: u32) -> Option<Self> {
         let starts: Vec<u64> = steps.list.iter().map(|(start, _)| (*start).into()).collect();
-        let changes =
-            |first: u64, last: u64| starts.iter().any(|start| (first.saturating_add(1)..=last).contains(start));
+        let changes = |first: u64, last: u64| {
+            let next = starts.partition_point(|start| *start <= first);
+            starts.get(next).is_some_and(|start| *start <= last)
+        };
         let bits_at = |number: u64| {
             let place = starts.partition_point(|start| *start <= number);
             place.checked_sub(1).and_then(|place| steps.list.get(place)).map_or(0, |(_, bits)| *bits)
@@ -588,7 +590,7 @@ mod tests {
         for condition in [
             json!({"SrcIpAddr": ["10.0.0.0/8", "fc00::/7"], "DstPortNumber": [22, "80-90"], "blocked": true}),
             json!({"SrcIpAddr": ["0.0.0.0/0", "::1"], "DstPortNumber": ["85-443", 65535], "blocked": false}),
-            json!({"SrcIpAddr": ["10.1.0.0/16", "fc00::/8"], "DstIpAddr": {"differs": "SrcIpAddr"}}),
+            json!({"SrcIpAddr": ["10.1.128.0/17", "fc00::/8"], "DstIpAddr": {"differs": "SrcIpAddr"}}),
             json!({"DvcAction": ["Deny", "Drop"], "EventCount": "0-18446744073709551615"}),
             json!({"DvcAction": "Drop", "SrcIpAddr": "ff00::/8", "DstPortNumber": {"differs": "SrcPortNumber"}}),
         ] {
@@ -602,7 +604,10 @@ mod tests {
             "",
             "9.255.255.255",
             "10.0.0.0",
+            "10.1.127.255",
+            "10.1.128.0",
             "10.1.255.255",
+            "10.2.0.0",
             "255.255.255.255",
             "::",
             "::1",
