@@ -29,6 +29,7 @@ pub mod marked;
 mod pairs;
 mod path;
 mod scan;
+mod stops;
 pub mod template;
 pub mod xml;
 
