@@ -310,19 +310,55 @@ def copying_rsyslogd(folder: Path, lines: str) -> Iterator[Server]:
     """rsyslogd on a UDP port, with lines of a site's own configuration that send a copy somewhere."""
     program = find_program("rsyslogd")
     port = free_port(socket.SOCK_DGRAM)
-    configuration = folder / "rsyslog.conf"
-    configuration.write_text(
-        f'''
+    lines = f'''
 global(workDirectory="{folder}" processInternalMessages="off")
 module(load="imudp")
 input(type="imudp" address="127.0.0.1" port="{port}")
 {lines}'''
-    )
+    with _rsyslogd_of(folder, program, lines, "udp", port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def rsyslogd_relaying(folder: Path, tls: Tls, target: int) -> Iterator[Server]:
+    """
+    rsyslogd on a TCP port, which sends each message on over TLS as it came, with octet counting.
+
+    Args:
+        folder: Everything lies there.
+        tls: Its driver and files; ``clients`` is the name of the server that it believes.
+        target: Port on loopback.
+    """
+    program = _rsyslogd_with(tls.driver)
+    port = free_port(socket.SOCK_STREAM)
+    (name,) = tls.clients
+    lines = f"""
+global(workDirectory="{folder}" processInternalMessages="off" maxMessageSize="8k"
+       defaultNetstreamDriverCAFile="{tls.ca_file}" defaultNetstreamDriverCertFile="{tls.cert_file}"
+       defaultNetstreamDriverKeyFile="{tls.key_file}")
+module(load="imtcp")
+template(name="raw" type="string" string="%rawmsg%")
+ruleset(name="relay") {{
+    action(type="omfwd" target="127.0.0.1" port="{target}" protocol="tcp" tcp_framing="octet-counted" template="raw"
+           streamDriver="{tls.driver}" streamDriverMode="1" streamDriverAuthMode="x509/name"
+           streamDriverPermittedPeers="{name}")
+}}
+input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="relay")
+"""
+    with _rsyslogd_of(folder, program, lines, "tcp", port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _rsyslogd_of(folder: Path, program: Program, lines: str, kind: str, port: int) -> Iterator[Server]:
+    """rsyslogd with this configuration, once it has bound its port."""
+    configuration = folder / "rsyslog.conf"
+    configuration.write_text(lines)
     command = [str(program.path), "-n", "-f", str(configuration), "-i", str(folder / "pid")]
     if UNPACKED in program.path.parents:
         command += ["-M", str(next(UNPACKED.glob("usr/lib/**/rsyslog/imudp.so")).parent)]
-    with _running(command, program.environment, folder, port, folder / "none") as server:
-        _wait_until_bound(server, ("udp",))
+    with _running(command, program.environment, folder, port, folder / "messages") as server:
+        _wait_until_bound(server, (kind,))
         yield server
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ..certificates import Authority, Pair
 from .daemon import Daemon, counted, denied, ended, running
-from .servers import PATIENCE_S
+from .servers import PATIENCE_S, Tls, rsyslogd_relaying
 
 pytestmark = pytest.mark.e2e
 
@@ -198,3 +198,23 @@ def test_certificates_change(daemon: Daemon, authority: Authority) -> None:
         assert client.is_refused()
         first.sendall(counted(failures(1)))
         daemon.wait_received("tls", 2)
+
+
+@pytest.mark.parametrize("driver", ["gtls", "ossl"])
+def test_rsyslogd_as_a_device(daemon: Daemon, authority: Authority, tmp_path: Path, driver: str) -> None:
+    """By GnuTLS and by OpenSSL: it believes us, and is called by its certificate."""
+    folder = tmp_path / "rsyslogd"
+    folder.mkdir()
+    (folder / "ca.pem").write_bytes(authority.certificate_pem)
+    tls = Tls(
+        driver,
+        folder / "ca.pem",
+        *authority.signs("log-1.example.net").write(folder, "own"),
+        ("collector.example.net",),
+    )
+    with rsyslogd_relaying(folder, tls, daemon.listener("tls")["port"]) as server:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as stream:
+            stream.sendall(counted(failures(ROUND)))
+        daemon.wait(lambda: daemon.listener("tls")["received"] == ROUND, f"all; it said {server.errors.read_text()}")
+    assert daemon.wait_stored("tls", ROUND)["outcomes"] == {"session": ROUND}
+    assert (devices(daemon), daemon.listener("tls")["refused"]) == ({"log-1.example.net"}, 0)

@@ -1,6 +1,7 @@
 """The TLS listener: who gets in, what a device is called, and what becomes of all others."""
 
 import asyncio
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -253,6 +254,30 @@ async def test_no_tls(make: Make, engine: NamingEngine, start: bytes) -> None:
         await until(lambda: listener.refused == 1)
     assert listener.refusals == {"no_tls": 1}
     assert engine.data == {}
+
+
+async def test_broken_beginnings(make: Make, engine: NamingEngine, client: Callable[..., ssl.SSLContext]) -> None:
+    """Whatever is wrong with a ClientHello: refused, and nobody else notices."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        client().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+    hello, random_ = outgoing.read(), random.Random(20_261_122)
+    beginnings = [random_.randbytes(300), b"", b"\x16", hello[:50], hello * 2, hello + b"<13>text\n"]
+    for _ in range(40):
+        broken = bytearray(hello)
+        for _ in range(random_.randint(1, 5)):
+            broken[random_.randrange(len(broken))] = random_.randrange(256)
+        beginnings.append(bytes(broken))
+    listener = make(connections=100, peer_rate=0)
+    async with serving(listener), connected(listener, client()) as (_, good):
+        for beginning in beginnings:
+            async with plain(listener) as (_, writer):
+                writer.write(beginning)
+                writer.write_eof()
+        await until(lambda: listener.connections == 1)
+        good.write(b"one\n")
+        await until(lambda: listener.received == 1)
+    assert (listener.refused, listener.handshakes, len(engine.data)) == (len(beginnings), 0, 1)
 
 
 async def test_an_old_version(make: Make, client: Callable[..., ssl.SSLContext]) -> None:
