@@ -44,6 +44,10 @@ class StoreStanding:
         """Where the last damaged file is now; None: there was none since the start."""
         return self._database.moved_to
 
+    def begin(self) -> None:
+        """A pass begins."""
+        self.error = None
+
     def failed(self, error: StoreError) -> None:
         """Something could not be written in this pass."""
         self.error = error

@@ -342,7 +342,7 @@ class Tick:
         return 0 if began_ns is None else self._clock.mono_ns() - began_ns
 
     def _run(self, began_ns: int) -> bool:
-        self.standing.error = None
+        self.standing.begin()
         if self._database.damage is not None:
             self._start_over()
         now_ns = self._clock.now_ns()

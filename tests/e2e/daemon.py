@@ -309,5 +309,8 @@ def running(folder: Path, tables: str = LISTENERS, rules: dict[str, str] | None 
 
 def _environment() -> dict[str, str]:
     """Ours without what would reach into the daemon: systemd's and its own variables."""
-    strange = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "COLLECTORD_CONFIG")
+    strange = (
+        *("NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY"),
+        *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "COLLECTORD_CONFIG"),
+    )
     return {name: value for name, value in os.environ.items() if name not in strange}
