@@ -40,6 +40,11 @@ class StoreStanding:
         return 0 if since_ns is None else max(1, (self._mono_ns() - since_ns) // NS_PER_S)
 
     @property
+    def is_well(self) -> bool:
+        """Whether nothing has failed in the pass that is under way."""
+        return self.error is None
+
+    @property
     def moved_to(self) -> Path | None:
         """Where the last damaged file is now; None: there was none since the start."""
         return self._database.moved_to

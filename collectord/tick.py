@@ -360,7 +360,7 @@ class Tick:
             self._store_failed(error)
             if isinstance(error, FullError):
                 self._make_room(now_ns)
-        if self.standing.passed(began_ns) or (self.standing.error is None and self._queued.standby.active):
+        if self.standing.passed(began_ns) or (self.standing.is_well and self._queued.standby.active):
             queued = self._store_again(now_ns) or queued
         if step_s:
             queued = self._follow(step_s) or queued
