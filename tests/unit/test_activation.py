@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from collectord import activation as module
 from collectord.activation import Inherited, Wanted, assigned, taken
 from collectord.errors import EX_CONFIG, ConfigError
 
@@ -81,6 +82,17 @@ print("LISTEN_FDS" in os.environ)
         with bound() as one, bound(socket.SOCK_STREAM, "::1") as other:
             result = run(code, one.fileno(), other.fileno(), LISTEN_FDNAMES="syslog")
         assert result.stdout.splitlines() == ["syslog udp 3 False False", "unknown tcp 4 False False", "False"]
+
+    @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+    def test_a_good_one(self, kind: socket.SocketKind) -> None:
+        with bound(kind) as held:
+            descriptor = os.dup(held.fileno())
+            os.set_inheritable(descriptor, True)
+            one = module._inherited(descriptor, "a")
+            assert isinstance(one, Inherited)
+            with one.socket:
+                assert one.protocol == ("udp" if kind == socket.SOCK_DGRAM else "tcp")
+                assert (os.get_inheritable(descriptor), one.socket.getblocking()) == (False, False)
 
     def test_what_is_no_socket_of_ours(self) -> None:
         """Everything is told at once, by its number and name."""

@@ -359,6 +359,17 @@ async def test_handshakes_are_bounded(
             writer.transport.abort()
 
 
+async def test_who_reads_nothing_is_closed(
+    make: Make, client: Callable[..., ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we have to say must not pile up."""
+    monkeypatch.setattr(module, "UNSENT_BYTES", -1)
+    listener = make()
+    async with serving(listener):
+        await refused(listener, client())
+        await until(lambda: (listener.connections, listener.handshakes) == (0, 0))
+
+
 async def test_handshakes_count_for_the_rate(make: Make, client: Callable[..., ssl.SSLContext]) -> None:
     """A peer that connects again and again is held back as one that sends too much."""
     listener = make(connections=100, peer_rate=module.HANDSHAKE_MESSAGES, peer_burst=2 * module.HANDSHAKE_MESSAGES)
