@@ -1,9 +1,8 @@
 //! Which profile reads a message: literal bytes at the start of the content decide, and no profile is tried after the other.
 //!
 //! A literal at the very start is compared at once. Signs without one are found by a literal of their own, in one walk over
-//! the text for all of them; the rest of a sign is looked for only then. Nothing is remembered of earlier messages: a sign
-//! may be chosen only after every more demanding one was ruled out, so a memory could spare no look without changing what
-//! a message is read as.
+//! the text for all of them; the rest of a sign is looked for only then. What a profile names first is looked for before
+//! that walk, where no more demanding sign of another profile can fit: so it pays to name first what comes most.
 
 use super::literals::{Literals, Walk};
 use super::words::Words;
@@ -52,9 +51,21 @@ struct Candidate {
 
 impl Candidate {
     fn fits(&self, content: &[u8], first_eight: u64) -> bool {
-        self.starts.fits(content, first_eight)
-            && self.contains.iter().all(|literal| literal.find(near(content)).is_some())
+        self.starts.fits(content, first_eight) && has_all(near(content), &self.contains)
     }
+}
+
+/// Whether a text holds all literals. They mostly stand there in the order of the sign, so each is looked for behind the
+/// one before first.
+fn has_all(text: &[u8], literals: &[Finder<'static>]) -> bool {
+    let mut rest = text;
+    literals.iter().all(|literal| {
+        if let Some(behind) = literal.find(rest).and_then(|at| rest.get(at..)) {
+            rest = behind;
+            return true;
+        }
+        rest.len() < text.len() && literal.find(text).is_some()
+    })
 }
 
 /// What a content must start with.
@@ -76,6 +87,14 @@ impl Start {
     fn fits(&self, content: &[u8], first_eight: u64) -> bool {
         first_eight & self.mask == self.word && content.starts_with(&self.literal)
     }
+
+    /// The same without letter case. The literal must be in small letters.
+    fn fits_any_case(&self, content: &[u8], first_eight: u64) -> bool {
+        // The bit by which ASCII letters differ in case.
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        (first_eight ^ self.word) & self.mask & !LOWER == 0
+            && content.get(..self.literal.len()).is_some_and(|start| start.eq_ignore_ascii_case(&self.literal))
+    }
 }
 
 /// The first eight bytes of a text as a number.
@@ -91,8 +110,12 @@ fn near(content: &[u8]) -> &[u8] {
     content.get(..CONTAINS_WITHIN).unwrap_or(content)
 }
 
-/// Vendor prefix, product prefix, profile.
-type Prefix = (Box<[u8]>, Box<[u8]>, usize);
+/// What a product's vendor and its name start with, in small letters.
+struct Prefix {
+    vendor: Start,
+    product: Start,
+    profile: usize,
+}
 
 /// Products by the vendor and product of a header whose fields are separated by pipes (CEF, LEEF).
 #[derive(Default)]
@@ -111,14 +134,14 @@ impl Products {
         let mut found = Self::default();
         for (profile, (vendor, product)) in products {
             if vendor.ends_with('*') || product.ends_with('*') {
-                let trim = |text: &str| Box::from(text.trim_end_matches('*').as_bytes());
-                found.prefixes.push((trim(vendor), trim(product), profile));
+                let start = |text: &str| Start::new(&text.trim_end_matches('*').to_ascii_lowercase());
+                found.prefixes.push(Prefix { vendor: start(vendor), product: start(product), profile });
             } else {
                 names.push(format!("{vendor}|{product}"));
                 found.profiles.push(profile);
             }
         }
-        found.prefixes.sort_by_key(|(v, p, _)| std::cmp::Reverse(v.len().saturating_add(p.len())));
+        found.prefixes.sort_by_key(|p| Reverse(p.vendor.literal.len().saturating_add(p.product.literal.len())));
         found.names = Words::new(names.iter().map(String::as_str));
         found
     }
@@ -127,10 +150,11 @@ impl Products {
         if let Some(number) = self.names.find(named.both) {
             return self.profiles.get(number).copied();
         }
-        let starts =
-            |text: &[u8], prefix: &[u8]| text.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
-        let prefix = self.prefixes.iter().find(|(v, p, _)| starts(named.vendor, v) && starts(named.product, p))?;
-        Some(prefix.2)
+        let (vendor, product) = (first_eight(named.vendor), first_eight(named.product));
+        let fits = |prefix: &&Prefix| {
+            prefix.vendor.fits_any_case(named.vendor, vendor) && prefix.product.fits_any_case(named.product, product)
+        };
+        Some(self.prefixes.iter().find(fits)?.profile)
     }
 }
 
@@ -176,6 +200,8 @@ pub struct Detector {
 #[derive(Default)]
 struct Direct {
     ranks: Vec<usize>,
+    /// What is looked for before the walk: ranks from the crowd, with the literal that they are found by.
+    usual: Vec<(usize, Finder<'static>)>,
     /// Whether more of them are in the crowd.
     is_crowded: bool,
 }
@@ -197,6 +223,9 @@ impl Detector {
             let listed = products.iter().filter(|(_, sign)| sign.fallback == fallback);
             Products::new(listed.filter_map(|(profile, sign)| Some((*profile, product(sign)?))))
         };
+        // What each profile names first; a profile's signs come one after the other.
+        let mut firsts = signs.clone();
+        firsts.dedup_by_key(|(profile, _)| *profile);
         signs
             .sort_by_key(|(_, sign)| (sign.fallback, !sign.fallback && sign.starts.is_empty(), Reverse(sign.weight())));
         let mut detector = Self {
@@ -220,6 +249,9 @@ impl Detector {
                     detector.crowd.members.get_mut(number).into_iter().for_each(|members| members.push(rank));
                     if let Some(direct) = direct {
                         direct.is_crowded = true;
+                        if firsts.contains(&(*profile, sign.clone())) && is_settled(rank, &signs) {
+                            direct.usual.push((rank, Finder::new(key).into_owned()));
+                        }
                     }
                 }
                 (None, Some(direct)) => direct.ranks.push(rank),
@@ -262,6 +294,11 @@ impl Detector {
         let first_eight = first_eight(content);
         let fits = |rank: usize| self.candidates.get(rank).filter(|candidate| candidate.fits(content, first_eight));
         let first_of = |ranks: &[usize]| ranks.iter().copied().find(|rank| fits(*rank).is_some());
+        let is_usual =
+            |(rank, literal): &&(usize, Finder<'_>)| fits(*rank).is_some_and(|_| literal.find(near(content)).is_some());
+        if let Some((rank, _)) = direct.usual.iter().find(is_usual) {
+            return Some(*rank);
+        }
         let mut best = first_of(&direct.ranks);
         if best.is_some() && !direct.is_crowded {
             return best;
