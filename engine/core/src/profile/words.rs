@@ -1,15 +1,15 @@
 //! Looking up a short word of a message (a key, an id, an action) among the ones that a profile names.
 //!
-//! This runs for every key of every key=value message, mostly for keys that nobody wants: so a miss must cost a hash and
-//! one look. Letter case (ASCII) is ignored.
+//! This runs for every key of every key=value message, mostly for keys that nobody wants: so a miss must cost one look.
+//! Letter case (ASCII) is ignored.
 
 /// A fixed set of words, each with its number in the order given.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Words {
     known: Vec<Known>,
-    /// A bit for each look (see [`look`]) that a word of the set has: most words that nobody wants have another one, and
-    /// are turned away before they are hashed.
-    looks: [u64; LOOKS / 64],
+    /// By [`look`] the number of the word that has it, [`EMPTY`] or [`SEVERAL`]: keys that one device writes nearly all
+    /// differ in their look.
+    looks: Box<[u16; LOOKS]>,
     /// Open addressing, a power of two long, at most a quarter full; [`EMPTY`] ends a probe.
     table: Vec<u16>,
 }
@@ -22,28 +22,39 @@ struct Known {
 
 impl Known {
     /// Mostly a device writes a word just as the profile does, and mostly both ends are all of it: two comparisons then.
+    #[inline]
     fn is(&self, word: &[u8], ends: Ends) -> bool {
-        let is_exact = self.ends == ends && self.word.len() == word.len() && word.len() <= ENDS_BYTES;
-        is_exact || self.word.eq_ignore_ascii_case(word)
+        self.word.len() == word.len()
+            && ((self.ends == ends && word.len() <= ENDS_BYTES) || self.is_in_other_letters(word))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_in_other_letters(&self, word: &[u8]) -> bool {
+        self.word.eq_ignore_ascii_case(word)
     }
 }
 
 const EMPTY: u16 = u16::MAX;
 
+/// More than one word has this look.
+const SEVERAL: u16 = EMPTY - 1;
+
 /// How many looks are told apart: many more than a set has words.
 const LOOKS: usize = 1024;
 
-/// What a word looks like at first sight: its length, its first and its last letter without case, mixed. The place and
-/// the bit of it.
+/// What a word looks like at first sight: five bits of its first letter, and five of its last one mixed with its length.
+/// Letter case is none of them.
 #[inline]
-fn look(word: &[u8]) -> (usize, u64) {
-    let (first, last) = match word {
-        [first, .., last] => (first | 0x20, last | 0x20),
-        [only] => (only | 0x20, 0),
-        [] => (0, 0),
-    };
-    let mixed = usize::from(first).wrapping_mul(37) ^ usize::from(last).wrapping_mul(5) ^ word.len().wrapping_mul(151);
-    (mixed % LOOKS / 64, 1_u64.wrapping_shl(u32::try_from(mixed % 64).unwrap_or(0)))
+fn look(word: &[u8]) -> usize {
+    let (Some(first), Some(last)) = (word.first(), word.last()) else { return 0 };
+    (usize::from(*first) << 5 ^ usize::from(*last & 0x1f) ^ word.len() << 1) % LOOKS
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self::new([])
+    }
 }
 
 impl Words {
@@ -54,14 +65,13 @@ impl Words {
     pub fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let words: Vec<Box<[u8]>> = words.into_iter().map(|w| w.as_bytes().into()).collect();
         let size = words.len().saturating_mul(4).next_power_of_two().max(8);
-        let mut set = Self { known: Vec::new(), looks: [0; LOOKS / 64], table: vec![EMPTY; size] };
+        let mut set = Self { known: Vec::new(), looks: Box::new([EMPTY; LOOKS]), table: vec![EMPTY; size] };
         for word in words {
-            let (place, bit) = look(&word);
-            if let Some(looks) = set.looks.get_mut(place) {
-                *looks |= bit;
-            }
             let number = u16::try_from(set.known.len()).unwrap_or(EMPTY);
-            if number != EMPTY && set.find(&word).is_none() {
+            if number < SEVERAL && set.look_up(&word).is_none() {
+                if let Some(look) = set.looks.get_mut(look(&word)) {
+                    *look = if *look == EMPTY { number } else { SEVERAL };
+                }
                 let mut place = set.first_place(&word, Ends::of(&word));
                 while set.table.get(place).is_some_and(|taken| *taken != EMPTY) {
                     place = set.next_place(place);
@@ -79,8 +89,14 @@ impl Words {
     /// The number of a word.
     #[inline]
     pub fn find(&self, word: &[u8]) -> Option<usize> {
-        let (place, bit) = look(word);
-        if self.looks.get(place)? & bit == 0 { None } else { self.look_up(word) }
+        match *self.looks.get(look(word))? {
+            EMPTY => None,
+            SEVERAL => self.look_up(word),
+            number => {
+                let number = usize::from(number);
+                self.known.get(number)?.is(word, Ends::of(word)).then_some(number)
+            }
+        }
     }
 
     /// No part of [`find`](Self::find), so that what most words take stays small enough to be part of a reader's loop.
@@ -153,6 +169,24 @@ mod tests {
             assert_eq!(Some(number), words.find(name.to_uppercase().as_bytes()), "{name}");
             assert_eq!(Some(number), words.find(name.to_lowercase().as_bytes()), "{name}");
             assert_eq!(None, words.find(format!("{name}x").as_bytes()), "{name}");
+        }
+    }
+
+    /// Words of few letters, so that many have the same look or both ends in common.
+    #[test]
+    fn finds_what_comparing_with_each_word_finds() {
+        let word = |number: usize| -> String {
+            let length = number % 19;
+            let letters = (0..length).map(|place| b"aAb_"[number.wrapping_mul(place + 7) / 19 % 4]);
+            letters.map(char::from).collect()
+        };
+        for count in [0, 1, 2, 5, 20, 400] {
+            let names: Vec<String> = (0..count).map(|number| word(number * 31)).collect();
+            let words = Words::new(names.iter().map(String::as_str));
+            for asked in (0..3000).map(word) {
+                let wanted = names.iter().position(|name| name.eq_ignore_ascii_case(&asked));
+                assert_eq!(wanted, words.find(asked.as_bytes()), "{asked} of {count}");
+            }
         }
     }
 
