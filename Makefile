@@ -129,14 +129,13 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 DEB_VERSION ?=
 
 .PHONY: package    ## what is handed out, into dist/: wheel, source archive, Debian package
-package: wheel man
+package: wheel
 	$(SETUP) package
 	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) packaging/deb/build.sh $(DEB_VERSION)
 
 .PHONY: package-test ## the package on a clean Debian 12: install, run, upgrade, purge; needs root and a mirror
-package-test: $(V)/.engine-release $(V)/.dev-deps servers
+package-test: package $(V)/.dev-deps servers
 	$(SETUP) package-test
-	@ls dist/collectord_*.deb >/dev/null || $(MAKE) package
 	$(PY) -m pytest tests/package --capture=no --timeout=0 $(ARGS)
 
 .PHONY: lock       ## packaging/requirements.lock anew: the newest dependencies, with their hashes

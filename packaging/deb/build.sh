@@ -103,16 +103,19 @@ install -m 644 systemd/sysusers.conf "$root/usr/lib/sysusers.d/collectord.conf"
 install -m 644 systemd/tmpfiles.conf "$root/usr/lib/tmpfiles.d/collectord.conf"
 install -m 644 systemd/sysctl.conf "$root/usr/lib/sysctl.d/60-collectord.conf"
 
-# What `make man` wrote.
-for page in packaging/man/*.[1-8]; do
-    [ -f "$page" ] || die "no manual pages: make man"
-    put 644 "/usr/share/man/man${page##*.}" "$page"
-    gzip -9n "$root/usr/share/man/man${page##*.}/${page##*/}"
+# What the installed package says of itself.
+"$root$prefix/bin/python3" -I -m collectord.manual "$tree/man" "$tree/completions"
+for page in "$tree"/man/*; do
+    mkdir -p "$root/usr/share/man/man${page##*.}"
+    gzip -9n <"$page" >"$root/usr/share/man/man${page##*.}/${page##*/}.gz"
 done
-put 644 /usr/share/zsh/vendor-completions packaging/completions/_collectord
-put 644 /usr/share/fish/vendor_completions.d packaging/completions/collectord.fish
-put 644 /usr/share/bash-completion/completions packaging/completions/collectord.bash
-mv "$root/usr/share/bash-completion/completions/collectord.bash" "$root/usr/share/bash-completion/completions/collectord"
+complete_for() { # FILE FOLDER NAME
+    mkdir -p "$root/usr/share/$2"
+    install -m 644 "$tree/completions/$1" "$root/usr/share/$2/$3"
+}
+complete_for collectord.bash bash-completion/completions collectord
+complete_for _collectord zsh/vendor-completions _collectord
+complete_for collectord.fish fish/vendor_completions.d collectord.fish
 
 # --- papers -----------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,11 @@ MINUTES = 60.0
 
 # The mounts live as long as the program: they are in a namespace of its own.
 _ENTER = 'mount -t proc proc "$1/proc" && root=$1 && shift && exec chroot "$root" "$@"'
+# As in a container whose root file system is read-only, but for the one volume.
+_ENTER_READ_ONLY = (
+    'mount --bind "$1" "$1" && mount -t proc proc "$1/proc" && mount --bind "$1/var/lib/collectord" '
+    '"$1/var/lib/collectord" && mount -o remount,bind,ro "$1" && root=$1 && shift && exec chroot "$root" "$@"'
+)
 
 _NOT_OURS = ("proc", "dev", "sys", "tmp", "root", "var/cache", "var/lib/apt", "var/lib/dpkg", "var/log")
 """What changes with any package, or with nobody's."""
@@ -71,6 +76,10 @@ class Machine:
         shutil.copy(package, self.root / "root")
         said = self.run("apt-get", "install", "-y", *options, f"/root/{package.name}", network=False)
         return said.stdout + said.stderr
+
+    def read_only(self, *command: str) -> list[str]:
+        """The command that runs a program in it while nothing can be written but /var/lib/collectord."""
+        return ["unshare", "--mount", "sh", "-c", _ENTER_READ_ONLY, "sh", str(self.root), *command]
 
     def files(self) -> dict[str, str]:
         """Path -> kind, mode and owner of all that is in it, without what is nobody's."""
