@@ -4,8 +4,8 @@
 #   packaging/deb/build.sh [VERSION]        default: the version of pyproject.toml
 #
 # The package holds a virtual environment for /opt/collectord with everything that the daemon imports, made with Debian's
-# own Python. Nothing is fetched when it is installed. No root is needed to build it. The same sources, dependencies
-# (packaging/requirements.lock) and SOURCE_DATE_EPOCH (default: time of the last commit) give the same package.
+# own Python. Nothing is fetched when it is installed. No root is needed to build it. Its
+# dependencies are those of packaging/requirements.lock, its times SOURCE_DATE_EPOCH (default: time of the last commit).
 set -eu
 umask 022
 export LC_ALL=C.UTF-8
