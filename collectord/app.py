@@ -120,8 +120,11 @@ class App:
                 backup.before_migration(config, partial(_keeping, starting))
             database = cleanup.enter_context(contextlib.closing(Database(config.database, start_over=True)))
             if database.moved_to is not None:
-                what = "database was damaged; it is moved aside and a new one started"
-                log.error(what, path=database.moved_to, err=database.found)
+                log.error(
+                    "database was damaged; it is moved aside and a new one started",
+                    path=database.moved_to,
+                    err=database.found,
+                )
             writer = Writer()
             engine = self._setup.engine()
             holds = Holds(

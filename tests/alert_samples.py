@@ -86,7 +86,7 @@ def _told_by(play_out: Callable[..., Any], folder: Path) -> list[Alert]:
 
     def play(*rules: str | Rule, **options: Any) -> Story:
         some = [rule(each) if isinstance(each, str) else each for each in rules]
-        stories.append(Overheard(folder / f"{len(stories)}.db", some, **options))
+        stories.append(Overheard(folder / f"story {len(stories)}.db", some, **options))
         return stories[-1]
 
     try:

@@ -266,14 +266,13 @@ class TcpListener:
         """Whether a new connection is taken; not where there are too many, or its peer is not allowed."""
         peer = connection.peer
         if not self._is_allowed(peer):
-            self.refuse(peer, "not_allowed", "connection refused: its peer is not allowed")
+            self.refuse(peer, "not_allowed", "its peer is not in allow")
             return False
         if len(self._open) >= self.limit:
-            self.refuse(peer, "too_many", "connection refused: too many are open", limit=self.limit)
+            self.refuse(peer, "too_many", f"{self.limit} are open")
             return False
         if self._of_peer[peer] >= self._most_of_peer and not is_in(peer, self._relays):
-            limit = self._most_of_peer
-            self.refuse(peer, "too_many_of_peer", "connection refused: its peer has too many", limit=limit)
+            self.refuse(peer, "too_many_of_peer", f"its peer has {self._most_of_peer}")
             return False
         self._of_peer[peer] += 1
         self._open.add(connection)
@@ -281,7 +280,7 @@ class TcpListener:
             connection.pause()
         return True
 
-    def refuse(self, peer: str, reason: str, event: str, **facts: Any) -> None:
+    def refuse(self, peer: str, reason: str, err: str) -> None:
         """
         A connection is closed of which no message was read.
 
@@ -293,7 +292,7 @@ class TcpListener:
         if now_s - self._refused_told_s < REFUSED_TOLD_EVERY_S:
             return
         count, self._refused_told, self._refused_told_s = self.refused - self._refused_told, self.refused, now_s
-        log.warning(event, listener=self.name, peer=peer, reason=reason, count=count, **facts)
+        log.warning("connection refused", listener=self.name, peer=peer, reason=reason, err=err, count=count)
 
     def _is_allowed(self, peer: str) -> bool:
         return not self._allow or is_in(peer, self._allow)

@@ -203,7 +203,7 @@ class TlsConnection(Connection):
     def refuse(self, reason: str, err: str) -> None:
         """The handshake does not come to its end."""
         if self._admitted:
-            self._tls_listener.refuse(self.peer, reason, "connection refused: no TLS session", err=err)
+            self._tls_listener.refuse(self.peer, reason, err)
             self._end()
             self.close()
 

@@ -33,7 +33,9 @@ def everything(tmp_path: Path) -> Path:
         (tmp_path / name).chmod(0o640)
     authority = Authority("NOC CA")
     (tmp_path / "siem-ca.pem").write_bytes(authority.certificate_pem)
-    authority.signs("collector.example.net").write(tmp_path, "collectord")
+    (tmp_path / "devices-ca.pem").write_bytes(authority.certificate_pem)
+    for name in ("collectord", "listener"):
+        authority.signs("collector.example.net").write(tmp_path, name)
     for name in ("port-watchlist.csv", "hosts.csv"):
         (tmp_path / name).write_text("")
     path = tmp_path / "collectord.toml"

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from collectord import config as configuration
-from collectord.cli import demo
-from collectord.cli.demo import CONFIG, Story, TerminalOutput, command
+from collectord.cli.demo import CONFIG, Story, TerminalOutput, command, demo
 from collectord.clock import SystemClock
 from collectord.errors import EnvironmentProblem
 from collectord.model import Alert, AlertState

@@ -180,7 +180,7 @@ async def test_one_too_many_is_refused(make: Make, engine: FakeEngine) -> None:
 
     assert len(engine.listeners) == 3
     (entry,) = [entry for entry in logs if "refused" in entry["event"]]
-    assert (entry["listener"], entry["peer"], entry["limit"]) == ("tcp", "127.0.0.1", 2)
+    assert (entry["listener"], entry["peer"], entry["err"]) == ("tcp", "127.0.0.1", "2 are open")
 
 
 async def test_one_peer_gets_no_more_than_its_share(make: Make) -> None:
@@ -205,7 +205,7 @@ async def test_one_peer_gets_no_more_than_its_share(make: Make) -> None:
 
     assert listener.refused == 5
     (entry,) = [entry for entry in logs if "refused" in entry["event"]]
-    assert (entry["peer"], entry["limit"], entry["count"]) == ("127.0.0.1", 2, 1)
+    assert (entry["peer"], entry["err"], entry["count"]) == ("127.0.0.1", "its peer has 2", 1)
 
 
 async def test_an_idle_connection_is_closed(make: Make, engine: FakeEngine) -> None:

@@ -46,7 +46,8 @@ def configured(folder: Path, port: int, more: str = "") -> Output:
         f'state_dir = "{folder}"\n[[output]]\ntype = "snmp"\nname = "noc"\nhost = "127.0.0.1"\nport = {port}\n'
         f'community = "public"\n{more}\n'
     )
-    ((output, _),) = assembly.outputs(config.load(path), ManualClock(T0_NS))
+    loaded = config.load(path)
+    ((output, _),) = assembly.outputs(loaded, ManualClock(T0_NS), assembly.notification_engine(loaded))
     return output
 
 
