@@ -34,7 +34,7 @@ HELD_OVER_S = 10.0
 """A peer that was not held back for so long keeps to its rate again."""
 
 REFUSED_TOLD_EVERY_S = 10.0
-"""Of connections that are refused the log tells one in so long, and how many there were."""
+"""Of connections that are refused for one reason the log tells one in so long, and how many there were."""
 
 SHOWN_HELD = 100
 """Most peers held back that the status names."""
@@ -107,8 +107,8 @@ class TcpListener:
         self._host = host
         self._port = port
         self._of_peer: Counter[str] = Counter()
-        self._refused_told = 0
-        self._refused_told_s = -REFUSED_TOLD_EVERY_S
+        self._refused_told: dict[str, tuple[float, int]] = {}
+        """By reason: when the log told of one last (the loop's time), and how many there were by then."""
         self._engine = engine
         self._now_ns = now_ns
         self._rates = PeerRates(peer_rate, peer_burst)
@@ -284,15 +284,16 @@ class TcpListener:
         """
         A connection is closed of which no message was read.
 
-        It is counted under its reason, a word of a closed list, and told unless another one was told just before: who
-        is refused may come back at once.
+        It is counted under its reason, a word of a closed list, and told unless another one of that reason was told
+        just before: who is refused may come back at once.
         """
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        total = self.refusals[reason] = self.refusals.get(reason, 0) + 1
         now_s = asyncio.get_running_loop().time()
-        if now_s - self._refused_told_s < REFUSED_TOLD_EVERY_S:
-            return
-        count, self._refused_told, self._refused_told_s = self.refused - self._refused_told, self.refused, now_s
-        log.warning("connection refused", listener=self.name, peer=peer, reason=reason, err=err, count=count)
+        told_s, told = self._refused_told.get(reason, (-REFUSED_TOLD_EVERY_S, 0))
+        if now_s - told_s >= REFUSED_TOLD_EVERY_S:
+            self._refused_told[reason] = (now_s, total)
+            count = total - told
+            log.warning("connection refused", listener=self.name, peer=peer, reason=reason, err=err, count=count)
 
     def _is_allowed(self, peer: str) -> bool:
         return not self._allow or is_in(peer, self._allow)

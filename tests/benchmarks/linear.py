@@ -9,7 +9,7 @@ from .instructions import Counter, Way
 
 MOST_GROWTH = 1.3
 """How much more a byte may cost in a long message than in a short one; a square would be at 4 or more."""
-SLACK_PER_BYTE = 0.5
+SLACK_PER_BYTE = 1.5
 """Instructions: what a shape with next to no work of its own may gain, by a larger copy or a page more of memory."""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from .report import REPOSITORY
 
-Way = Literal["udp", "lines", "octets"]
+Way = Literal["udp", "forged", "lines", "octets"]
 FLOWS = 4
 
 
@@ -28,18 +28,20 @@ class Sender:
         subprocess.run(command, check=True, env=os.environ | {"CARGO_TARGET_DIR": str(engine / "target")})
         self._program = engine / "target" / "release" / "collectord-load"
 
-    def send(self, way: Way, port: int, file: Path, count: int, rate: int = 0) -> dict[str, Any]:
+    def send(self, way: Way, port: int, file: Path, count: int, rate: int = 0, flows: int = FLOWS) -> dict[str, Any]:
         """
         Messages of an octet-counted file to 127.0.0.1, at a rate a second or flat out; what the program says it did.
         """
-        with self.sending(way, port, file, count, rate) as process:
+        with self.sending(way, port, file, count, rate, flows) as process:
             said, _ = process.communicate()
         assert process.returncode == 0, "the sender failed"
         found: dict[str, Any] = json.loads(said)
         assert (found["messages"], found["refused"]) == (count, 0), found
         return found
 
-    def sending(self, way: Way, port: int, file: Path, count: int, rate: int) -> "subprocess.Popen[bytes]":
+    def sending(
+        self, way: Way, port: int, file: Path, count: int, rate: int, flows: int = FLOWS
+    ) -> "subprocess.Popen[bytes]":
         """The same without waiting for it."""
-        words = (self._program, way, port, file, count, rate, FLOWS)
+        words = (self._program, way, port, file, count, rate, flows)
         return subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE)

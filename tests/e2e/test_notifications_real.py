@@ -57,7 +57,8 @@ async def test_snmptrapd_names_every_notification(tmp_path: Path) -> None:
             f'state_dir = "{tmp_path}"\n[[output]]\ntype = "snmp"\nname = "noc"\nhost = "127.0.0.1"\n'
             f'port = {server.port}\ncommunity = "public"\nreport_as = "device"\n'
         )
-        ((output, _),) = assembly.outputs(config.load(path), ManualClock(T0_NS))
+        loaded = config.load(path)
+        ((output, _),) = assembly.outputs(loaded, ManualClock(T0_NS), assembly.notification_engine(loaded))
         assert isinstance(output, Living)
         await output.start()
         states = [

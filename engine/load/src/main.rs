@@ -11,6 +11,7 @@
 //! | way | |
 //! |---|---|
 //! | `udp` | datagrams, many per system call (`sendmmsg(2)`) |
+//! | `forged` | the same, each flow from an address of its own: 127.7.0.1, 127.7.0.2 and so on |
 //! | `lines` | TCP, a line end behind each message |
 //! | `octets` | TCP, octet counting |
 //!
@@ -36,7 +37,7 @@ const MOST_MESSAGES: u64 = 100_000_000;
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Sockets at most.
-const MOST_FLOWS: usize = 64;
+const MOST_FLOWS: u8 = 64;
 
 /// How long it sleeps when it is ahead of its schedule: short against what a receive buffer holds.
 const NAP: Duration = Duration::from_micros(100);
@@ -71,10 +72,11 @@ fn messages(mut rest: &[u8]) -> Result<Vec<&[u8]>, String> {
     if found.is_empty() { Err("expected messages, got none".into()) } else { Ok(found) }
 }
 
-fn connected(way: &str, port: u16) -> io::Result<Flow> {
+fn connected(way: &str, port: u16, flow: u8) -> io::Result<Flow> {
     let to = (Ipv4Addr::LOCALHOST, port);
-    if way == "udp" {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    if let "udp" | "forged" = way {
+        let from = if way == "udp" { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(127, 7, 0, flow.saturating_add(1)) };
+        let socket = UdpSocket::bind((from, 0))?;
         socket.connect(to)?;
         return Ok(Flow::Datagrams(socket));
     }
@@ -188,10 +190,10 @@ fn cpu() -> Duration {
 
 fn run(arguments: &[String]) -> Result<(), String> {
     let [way, port, file, count, rate, flows] = arguments else {
-        return Err("usage: collectord-load udp|lines|octets PORT FILE COUNT RATE FLOWS".into());
+        return Err("usage: collectord-load udp|forged|lines|octets PORT FILE COUNT RATE FLOWS".into());
     };
-    if !["udp", "lines", "octets"].contains(&way.as_str()) {
-        return Err(format!("expected udp, lines or octets, got {way:?}"));
+    if !["udp", "forged", "lines", "octets"].contains(&way.as_str()) {
+        return Err(format!("expected udp, forged, lines or octets, got {way:?}"));
     }
     let number = |name: &str, text: &str, most: u64| match text.parse::<u64>() {
         Ok(found) if found <= most => Ok(found),
@@ -201,11 +203,12 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let port = u16::try_from(port).map_err(|error| error.to_string())?;
     let count = number("count", count, MOST_MESSAGES)?;
     let rate = number("rate", rate, MOST_MESSAGES)?;
-    let flows = number("flows", flows, MOST_FLOWS as u64)?.max(1);
+    let flows = number("flows", flows, u64::from(MOST_FLOWS))?.max(1);
+    let flows = u8::try_from(flows).unwrap_or(MOST_FLOWS);
     let octets = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
     let messages = messages(&octets).map_err(|reason| format!("{file}: {reason}"))?;
     let failed = |error: io::Error| format!("127.0.0.1:{port}: {error}");
-    let mut flows = (0..flows).map(|_| connected(way, port)).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    let mut flows = (0..flows).map(|flow| connected(way, port, flow)).collect::<io::Result<Vec<_>>>().map_err(failed)?;
     // SAFETY: no pointers; without it a nap takes 50 us longer than asked.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
     let began = Instant::now();
