@@ -103,7 +103,7 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
         replace(definition, capacity=config.bounds.keys_per_counter)
         for definition in rule_values.counter_definitions(rules, watchlist)
     )
-    problems += _wrong_in_plan(plan, definitions, profiles)
+    problems += _wrong_in_plan(plan, definitions, profiles, samples=bool(_files(config.profiles_dir)))
     if problems:
         raise ConfigError(problems)
     return Setup(config, profiles, rules, watchlist, hosts, plan, definitions)
@@ -130,7 +130,8 @@ def _profiles(folder: Path | None, problems: list[Problem]) -> tuple[Document, .
     What can't be handed to the engine at all is left out of them, and told.
     """
     paths = {path.stem: path for path in [*data.profiles(), *_files(folder)]}
-    found = [_profile(path, problems) for _, path in sorted(paths.items())]
+    shipped = {*data.profiles()}
+    found = [_profile(path, problems, own=path not in shipped) for _, path in sorted(paths.items())]
     return tuple(document for document in found if document is not None)
 
 
@@ -149,7 +150,7 @@ def _unchanged(path: Path, changed_ns: int, size: int) -> Document:
     return toml.load(path)
 
 
-def _profile(path: Path, problems: list[Problem]) -> Document | None:
+def _profile(path: Path, problems: list[Problem], *, own: bool) -> Document | None:
     try:
         document = _unchanged(path, *_state(path))
     except ConfigError as error:
@@ -158,7 +159,7 @@ def _profile(path: Path, problems: list[Problem]) -> Document | None:
     name = document.values.get("name")
     if name != path.stem:
         problems.append(document.problem("name", f"expected the file's name {path.stem!r}, got {name!r}"))
-    strange = [document.problem(key, reason) for key, reason in _strange_values(document.values)]
+    strange = [document.problem(key, reason) for key, reason in _strange_values(document.values)] if own else []
     problems += strange
     return None if strange else document
 
@@ -176,9 +177,14 @@ def _strange_values(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, st
 
 
 def _wrong_in_plan(
-    plan: Plan, definitions: Sequence[CounterDefinition], profiles: tuple[Document, ...]
+    plan: Plan, definitions: Sequence[CounterDefinition], profiles: tuple[Document, ...], *, samples: bool
 ) -> list[Problem]:
-    """What the engine finds wrong, and the samples that fail of the profiles that are right."""
+    """
+    What the engine finds wrong, and with ``samples`` those that fail of the profiles that are right.
+
+    One profile can take what is another's, so all samples are looked at as soon as a site has a profile of its own. The
+    shipped ones alone were when they were made, and the commands would wait for it each time.
+    """
     try:
         Engine(plan, definitions)
     except PlanError as error:
@@ -188,8 +194,10 @@ def _wrong_in_plan(
         if len(right) < len(profiles):
             # What is wrong elsewhere in the plan is told already.
             rest = replace(plan, profiles=[document.values for document in right], counters=(), devices=())
-            problems += [each for each in _wrong_in_plan(rest, (), right) if each not in problems]
+            problems += [each for each in _wrong_in_plan(rest, (), right, samples=samples) if each not in problems]
         return problems
+    if not samples:
+        return []
     engine = sample_engine(plan)
     return [problem for document in profiles for problem in failing_samples(engine, document)]
 
@@ -361,14 +369,14 @@ def check_profiles(setup: Setup, files: Sequence[Path]) -> list[Problem]:
         files: TOML files.
     """
     problems: list[Problem] = []
-    own = tuple(document for file in files if (document := _profile(file, problems)) is not None)
+    own = tuple(document for file in files if (document := _profile(file, problems, own=True)) is not None)
     # What has no name, or one that is no text, is told of by the engine.
     names = [document.values.get("name") for document in own]
     others = tuple(document for document in setup.profiles if document.values["name"] not in names)
     # In the order in which the daemon takes them: the first of two that fit equally well wins.
     profiles = tuple(sorted((*own, *others), key=lambda document: Path(document.file).stem))
     plan = replace(setup.plan, profiles=[document.values for document in profiles], counters=(), devices=())
-    return problems + _wrong_in_plan(plan, (), profiles)
+    return problems + _wrong_in_plan(plan, (), profiles, samples=True)
 
 
 def check_rules(setup: Setup, files: Sequence[Path]) -> list[Problem]:
