@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pip._internal.models.index import PyPI
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".cache" / "audit"
 """A virtual environment of its own: pip-audit brings thirty packages that are none of ours."""
 
 LIMIT_S = 300
 
-PROBE = "https://pypi.org/pypi/jinja2/2.4.1/json"
+PROBE = f"{PyPI.pypi_url}/jinja2/2.4.1/json"
 """What pip-audit asks for each package (PyPI's JSON API); of this one holes are known, so an empty answer is none."""
 PROBE_S = 10
 
@@ -104,7 +106,7 @@ def _ran(command: Sequence[str]) -> tuple[Any, str]:
 def _answers() -> str:
     """Why pip-audit's database would say nothing; empty: it answers. Asked first, as installing the tool takes long."""
     try:
-        with urllib.request.urlopen(PROBE, timeout=PROBE_S) as answer:
+        with urllib.request.urlopen(PROBE, timeout=PROBE_S) as answer:  # noqa: S310 - https alone
             known = json.load(answer).get("vulnerabilities")
     except (OSError, ValueError) as error:
         return str(error)
