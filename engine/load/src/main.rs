@@ -208,7 +208,8 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let octets = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
     let messages = messages(&octets).map_err(|reason| format!("{file}: {reason}"))?;
     let failed = |error: io::Error| format!("127.0.0.1:{port}: {error}");
-    let mut flows = (0..flows).map(|flow| connected(way, port, flow)).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    let mut flows =
+        (0..flows).map(|flow| connected(way, port, flow)).collect::<io::Result<Vec<_>>>().map_err(failed)?;
     // SAFETY: no pointers; without it a nap takes 50 us longer than asked.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
     let began = Instant::now();
