@@ -36,6 +36,9 @@ STEADY_S = 2 if QUICK else 5
 TCP_MESSAGES = 100_000 if QUICK else 1_000_000
 STARTS = 1 if QUICK else 3
 
+UNLIMITED = "\n[bounds]\npeer_rate = 0\n"
+"""The sender has one address, and sends more than one peer may."""
+
 TLS_FLOWS = 4
 HANDSHAKES = 50 if QUICK else 300
 TLS_LISTENER = """
@@ -45,9 +48,6 @@ name = "tls"
 port = 0
 cert_file = "own.pem"
 key_file = "own.key"
-
-[bounds]
-peer_rate = 0
 """
 
 IDLE_WITHIN_S = 0.3
@@ -80,7 +80,7 @@ def file(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def running(folder: Path, tables: str = LISTENERS) -> Iterator[Daemon]:
+def running(folder: Path, tables: str = LISTENERS + UNLIMITED) -> Iterator[Daemon]:
     """A daemon, stopped gracefully at the end."""
     daemon = Daemon(folder, tables)
     try:
@@ -196,7 +196,7 @@ def test_tls(workload: Workload, file: Path, report: Report, tmp_path: Path) -> 
             for _ in range(rounds):
                 secure.sendall(stream)
 
-    with running(tmp_path / "tls", TLS_LISTENER) as daemon:
+    with running(tmp_path / "tls", TLS_LISTENER + UNLIMITED) as daemon:
         port, cpu, began_s = daemon.listener("tls")["port"], cpu_s(daemon), time.monotonic()
         with ThreadPoolExecutor(TLS_FLOWS) as flows:
             for flow in [flows.submit(send, port) for _ in range(TLS_FLOWS)]:
