@@ -45,9 +45,12 @@ def tell_of_lack(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
     """
     The event loop's handler of errors: none to accept a connection with is a line, not a traceback.
 
-    The loop tries again after a second; until then connections wait in the kernel.
+    The loop tries again after a second; until then connections wait in the kernel. That it tries with a listener that
+    was closed meanwhile is no error.
     """
     error = context.get("exception")
+    if isinstance(error, ValueError) and "_start_serving" in str(context.get("message")):
+        return
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         log.warning("no more files may be open, so connections have to wait; raise LimitNOFILE", err=error)
     else:

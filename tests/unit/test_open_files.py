@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import resource
+import socket
 
 import pytest
 import structlog
@@ -53,3 +54,16 @@ def test_anything_else_is_told_by_the_loop(caplog: pytest.LogCaptureFixture) -> 
     open_files.tell_of_lack(loop, {"message": "a task broke", "exception": ValueError("broken")})
     loop.close()
     assert "a task broke" in caplog.text
+
+
+def test_a_listener_that_was_closed_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """The loop's own second try, in words of its own, at a socket that is gone by then."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(open_files.tell_of_lack)
+    closed = socket.socket()
+    closed.close()
+    loop.call_soon(loop._start_serving, lambda: None, closed)  # type: ignore[attr-defined]
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert caplog.text == ""
