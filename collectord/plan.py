@@ -51,13 +51,14 @@ class Setup:
         return Engine(self.plan, self.definitions)
 
 
-def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Setup:
+def load(path: Path | None, overrides: dict[str, Any] | None = None, *, every_sample: bool = False) -> Setup:
     """
     Read the configuration and all that it names.
 
     Args:
         path: The configuration file; None for the defaults.
         overrides: Values of the configuration to replace, by attribute name (of commands that bring their own).
+        every_sample: Look at the samples of the shipped profiles also where a site has none of its own.
 
     Raises:
         ConfigError: everything that is wrong, each with its file and, where it can be told, its line.
@@ -65,16 +66,17 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Setup:
     config = configuration.load(path)
     if overrides:
         config = config.model_copy(update=overrides)
-    return check(config)
+    return check(config, every_sample=every_sample)
 
 
-def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
+def check(config: Config, rules: Sequence[Rule] | None = None, *, every_sample: bool = False) -> Setup:
     """
     All that a configuration names, checked.
 
     Args:
         config: The configuration.
         rules: In place of the shipped rules and the site's own.
+        every_sample: As for ``load``.
 
     Raises:
         ConfigError: as ``load``.
@@ -103,7 +105,7 @@ def check(config: Config, rules: Sequence[Rule] | None = None) -> Setup:
         replace(definition, capacity=config.bounds.keys_per_counter)
         for definition in rule_values.counter_definitions(rules, watchlist)
     )
-    problems += _wrong_in_plan(plan, definitions, profiles, samples=bool(_files(config.profiles_dir)))
+    problems += _wrong_in_plan(plan, definitions, profiles, samples=every_sample or bool(_files(config.profiles_dir)))
     if problems:
         raise ConfigError(problems)
     return Setup(config, profiles, rules, watchlist, hosts, plan, definitions)

@@ -37,7 +37,7 @@ def check(config_path: Path | None, show: bool, as_json: bool) -> None:
       collectord check --json | jq .problems
     """
     try:
-        setup = plan.load(config_path)
+        setup = plan.load(config_path, every_sample=True)
     except ConfigError as error:
         if not as_json:
             raise

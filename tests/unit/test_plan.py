@@ -9,11 +9,13 @@ import pytest
 from collectord import data, plan
 from collectord.config import Config
 from collectord.detect.watchlist import ThresholdType
+from collectord.engine import Engine
 from collectord.errors import ConfigError, Problem
 from collectord.model import RULE_FIELDS
 from collectord.output_settings import SnmpOutput, SyslogOutput
 from collectord.settings import Bounds, Device, TcpListener
 from collectord.settings import UdpListener as UdpConfig
+from collectord.toml import Document
 
 PROFILE = """\
 name = "acme"
@@ -393,3 +395,22 @@ class TestCheckProfiles:
         found = plan.check_profiles(setup, [write("new/other.toml", other)])
 
         assert [(Path(p.file).name, p.reason) for p in found] == [("other.toml", "'denied' is read by acme")]
+
+
+@pytest.mark.parametrize(
+    ("own", "every_sample", "looked_at"), [(False, False, False), (False, True, True), (True, False, True)]
+)
+def test_which_samples_are_looked_at(
+    own: bool, every_sample: bool, looked_at: bool, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of all profiles beside a site's own, and for `collectord check`; else nobody waits for them."""
+    seen: list[str] = []
+
+    def failing(engine: Engine, document: Document) -> list[Problem]:
+        seen.append(document.values["name"])
+        return []
+
+    monkeypatch.setattr(plan, "failing_samples", failing)
+    folder = write("used/acme.toml", PROFILE).parent if own else None
+    setup = plan.check(Config(profiles_dir=folder), every_sample=every_sample)
+    assert seen == ([document.values["name"] for document in setup.profiles] if looked_at else [])
