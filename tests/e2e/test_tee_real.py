@@ -17,8 +17,8 @@ FORTIGATE = (
     b'action="deny" policyid=0'
 )
 CEF = (
-    b"<134>CEF:0|Check Point|VPN-1 & FireWall-1|Check Point|Log|https|Unknown|act=Drop src=10.1.1.5 spt=5 "
-    b"dst=198.51.100.7 dpt=443 proto=6 product=VPN-1 & FireWall-1\n"
+    b"<134>CEF:0|Check Point|VPN-1 & FireWall-1|Check Point|Log|site-app|Low|act=Drop src=10.1.1.5 spt=5 "
+    b"dst=198.51.100.7 dpt=8443 proto=6 product=VPN-1 & FireWall-1\n"
 )
 
 
