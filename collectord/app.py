@@ -34,7 +34,7 @@ from collectord.inputs.udp import UdpListener
 from collectord.listening import Listening
 from collectord.liveness import Liveness
 from collectord.model import NS_PER_S, Alert, Severity
-from collectord.outputs.delivery import DeliveryWorker, Output
+from collectord.outputs.delivery import Output
 from collectord.plan import Setup
 from collectord.queueing import OutboxRequests, StoredOutbox
 from collectord.reload import Reload, Reloader
@@ -116,8 +116,8 @@ class App:
             # From the beginning: by default it would end the process.
             _on_signal(signal.SIGHUP, self._reload.set, cleanup)
             _make_folder(config.state_dir)
-            with Notifier.from_environment() as starting:
-                backup.before_migration(config, partial(_keeping, starting))
+            notifier = cleanup.enter_context(Notifier.from_environment())
+            backup.before_migration(config, partial(_keeping, notifier))
             database = cleanup.enter_context(contextlib.closing(Database(config.database, start_over=True)))
             if database.moved_to is not None:
                 log.error(
@@ -186,14 +186,12 @@ class App:
             await writer.run(
                 tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
             )
-            notifier = cleanup.enter_context(Notifier.from_environment())
             reloader = Reloader(
                 self._load,
                 self._path,
                 tick=tick,
                 states=states,
                 actions=actions,
-                listeners=self.listeners,
                 database=database,
                 writer=writer,
                 notifier=notifier,
@@ -214,7 +212,7 @@ class App:
             )
             pages = self._monitoring(config.http, tick, writer, lambda: reloader.last, deliveries)
             requests = OutboxRequests(tick, outbox, writer, workers, deliveries.wanted, self._clock, database)
-            handlers = {name: _acting(action, writer, workers) for name, action in actions.by_name.items()}
+            handlers = {name: _acting(action, writer, deliveries.wake) for name, action in actions.by_name.items()}
             control = ControlServer(
                 config.control_socket,
                 {
@@ -250,7 +248,7 @@ class App:
             everything.create_task(deliveries.run())
             async with asyncio.TaskGroup() as inputs:
                 tasks = [inputs.create_task(listening.run())]
-                tasks.append(inputs.create_task(self._ticks(writer, tick, deliveries.workers, status, notifier)))
+                tasks.append(inputs.create_task(self._ticks(writer, tick, deliveries, status, notifier)))
                 tasks.append(inputs.create_task(namer.run()))
                 tasks += [inputs.create_task(run()) for run in monitoring]
                 tasks.append(inputs.create_task(reloader.serve(self._reload)))
@@ -265,16 +263,15 @@ class App:
         log.info("stopped")
 
     async def _ticks(
-        self, writer: Writer, tick: Tick, workers: list[DeliveryWorker], status: DaemonStatus, notifier: Notifier
+        self, writer: Writer, tick: Tick, deliveries: Deliveries, status: DaemonStatus, notifier: Notifier
     ) -> None:
         steps = 0
         while True:
             if await writer.run(tick.run):
-                _wake(workers)
+                deliveries.wake()
             if tick.steps > steps:
                 steps = tick.steps
-                for worker in workers:
-                    worker.retry()
+                deliveries.retry()
             notifier.status(status.line())
             notifier.watchdog()
             await asyncio.sleep(TICK_S - self._clock.now_ns() % NS_PER_S / NS_PER_S)
@@ -321,18 +318,13 @@ def _ask_names(setup: Setup, namer: Namer, alert: Alert) -> None:
         namer.ask(Wanted(alert.id, alert.episode, nameless(alert.key, alert.site, setup.hosts)))
 
 
-def _wake(workers: Sequence[DeliveryWorker]) -> None:
-    for worker in workers:
-        worker.wake()
-
-
-def _acting(action: Action, writer: Writer, workers: Sequence[DeliveryWorker]) -> Handler:
+def _acting(action: Action, writer: Writer, wake: Callable[[], None]) -> Handler:
     """A command of an operator: on the store's thread, where alerts are judged as well."""
 
     async def act(arguments: dict[str, Any], user: int) -> Any:
         answer, queued = await writer.run(action, arguments, user)
         if queued:
-            _wake(workers)
+            wake()
         return answer
 
     return act

@@ -100,6 +100,11 @@ class Deliveries:
         for worker in self.workers:
             worker.wake()
 
+    def retry(self) -> None:
+        """Wait no longer for the next try: the wall clock was stepped."""
+        for worker in self.workers:
+            worker.retry()
+
     def connect(self, outbox: Outbox, queue: Queue, retain: Callable[[Sequence[str]], Awaitable[None]]) -> None:
         """
         What the workers take from, before they run.

@@ -11,12 +11,16 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from collectord import assembly, open_files
+from collectord import assembly, open_files, settings
 from collectord.activation import Inherited
 from collectord.clock import Clock
+from collectord.config import Config
 from collectord.engine import Engine
 from collectord.errors import CertificateError, ConfigError, ListenError, Problem
+from collectord.inputs import own_certificate
+from collectord.inputs.own_certificate import Loaded
 from collectord.inputs.stream import TcpListener
+from collectord.inputs.tls import TlsListener
 from collectord.inputs.udp import UdpListener
 from collectord.plan import Setup
 from collectord.settings import Listener
@@ -51,6 +55,8 @@ class Listening:
         self._tasks: dict[AnyListener, asyncio.Task[None]] = {}
         self._next: dict[AnyListener, tuple[int, Listener]] = {}
         """What a reload is about to bring, in the order of the configuration."""
+        self._certificates: dict[str, Loaded] = {}
+        """What the TLS listeners are to show then, by name."""
 
     def bind(self) -> None:
         """
@@ -88,7 +94,9 @@ class Listening:
 
         Raises:
             ConfigError: an address can't be had, or a socket of the service manager would be read by nobody.
+            CertificateError: a file of TLS can't be used.
         """
+        self._certificates = await asyncio.to_thread(_certificates, setup.config)
         kept = {self._key(listener, told): listener for listener, told in self._told.items()}
         wanted = [(told, kept.get(self._wanted_key(told, kept))) for told in setup.config.listener]
         staying = {listener for _, listener in wanted if listener is not None}
@@ -168,6 +176,10 @@ class Listening:
                 self._start(listener)
             elif isinstance(listener, UdpListener) and told.type == "udp" and told != told_before[listener]:
                 listener.take_up(told.receive_buffer_bytes)
+            if isinstance(listener, TcpListener) and not isinstance(told, settings.UdpListener):
+                listener.take_up(**assembly.stream_bounds(setup.config, told))
+            if isinstance(listener, TlsListener):
+                listener.certificate.use(self._certificates[told.name])
         ended = [listener for listener in before if listener not in following]
         tasks = [self._tasks.pop(listener) for listener in ended if listener in self._tasks]
         for task in tasks:
@@ -199,3 +211,9 @@ class Listening:
         if (room := open_files.make_room(asked)) < asked:
             for each in streams:
                 each.room = max(1, room // len(streams))
+
+
+def _certificates(config: Config) -> dict[str, Loaded]:
+    """What the TLS listeners are to show, by name; also files that were renewed under the same names."""
+    tls = [each for each in config.listener if isinstance(each, settings.TlsListener)]
+    return {each.name: own_certificate.load(each.tls_files, each.verify_mode) for each in tls}

@@ -131,8 +131,8 @@ def _profiles(folder: Path | None, problems: list[Problem]) -> tuple[Document, .
 
     What can't be handed to the engine at all is left out of them, and told.
     """
-    paths = {path.stem: path for path in [*data.profiles(), *_files(folder)]}
-    shipped = {*data.profiles()}
+    shipped = data.profiles()
+    paths = {path.stem: path for path in [*shipped, *_files(folder)]}
     found = [_profile(path, problems, own=path not in shipped) for _, path in sorted(paths.items())]
     return tuple(document for document in found if document is not None)
 

@@ -13,17 +13,11 @@ from typing import Any, Protocol
 
 from collectord import config as configuration
 from collectord import log as logs
-from collectord import settings
 from collectord.actions import Actions, user_name
 from collectord.clock import Clock
 from collectord.config import Config
 from collectord.detect.alerts import AlertStates
 from collectord.errors import CertificateError, ConfigError, Problem, StoreError
-from collectord.inputs import own_certificate
-from collectord.inputs.own_certificate import Loaded
-from collectord.inputs.stream import TcpListener
-from collectord.inputs.tls import TlsListener
-from collectord.inputs.udp import UdpListener
 from collectord.model import NS_PER_S, rfc3339
 from collectord.plan import Setup
 from collectord.sdnotify import Notifier
@@ -96,6 +90,7 @@ class Part(Protocol):
 
         Raises:
             ConfigError: it can't be had.
+            CertificateError: a file of TLS can't be used.
         """
 
     def dismiss(self) -> None:
@@ -118,7 +113,6 @@ class Reloader:
         tick: Knows what is in force, and takes up what is not.
         states: The alerts, which may lose their ground.
         actions: Holds what operators added.
-        listeners: What may be changed of them; may become others.
         database: The writing side, for the audit.
         writer: The store's thread.
         notifier: Tells the service manager.
@@ -135,7 +129,6 @@ class Reloader:
         tick: Tick,
         states: AlertStates,
         actions: Actions,
-        listeners: Sequence[UdpListener | TcpListener],
         database: Database,
         writer: Writer,
         notifier: Notifier,
@@ -148,7 +141,6 @@ class Reloader:
         self._tick = tick
         self._states = states
         self._actions = actions
-        self._listeners = listeners
         self._database = database
         self._writer = writer
         self._notifier = notifier
@@ -202,7 +194,6 @@ class Reloader:
             return configuration.problems_at(self._path, fixed, "was changed, which needs a restart", hint)
         prepared: list[Part] = []
         try:
-            certificates = await asyncio.to_thread(_certificates, setup.config)
             for part in self._parts:
                 setup = await part.prepare(setup)
                 prepared.append(part)
@@ -213,7 +204,6 @@ class Reloader:
             return self._problems_of(error)
         for part in self._parts:
             await part.change(setup)
-        self._take_up_bounds(setup.config, certificates)
         if setup.config.log != before.log:
             logs.setup(setup.config.log.level)
         return []
@@ -223,23 +213,6 @@ class Reloader:
             return error.problems
         where = self._tick.setup.config.database if isinstance(error, StoreError) else self._path or ""
         return [Problem(str(where), None, "", str(error))]
-
-    def _take_up_bounds(self, config: Config, certificates: Mapping[str, Loaded]) -> None:
-        """What listeners do with connections, without being others."""
-        told = {each.name: each for each in config.listener}
-        for listener in self._listeners:
-            if isinstance(listener, TcpListener):
-                listener.take_up(
-                    connections=config.bounds.tcp_connections,
-                    connections_per_peer=config.bounds.tcp_connections_per_peer,
-                    idle_s=config.bounds.tcp_idle_s,
-                    allow=told[listener.name].allow,
-                    peer_rate=config.bounds.peer_rate,
-                    peer_burst=config.bounds.peer_burst,
-                    relays=config.relays,
-                )
-            if isinstance(listener, TlsListener):
-                listener.certificate.use(certificates[listener.name])
 
     def _take_up(self, setup: Setup) -> None:
         self._tick.take_up(setup)
@@ -265,12 +238,6 @@ class Reloader:
     def _audit(self, reload: Reload, what: str) -> None:
         with self._database.transaction("write the audit") as connection:
             audit.add(connection, reload.at_ns, reload.who, "reload", reload.path, what)
-
-
-def _certificates(config: Config) -> dict[str, Loaded]:
-    """What the TLS listeners are to show, by name; also files that were renewed under the same names."""
-    tls = [each for each in config.listener if isinstance(each, settings.TlsListener)]
-    return {each.name: own_certificate.load(each.tls_files, each.verify_mode) for each in tls}
 
 
 def _tell(reload: Reload) -> None:

@@ -22,7 +22,8 @@ from collectord.detect.silence import Silences
 from collectord.detect.watchlist import COLUMNS
 from collectord.errors import ConfigError, Problem
 from collectord.health import Health
-from collectord.inputs.stream import TcpListener
+from collectord.inputs.udp import UdpListener
+from collectord.listening import Listening
 from collectord.model import NS_PER_S
 from collectord.reload import KEPT_PROBLEMS, Reload, Reloader, needs_restart
 from collectord.store import audit
@@ -109,13 +110,11 @@ class Daemon:
         now_ns = self.clock.now_ns
         self.actions = Actions(database=self.database, states=self.states, tick=self.tick, now_ns=now_ns)
         self.actions.restore()
-        self.tcp = TcpListener(
-            number=1, name="tcp", host="127.0.0.1", port=0, connections=5, idle_s=60, allow=(), engine=self.engine,
-            now_ns=now_ns,
-        )  # fmt: skip
+        listening = Listening(setup, self.engine, self.clock)
+        _, self.tcp = listening.listeners
         self.notifier = FakeNotifier()
         self.woken = 0
-        parts: Any = {"writer": FakeWriter(), "notifier": self.notifier, "listeners": [None, self.tcp]}
+        parts: Any = {"writer": FakeWriter(), "notifier": self.notifier, "parts": (listening,)}
         self.reloader = Reloader(
             lambda: self.load(),
             self.path,
@@ -372,7 +371,9 @@ class TestTaken:
             daemon.tick.run()
         assert silent() == []
 
-    async def test_bounds_and_allow_of_a_listener(self, daemon: Daemon) -> None:
+    async def test_bounds_and_allow_of_a_listener(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+        # No port is taken here, so there is no buffer to look at.
+        monkeypatch.setattr(UdpListener, "take_up", lambda *_: None)
         daemon.configure(
             '[bounds]\ntcp_connections = 7\n[[listener]]\ntype = "udp"\nname = "udp"\nallow = ["192.0.2.9"]\n'
             '[[listener]]\ntype = "tcp"\nname = "tcp"\nallow = ["192.0.2.9"]\nsite = "north"\n'
