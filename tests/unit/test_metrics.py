@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,20 +40,6 @@ def parsed(text: bytes) -> dict[str, dict[Labels, float]]:
 
 def of(**labels: str) -> Labels:
     return frozenset(labels.items())
-
-
-@pytest.fixture
-def listeners() -> Iterator[list[UdpListener | TcpListener]]:
-    common: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "engine": None, "now_ns": lambda: 0}
-    listeners: list[UdpListener | TcpListener] = [
-        UdpListener(number=0, name="udp", receive_buffer_bytes=65536, **common),
-        TcpListener(number=1, name="tcp", connections=5, idle_s=60, allow=(), **common),
-    ]
-    for listener in listeners:
-        listener.bind()
-    yield listeners
-    for listener in listeners:
-        listener.close()
 
 
 class Parts:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,21 +50,6 @@ class FakeWriter:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(START_S * 10**9)
-
-
-@pytest.fixture
-def listeners() -> Iterator[list[UdpListener | TcpListener]]:
-    """One of each kind, bound."""
-    common: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "engine": None, "now_ns": lambda: 0}
-    listeners: list[UdpListener | TcpListener] = [
-        UdpListener(number=0, name="udp", receive_buffer_bytes=65536, **common),
-        TcpListener(number=1, name="tcp", connections=5, idle_s=60, allow=(), **common),
-    ]
-    for listener in listeners:
-        listener.bind()
-    yield listeners
-    for listener in listeners:
-        listener.close()
 
 
 @pytest.fixture

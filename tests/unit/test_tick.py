@@ -1,9 +1,7 @@
 """The once-a-second pass, with the real engine and the real database."""
 
 import socket
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,8 @@ from collectord.model import NS_PER_S, OTHER_SITE, Alert, AlertState, Mode, Seve
 from collectord.store import ledger, retention
 from collectord.store.db import Database
 from collectord.tick import Tick
+
+from ..locking import locked
 
 START_S = 1_800_000_000
 THRESHOLD = 10
@@ -110,17 +110,6 @@ def start(setup: plan.Setup, path: Path, clock: ManualClock) -> Iterator[Callabl
 def daemon(start: Callable[[], Daemon]) -> Daemon:
     """The first run."""
     return start()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another program holds the database for writing."""
-    other = sqlite3.connect(path, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-    finally:
-        other.close()
 
 
 class TestFigures:

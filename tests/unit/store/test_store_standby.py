@@ -1,8 +1,5 @@
 """What goes out while the database can't be written, and how it gets into the outbox then."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from collectord.store.outbox_check import findings
 from collectord.store.queue import Queue
 from collectord.store.standby import FIRST_ID, Standby
 
+from ...locking import locked
 from .conftest import MakeAlert
 
 NOW_NS = 5_000_000_000
@@ -31,17 +29,6 @@ def queue(database: Database) -> Queue:
 @pytest.fixture
 def outbox(database: Database, queue: Queue) -> Outbox:
     return Outbox(database, queue)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another program holds the database for writing."""
-    other = sqlite3.connect(path, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-    finally:
-        other.close()
 
 
 def entries(database: Database) -> list[tuple[object, ...]]:
