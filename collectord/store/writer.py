@@ -1,6 +1,7 @@
 """The one thread that writes to the database, for use from the event loop."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -12,6 +13,12 @@ Result = TypeVar("Result")
 WAITING_CALLS = 64
 """Calls that may wait for the thread; further callers wait before they get a place."""
 
+NICE = 10
+"""
+How far the thread steps back, as nice(2) has it, which on Linux counts for the calling thread alone: messages must not
+be lost because a batch is being stored while the processor is short. On two full cores that takes some seconds then.
+"""
+
 
 class Writer:
     """
@@ -21,7 +28,9 @@ class Writer:
     """
 
     def __init__(self, *, waiting_calls: int = WAITING_CALLS) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._executor = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="store", initializer=os.nice, initargs=(NICE,)
+        )
         self._places = asyncio.Semaphore(waiting_calls)
         self._running: set[asyncio.Future[Any]] = set()
         self._stopped = False

@@ -1,12 +1,13 @@
 """The writer thread: one, in order, bounded, and nothing that was decided on is dropped."""
 
 import asyncio
+import os
 import threading
 
 import pytest
 
 from collectord.errors import StoreError
-from collectord.store.writer import Writer
+from collectord.store.writer import NICE, Writer
 
 
 async def test_runs_in_order_on_one_thread() -> None:
@@ -34,6 +35,15 @@ async def test_runs_in_order_on_one_thread() -> None:
     assert 1 == len(set(threads))
     assert threading.get_ident() not in threads
     assert 21 == writer.completed
+
+
+async def test_lets_others_go_first() -> None:
+    """Its thread alone steps back."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    writer = Writer()
+    assert await writer.run(os.getpriority, os.PRIO_PROCESS, 0) == min(before + NICE, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+    await writer.stop()
 
 
 async def test_is_bounded() -> None:
