@@ -63,8 +63,8 @@ class Health:
         self._dropped: dict[str, int] = {}
         self._failing_since_ns: dict[str, int] = {}
         self._judged_ns = 0
-        self._at_once = self._wrong = False
-        """Something is, or was just now, wrong with the database: looked at in each pass."""
+        self._at_once = self._wrong = self._losing = False
+        """Looked at in this pass: messages begin to be lost, or something is or just was wrong with the database."""
 
     def _use(self, rules: Iterable[Rule]) -> None:
         active = [rule for rule in rules if rule.mode is not Mode.OFF]
@@ -129,12 +129,14 @@ class Health:
             lost.append((("", name), max(0, dropped - self._dropped.get(name, 0))))
             self._dropped[name] = dropped
         self._gauges.add(Gauge.MESSAGES_LOST, lost, now_ns)
+        losing = any(count for _, count in lost)
+        begins, self._losing = losing and not self._losing, losing
         self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)
         if store is not None:
             self._gauges.tell(Gauge.DATABASE_FAILING_S, {("", store.name): store.failing_s})
             self._gauges.add(Gauge.DATABASES_REPLACED, [(("", store.name), store.replaced)], now_ns)
-            wrong = bool(store.failing_s or store.replaced)
-            self._at_once, self._wrong = wrong or self._wrong, wrong
+        wrong = store is not None and bool(store.failing_s or store.replaced)
+        self._at_once, self._wrong = begins or wrong or self._wrong, wrong
         given_up = self._take_dropped()
         self._gauges.add(Gauge.ALERTS_DROPPED, ((("", output), n) for output, n in given_up.items()), now_ns)
 

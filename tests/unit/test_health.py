@@ -1,0 +1,59 @@
+"""When what the daemon notices about itself is looked at; what comes of it is in ``tests/playbooks``."""
+
+import pytest
+
+from collectord import plan
+from collectord.detect.silence import Silences
+from collectord.health import JUDGED_EVERY_NS, Health, StoreNews
+from collectord.model import NS_PER_S, Changes
+
+START_NS = 1_800_000_000 * NS_PER_S
+
+
+@pytest.fixture(name="drops")
+def _drops() -> dict[str, int]:
+    """What the kernel dropped, by listener."""
+    return {"udp": 0}
+
+
+@pytest.fixture(name="health")
+def _health(drops: dict[str, int]) -> Health:
+    health = Health(plan.load(None).rules, Silences([], (), START_NS), ["udp"], lambda: drops, dict)
+    assert _pass(health, 0)
+    return health
+
+
+def _pass(health: Health, after_s: int, store: StoreNews | None = None) -> bool:
+    """Whether anything is looked at in a pass, so long after the start."""
+    now_ns = START_NS + after_s * NS_PER_S
+    health.observe(Changes(0, now_ns, {}, [], (), {}, {}, 0), {}, store)
+    return bool(health.windows(now_ns))
+
+
+def test_now_and_then(health: Health) -> None:
+    """While all is well, not in each pass."""
+    looked_at = [after_s for after_s in range(1, 25) if _pass(health, after_s)]
+    assert looked_at == [10, 20]
+    assert JUDGED_EVERY_NS == 10 * NS_PER_S
+
+
+def test_at_once_when_messages_begin_to_be_lost(health: Health, drops: dict[str, int]) -> None:
+    """And not in each pass while more of them are."""
+    looked_at = []
+    for after_s in range(1, 10):
+        drops["udp"] += 5 * (after_s in (3, 4, 5, 8))
+        looked_at += [after_s] if _pass(health, after_s) else []
+    assert looked_at == [3, 8]
+
+
+def test_at_once_while_the_database_fails(health: Health) -> None:
+    """And once more when it no longer does."""
+    failing = StoreNews("collectord.db", failing_s=3, replaced=0)
+    well = StoreNews("collectord.db", failing_s=0, replaced=0)
+    assert [_pass(health, n, store) for n, store in enumerate([well, failing, failing, well, well], 1)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
