@@ -123,7 +123,6 @@ class Listening:
         except (ListenError, CertificateError) as error:
             self.dismiss()
             raise ConfigError([Problem("configuration", None, "listener", str(error))]) from error
-        self._make_room(self._next)
         rows = dict(enumerate(self._rows))
         rows |= {number: (told.name, told.site, told.allow) for number, told in self._next.values()}
         return replace(setup, plan=replace(setup.plan, listeners=[rows[number] for number in sorted(rows)]))
@@ -180,6 +179,7 @@ class Listening:
                 listener.take_up(**assembly.stream_bounds(setup.config, told))
             if isinstance(listener, TlsListener):
                 listener.certificate.use(self._certificates[told.name])
+        self._make_room(self.listeners)
         ended = [listener for listener in before if listener not in following]
         tasks = [self._tasks.pop(listener) for listener in ended if listener in self._tasks]
         for task in tasks:

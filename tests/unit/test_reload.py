@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from collectord import log as logs
-from collectord import plan, tick
+from collectord import open_files, plan, tick
 from collectord.actions import Actions
 from collectord.clock import ManualClock
 from collectord.config import Config
@@ -385,6 +385,17 @@ class TestTaken:
         daemon.deny(1)
         daemon.tick.run()
         assert daemon.tick.outcomes == {"udp": {"not_allowed": 1}}
+
+    async def test_more_connections_than_there_are_files_for(
+        self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The process is asked for as many as the new configuration wants."""
+        asked: list[int] = []
+        monkeypatch.setattr(UdpListener, "take_up", lambda *_: None)
+        monkeypatch.setattr(open_files, "make_room", lambda files: asked.append(files) or 5)
+        daemon.configure("[bounds]\ntcp_connections = 7\n")
+        await daemon.take()
+        assert (asked, daemon.tcp.limit) == ([7], 5)
 
     async def test_the_log_level(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
         levels: list[str] = []
