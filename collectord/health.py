@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collectord.detect.gauges import GaugeKey, Gauges
-from collectord.detect.rules import Rule, RuleType
+from collectord.detect.rules import Gauge, Rule, RuleType
 from collectord.detect.silence import Silences
-from collectord.model import NS_PER_S, Changes, DeviceHistory, DevicePauses, Gauge, Mode, Window
+from collectord.model import NS_PER_S, Changes, DeviceHistory, DevicePauses, Mode, Window
 
 JUDGED_EVERY_NS = 10 * NS_PER_S
 """Fine enough for limits of minutes; looking at 16,384 devices takes some ms."""

@@ -159,41 +159,6 @@ class AlarmType(StrEnum):
     """Nothing happened: somebody tries the way to the outputs."""
 
 
-class Gauge(StrEnum):
-    """What the daemon measures about itself and its devices; each value belongs to a key of one field."""
-
-    MESSAGES_LOST = "messages_lost"
-    """Messages that were dropped, by us or by the kernel, in the last five minutes; per listener."""
-    OUTPUT_FAILING_S = "output_failing_s"
-    """For how long an output has taken nothing although something waits; per output."""
-    CLOCK_OFF_S = "clock_off_s"
-    """How far a device's clock is off, either way; per device."""
-    ALERTS_HELD_BACK = "alerts_held_back"
-    """Alerts that the storm cap kept from being sent in the last five minutes; per rule."""
-    ALERTS_DROPPED = "alerts_dropped"
-    """Alerts' states that were given up undelivered in the last five minutes; per output."""
-    DATABASE_FAILING_S = "database_failing_s"
-    """For how long the database can't be written; by its file's name."""
-    DATABASES_REPLACED = "databases_replaced"
-    """Damaged databases that were moved aside in the last five minutes, for a new one; by the file's name."""
-
-    @property
-    def key(self) -> str:
-        """The field of the key."""
-        return _GAUGE_KEYS[self]
-
-
-_GAUGE_KEYS = {
-    Gauge.MESSAGES_LOST: "listener",
-    Gauge.OUTPUT_FAILING_S: "output",
-    Gauge.CLOCK_OFF_S: "Dvc",
-    Gauge.ALERTS_HELD_BACK: "rule",
-    Gauge.ALERTS_DROPPED: "output",
-    Gauge.DATABASE_FAILING_S: "database",
-    Gauge.DATABASES_REPLACED: "database",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class CounterDefinition:
     """

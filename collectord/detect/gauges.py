@@ -7,8 +7,8 @@ Increments are summed over the last five minutes; levels stand as they were told
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from collectord.detect.rules import Rule
-from collectord.model import NS_PER_S, Gauge, Window, WindowKey
+from collectord.detect.rules import Gauge, Rule
+from collectord.model import NS_PER_S, Window, WindowKey
 
 SUMMED_NS = 300 * NS_PER_S
 """How long an increment counts."""

@@ -23,6 +23,7 @@ from collectord.detect.rules import (
     Baseline,
     Beacon,
     Exempt,
+    Gauge,
     Rule,
     RuleType,
     Silence,
@@ -30,7 +31,7 @@ from collectord.detect.rules import (
 )
 from collectord.detect.watchlist import ThresholdType
 from collectord.errors import ConfigError, Problem
-from collectord.model import FIXED_TABLES, RULE_FIELDS, SUM_FIELDS, Gauge, Mode, Severity
+from collectord.model import FIXED_TABLES, RULE_FIELDS, SUM_FIELDS, Mode, Severity
 from collectord.schema import Name, Refused, Strict, Text, duration, nearest
 from collectord.toml import KeyPath
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from collectord.detect.gauges import MAX_KEYS, Gauges
-from collectord.detect.rules import Rule, RuleType
-from collectord.model import NS_PER_S, Gauge
+from collectord.detect.rules import Gauge, Rule, RuleType
+from collectord.model import NS_PER_S
 
 MakeRule = Callable[..., Rule]
 

@@ -9,10 +9,10 @@ import pytest
 
 from collectord import data
 from collectord.detect import rule_files, rules, watchlist
-from collectord.detect.rules import Rule, RuleType
+from collectord.detect.rules import Gauge, Rule, RuleType
 from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
 from collectord.errors import ConfigError
-from collectord.model import RULE_FIELDS, AlarmType, CounterDefinition, Gauge, Mode, Severity
+from collectord.model import RULE_FIELDS, AlarmType, CounterDefinition, Mode, Severity
 
 MakeRule = Callable[..., Rule]
 MakeRow = Callable[..., WatchRow]
