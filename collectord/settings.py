@@ -81,40 +81,37 @@ class Log(Strict):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class UdpListener(Strict):
-    """A UDP socket that devices send to."""
+class _AnyListener(Strict):
+    """What they all have."""
 
-    type: Literal["udp"]
+    type: str
     name: Name
     host: Address = "127.0.0.1"
     port: Port = 5514
     site: Site = ""
     allow: Networks = ()
     """Whom it takes messages from; empty: everybody."""
+
+
+class UdpListener(_AnyListener):
+    """A UDP socket that devices send to."""
+
+    type: Literal["udp"]
     receive_buffer_bytes: Annotated[int, size("64KiB", "1GiB")] = Field(default=16 * MIB, alias="receive_buffer")
     """What we ask the kernel for; it may give less (``net.core.rmem_max``)."""
 
 
-class TcpListener(Strict):
+class TcpListener(_AnyListener):
     """A TCP port that devices connect to."""
 
     type: Literal["tcp"]
-    name: Name
-    host: Address = "127.0.0.1"
-    port: Port = 5514
-    site: Site = ""
-    allow: Networks = ()
 
 
-class TlsListener(Strict):
+class TlsListener(_AnyListener):
     """A TCP port that devices connect to with TLS (RFC 5425)."""
 
     type: Literal["tls"]
-    name: Name
-    host: Address = "127.0.0.1"
     port: Port = 6514
-    site: Site = ""
-    allow: Networks = ()
     ca_file: TlsFile | None = None
     """PEM: the CAs whose client certificates are believed."""
     cert_file: TlsFile
