@@ -3,8 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 import pytest
 import structlog
@@ -13,6 +13,8 @@ from collectord.errors import ListenError
 from collectord.inputs import connection as module
 from collectord.inputs.sockets import backlog_of, bound_socket
 from collectord.inputs.stream import TcpListener
+
+Listener = TypeVar("Listener", bound=TcpListener)
 
 
 class FakeEngine:
@@ -45,15 +47,15 @@ def engine() -> FakeEngine:
     return FakeEngine()
 
 
-@pytest.fixture
-def make(engine: FakeEngine) -> Iterator[Callable[..., TcpListener]]:
-    """Makes a bound listener on a free port of loopback; any argument can be given."""
-    made: list[TcpListener] = []
+@contextmanager
+def making(kind: type[Listener], engine: FakeEngine, name: str) -> Iterator[Callable[..., Listener]]:
+    """Makes bound listeners on free ports of loopback, until the block ends; any argument can be given."""
+    made: list[Listener] = []
 
-    def make(**arguments: Any) -> TcpListener:
+    def make(**arguments: Any) -> Listener:
         values: dict[str, Any] = {
             "number": 5,
-            "name": "tcp",
+            "name": name,
             "host": "127.0.0.1",
             "port": 0,
             "connections": 10,
@@ -62,7 +64,7 @@ def make(engine: FakeEngine) -> Iterator[Callable[..., TcpListener]]:
             "engine": engine,
             "now_ns": lambda: 42,
         }
-        listener = TcpListener(**(values | arguments))
+        listener = kind(**(values | arguments))
         made.append(listener)
         listener.bind()
         return listener
@@ -70,6 +72,13 @@ def make(engine: FakeEngine) -> Iterator[Callable[..., TcpListener]]:
     yield make
     for listener in made:
         listener.close()
+
+
+@pytest.fixture
+def make(engine: FakeEngine) -> Iterator[Callable[..., TcpListener]]:
+    """Makes a listener; any argument can be given."""
+    with making(TcpListener, engine, "tcp") as make:
+        yield make
 
 
 @asynccontextmanager

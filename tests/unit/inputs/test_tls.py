@@ -18,7 +18,7 @@ from collectord.inputs.own_certificate import load
 from collectord.inputs.tls import TlsListener, device_name
 
 from ...certificates import Authority, Pair
-from .test_stream import FakeEngine, serving, until
+from .test_stream import FakeEngine, making, serving, until
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 CLIENTS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -58,30 +58,9 @@ def files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Tls
 
 @pytest.fixture
 def make(engine: NamingEngine, files: TlsFiles) -> Iterator[Make]:
-    """Makes a bound listener on a free port of loopback: whether clients need a certificate, and any argument."""
-    made: list[TlsListener] = []
-
-    def make(clients: str = "none", **arguments: Any) -> TlsListener:
-        values: dict[str, Any] = {
-            "number": 5,
-            "name": "tls",
-            "host": "127.0.0.1",
-            "port": 0,
-            "connections": 10,
-            "idle_s": 600.0,
-            "allow": (),
-            "engine": engine,
-            "now_ns": lambda: 42,
-            "certificate": load(files, CLIENTS[clients]),
-        }
-        listener = TlsListener(**(values | arguments))
-        made.append(listener)
-        listener.bind()
-        return listener
-
-    yield make
-    for listener in made:
-        listener.close()
+    """Makes a listener: whether clients need a certificate, and any argument."""
+    with making(TlsListener, engine, "tls") as make:
+        yield lambda clients="none", **arguments: make(certificate=load(files, CLIENTS[clients]), **arguments)
 
 
 @pytest.fixture
