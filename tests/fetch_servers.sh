@@ -1,7 +1,8 @@
 #!/bin/sh
 # Unpacks the programs that the end-to-end tests talk to (snmptrapd, snmptt, snmptranslate, rsyslogd with TLS, smilint),
-# the one that counts instructions (valgrind), and those that look at units and scripts (systemd-analyze, shellcheck), into
-# a folder of the project, without installing anything: an installed snmptrapd or rsyslogd would start with the machine.
+# the one that counts instructions (valgrind), those that look at units and scripts (systemd-analyze, shellcheck), and the
+# library that shows another time (libfaketime), into a folder of the project, without installing anything: an installed
+# snmptrapd or rsyslogd would start with the machine.
 #
 #   tests/fetch_servers.sh [FOLDER]        default: .cache/servers beside the tests
 #
@@ -12,10 +13,11 @@ set -eu
 folder=${1:-$(dirname "$0")/../.cache/servers}
 programs="usr/sbin/snmptrapd usr/bin/snmptranslate usr/sbin/rsyslogd usr/bin/smilint usr/bin/valgrind.bin usr/sbin/snmptt"
 programs="$programs usr/bin/systemd-analyze usr/bin/shellcheck"
-# rsyslog's modules for TLS, by GnuTLS and by OpenSSL; in a folder that is named after the machine.
-modules="lmnsd_gtls.so lmnsd_ossl.so"
+# rsyslog's modules for TLS, by GnuTLS and by OpenSSL, and libfaketime; in folders that are named after the machine.
+modules="lmnsd_gtls.so lmnsd_ossl.so libfaketime.so.1"
 # The SMI base modules, which Debian does not ship with net-snmp, come with Erlang's SNMP compiler.
-wanted="snmptrapd snmptt snmp libsnmp-base rsyslog rsyslog-gnutls rsyslog-openssl smitools erlang-snmp valgrind systemd shellcheck"
+wanted="snmptrapd snmptt snmp libsnmp-base rsyslog rsyslog-gnutls rsyslog-openssl smitools erlang-snmp valgrind systemd"
+wanted="$wanted shellcheck libfaketime"
 
 fail() {
     echo "fetch_servers: $*" >&2

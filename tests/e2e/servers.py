@@ -62,6 +62,14 @@ def find_program(name: str, *, of_system: bool = True) -> Program:
     pytest.skip(f"no {name}: neither on PATH nor in {UNPACKED}; tests/fetch_servers.sh unpacks it")
 
 
+def find_library(name: str) -> Path:
+    """A library from the system's folders or from the unpacked packages; skips the test without it."""
+    for folder in (Path("/usr/lib"), UNPACKED / "usr/lib"):
+        for found in folder.glob(f"*/**/{name}"):
+            return found
+    pytest.skip(f"no {name}: neither in /usr/lib nor in {UNPACKED}; tests/fetch_servers.sh unpacks it")
+
+
 def smi_modules() -> Path:
     """A folder with the base modules of the SMI (SNMPv2-SMI, SNMPv2-TC, SNMPv2-CONF); skips the test without it."""
     for folder in (Path("/usr/share/snmp/mibs/ietf"), Path("/usr/share/mibs/ietf"), UNPACKED):
