@@ -39,6 +39,8 @@ class Answers:
     state_dir: str = ""
     """Empty: by default."""
     control_socket: str = ""
+    folders: tuple[str, ...] = ()
+    """Those beside the file that hold profiles and rules of the site's own: ``profiles.d``, ``rules.d``."""
 
 
 def text(answers: Answers) -> str:
@@ -53,6 +55,8 @@ def _lines(answers: Answers) -> Iterator[str]:
     for key in ("state_dir", "control_socket"):
         if value := getattr(answers, key):
             yield f"{key} = {json.dumps(value)}"
+    if answers.state_dir or answers.control_socket:
+        yield ""
     yield "# Your own networks. They decide what is inbound, outbound and local."
     yield f"internal_networks = {json.dumps(answers.networks)}"
     yield ""
@@ -60,9 +64,15 @@ def _lines(answers: Answers) -> Iterator[str]:
     yield 'port_watchlist = "port-watchlist.csv"'
     yield 'hosts = "hosts.csv"'
     yield ""
+    if answers.folders:
+        yield "# Profiles and rules of your own, one TOML file each."
+        for name in answers.folders:
+            yield f'{name.removesuffix(".d")}_dir = "{name}"'
+        yield ""
     if answers.learn_until is not None:
         yield "# Until then alerts are stored and not sent, so that you see first what would come: collectord learn."
-        yield "# Alerts about the collector itself, and test alerts, are sent from the start."
+        yield "# Alerts about the collector itself, and test alerts, are sent from the start. To have all sent now,"
+        yield "# take the line away, then: collectord reload."
         yield f"learn_until = {answers.learn_until.isoformat()}"
         yield ""
     yield "# /metrics and /healthz on loopback port 9514."

@@ -30,10 +30,19 @@ GROUP = "collectord"
 """The service's; what root writes must be readable for it."""
 
 NETWORKS = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
+PUBLIC = "public"
 NOBODY = Receiver("", 0)
 """The answer that there is no receiver, which is not the same as none yet."""
 
 LISTS = ("port-watchlist.csv", "hosts.csv")
+
+FOLDERS = ("profiles.d", "rules.d")
+"""Of an installed package, for what the site adds: profiles and rules."""
+
+_NAMED_BY_PACKAGES = tuple(
+    f"#{key} = ".encode() for key in ("state_dir", "control_socket", "profiles_dir", "rules_dir")
+)
+"""Lines of the shipped configuration: a package sets these keys, to what stands there."""
 
 Value = TypeVar("Value")
 
@@ -120,7 +129,7 @@ def _default_target() -> Path:
 @click.option("--snmp", callback=_parsed(_receiver(162)), metavar="HOST[:PORT]", help='SNMP receiver, or "none".')
 @click.option("--snmp-version", type=click.Choice(["2c", "3"]), default="2c", show_default=True, help="3: encrypted.")
 @click.option(
-    "--community", default="public", envvar="COLLECTORD_COMMUNITY", metavar="TEXT", show_default=True,
+    "--community", default=PUBLIC, envvar="COLLECTORD_COMMUNITY", metavar="TEXT", show_default=True,
     help="Of version 2c, for the file snmp-community. $COLLECTORD_COMMUNITY keeps it out of the list of processes.",
 )  # fmt: skip
 @click.option("--syslog", callback=_parsed(_receiver(0)), metavar="HOST[:PORT]", help='Syslog receiver, or "none".')
@@ -178,7 +187,7 @@ def init(
     networks = ask(networks, "1. Your own networks", NETWORKS, _networks)
     ports = ask(ports, "2. Port that devices send to, UDP and TCP", "5514", _ports)
     site = ask(site, "3. Site, a label if you have several (empty: none)", "", _site)
-    snmp = ask(snmp, "4. SNMP receiver of the NOC, as noc.example.net", "none", _receiver(162))
+    snmp = ask(snmp, "4. SNMP receiver of the NOC, as noc.example.net or 192.0.2.50:162", "none", _receiver(162))
     usual = 6514 if syslog_transport == "tls" else 514
     if syslog is not None and syslog != NOBODY and not syslog.port:
         syslog = Receiver(syslog.host, usual)
@@ -196,9 +205,11 @@ def init(
         learn_until=_learn_until(learn_s),
         state_dir="/var/lib/collectord" if installed else "",
         control_socket="/run/collectord/control.sock" if installed else "",
+        folders=tuple(name for name in FOLDERS if installed and (config_path.parent / name).is_dir()),
     )
+    known = config_path.with_name(first_config.COMMUNITY_FILE).exists()
     _write(config_path, answers, community)
-    _tell(config_path, answers)
+    _tell(config_path, answers, "" if known else community)
 
 
 def _somebody(receiver: Receiver) -> Receiver | None:
@@ -209,11 +220,15 @@ def _refuse_to_replace(path: Path, force: bool) -> None:
     if force or not path.exists():
         return
     try:
-        unchanged = path.read_bytes() == data.conf("collectord.toml").read_bytes()
+        unchanged = _as_packaged(path.read_bytes()) == _as_packaged(data.conf("collectord.toml").read_bytes())
     except OSError:
         unchanged = False
     if not unchanged:
         raise click.UsageError(f"{path} is there already; --force replaces it")
+
+
+def _as_packaged(text: bytes) -> list[bytes]:
+    return [line[line.startswith(_NAMED_BY_PACKAGES) :] for line in text.splitlines()]
 
 
 def _learn_until(learn_s: int) -> datetime | None:
@@ -278,18 +293,23 @@ def _of(problem: Problem, new: Path, path: Path) -> Problem:
     return Problem(file, problem.line, problem.key, problem.reason, problem.hint)
 
 
-def _tell(path: Path, answers: Answers) -> None:
+def _tell(path: Path, answers: Answers, community: str) -> None:
+    """What was written and what comes next; ``community`` is the new one, empty where the file was there before."""
     option = "" if path.absolute() == INSTALLED_CONFIG else f" --config {path}"
     address, port = _own_address(answers.host), answers.ports[0]
     click.echo(f"{path} is written.")
     if answers.learn_until is not None:
         until = answers.learn_until.strftime("%Y-%m-%d %H:%M")
-        click.echo(f"It learns until {until}: alerts are stored, not sent. `collectord learn` shows what would be.")
-    click.echo(f"\nStart it:\n\n    collectord check{option}")
+        click.echo(f"It learns until {until}: alerts are stored, not sent. `collectord learn` shows what would be, and")
+        click.echo("how to have them sent from now on.")
+    if answers.snmp is not None and answers.snmp_version == "2c":
+        told = {"": "as it was", PUBLIC: PUBLIC}.get(community, "yours")
+        click.echo(f"The SNMP community is {told}: {path.with_name(first_config.COMMUNITY_FILE)} holds it.")
+    click.echo(f"\nStart it{'' if option else ', also where it runs already'}:\n\n    collectord check{option}")
     if option:
         click.echo(f"    collectord run{option}")
     else:
-        click.echo("    systemctl enable --now collectord")
+        click.echo("    systemctl restart collectord")
     if port < 1024:
         click.echo(f"\nPort {port} needs the socket unit or CAP_NET_BIND_SERVICE: see the README.")
     for product in first_steps.DEVICES:

@@ -122,6 +122,13 @@ def test_options_answer(init: Init, path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "s3cret" not in path.read_text() + result.output
 
 
+def test_it_tells_the_community_that_nobody_chose(init: Init) -> None:
+    """The receiver has to know it; one that somebody chose is not shown."""
+    assert "The SNMP community is public" in init("--yes", "--snmp", "noc").stdout
+    assert "community is as it was" in init("--yes", "--force", "--snmp", "noc", "--community", "s3cret").stdout
+    assert "SNMP community" not in init("--yes", "--force").stdout
+
+
 def test_version_3_has_passwords_of_its_own(init: Init, path: Path) -> None:
     init("--yes", "--snmp", "noc", "--snmp-version", "3")
     _, snmp = config.load(path).output
@@ -183,6 +190,20 @@ class TestWhatIsThere:
         path.parent.mkdir()
         path.write_bytes(data.conf("collectord.toml").read_bytes())
 
+        assert init("--yes").exit_code == 0
+        assert config.load(path).http.enabled
+
+    def test_the_one_that_a_package_made_goes(self, init: Init, path: Path) -> None:
+        """It names state, socket and folders, and is otherwise the shipped one; once changed it is yours."""
+        path.parent.mkdir()
+        packaged = data.conf("collectord.toml").read_text()
+        for key in ("state_dir", "control_socket", "profiles_dir", "rules_dir"):
+            assert packaged.count(f"\n#{key} = ") == 1
+            packaged = packaged.replace(f"\n#{key} = ", f"\n{key} = ")
+        path.write_text(packaged.replace('profiles_dir = "profiles.d"', 'profiles_dir = "mine"'))
+        assert init("--yes").exit_code != 0
+
+        path.write_text(packaged)
         assert init("--yes").exit_code == 0
         assert config.load(path).http.enabled
 
@@ -260,6 +281,8 @@ def test_where_it_is_written_by_default(tmp_path: Path, monkeypatch: pytest.Monk
 def test_as_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands by hand find the service's state and socket, whose folders only systemd knows otherwise."""
     path = tmp_path / "collectord.toml"
+    for name in ("profiles.d", "rules.d"):
+        (tmp_path / name).mkdir()
     monkeypatch.setattr(command, "INSTALLED_CONFIG", path)
     monkeypatch.setattr(command, "plan", SimpleNamespace(load=config.load))
     out = CliRunner().invoke(cli, ["init", "--yes", "--config", str(path)]).stdout
@@ -269,7 +292,9 @@ def test_as_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "/var/lib/collectord",
         "/run/collectord/control.sock",
     )
-    assert "systemctl enable --now collectord" in out
+    assert (written.profiles_dir, written.rules_dir) == (tmp_path / "profiles.d", tmp_path / "rules.d")
+    # It may run already, with the configuration of before.
+    assert "systemctl restart collectord" in out
     assert "--config" not in out
 
 
