@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Column, Table
+from rich.padding import Padding
 from rich.text import Text
 
 from collectord import config as configuration
@@ -26,7 +26,7 @@ from collectord.cli.tell import resync
 from collectord.clock import SystemClock
 from collectord.detect import telling
 from collectord.errors import EX_USAGE
-from collectord.model import Alert, AlertMark, AlertState, MarkKind, rfc3339
+from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, rfc3339
 from collectord.store import marks as stored_marks
 from collectord.store import names as stored_names
 from collectord.store.alerts import Alerts
@@ -48,6 +48,9 @@ _TOP = {
 }
 """What evidence says most frequent values of, in the order in which it is shown."""
 
+
+_TELLS_MORE = {"learning": " (collectord learn: until when, and how to end it)"}
+"""Of what holds an alert back."""
 
 USUAL, MOST = 100, 100_000
 """Alerts that are shown at once: a screen or two, or all that there can be in a report."""
@@ -164,20 +167,21 @@ def list_alerts(
     if not found:
         click.echo("No alerts." if everything or in_period else "No active alerts. (--all shows the cleared ones)")
         return
-    # The id is what one types next: it is never cut, however narrow the terminal.
-    table = Table(Column("id", min_width=16, overflow="fold"), "state", "severity", "since", "last")
-    table.add_column("what", overflow="fold")
+    console = Console()
     for alert in found:
-        remarks = [shown(text) for text in _remarks(alert, marks.get(alert.id, {}), names.get(alert.id, {}))]
-        table.add_row(
-            alert.id,
-            alert.state.value,
-            Text(alert.severity.value, _COLOURS[alert.severity.value]),
-            local_time(alert.first_time_ns),
-            local_time(alert.last_time_ns),
-            Text("\n".join([shown(alert.summary), *(f"[{remark}]" for remark in remarks)])),
-        )
-    Console().print(table)
+        _show_short(alert, marks.get(alert.id, {}), names.get(alert.id, {}), console)
+
+
+def _show_short(alert: Alert, marks: Marks, names: Names, console: Console) -> None:
+    """A line with the id, which is what one types next and never cut, then what it is about, folded and set in."""
+    line = Text(f"{alert.id}  {alert.state.value}  ")
+    line.append(alert.severity.value, _COLOURS[alert.severity.value])
+    line.append(f"  {local_time(alert.first_time_ns)} to {local_time(alert.last_time_ns)}")
+    console.print(line, soft_wrap=True)
+    summary = shown(alert.summary).removesuffix(f"; collectord alerts show {alert.id}")
+    remarks = (f"[{shown(text)}]" for text in _remarks(alert, marks, names))
+    # An address or a name that is longer than the line goes on in the next one, none of it is lost.
+    console.print(Padding(Text("\n".join([summary, *remarks]), overflow="fold"), (0, 0, 0, 4)))
 
 
 @alerts.command()
@@ -212,7 +216,7 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
         )
         return
     for name, value in _facts(alert, marks, names):
-        click.echo(f"{name + ':':14} {shown(value)}")
+        click.echo(f"{f'{name}:' if name else '':14} {shown(value)}")
     evidence = alert.details.get("evidence")
     for line in evidence.get("lines", ()) if isinstance(evidence, Mapping) else ():
         click.echo(f"  {shown(line)}")
@@ -297,8 +301,11 @@ def _remarks(alert: Alert, marks: Marks, names: Names) -> Iterator[str]:
     """What operators and holds have to do with it, and what DNS calls its addresses."""
     for address, name in names.items():
         yield f"{address} is {name} (reverse DNS)"
-    if alert.held and alert.state is not AlertState.CLEARED:
-        yield f"not sent: {alert.held}"
+    if alert.state is not AlertState.CLEARED:
+        if alert.held:
+            yield f"not sent: {alert.held}{_TELLS_MORE.get(alert.held, '')}"
+        elif alert.mode is Mode.REPORT:
+            yield "not sent: mode report"
     if acknowledged := _acknowledged(alert, marks):
         note = f": {acknowledged.reason}" if acknowledged.reason else ""
         yield f"acknowledged by {acknowledged.who} at {local_time(acknowledged.when_ns)}{note}"
@@ -314,7 +321,8 @@ def _facts(alert: Alert, marks: Marks, names: Names) -> Iterator[tuple[str, Any]
     for remark in _remarks(alert, marks, names):
         yield "", remark
     yield "severity", alert.severity.value
-    yield "rule", f"{alert.rule} ({alert.mode.value})"
+    # What is held back has the mode report for as long.
+    yield "rule", f"{alert.rule} ({(Mode.NOTIFY if alert.held else alert.mode).value})"
     yield "site", alert.site or "-"
     yield "key", ", ".join(f"{field}={value}" for field, value in alert.key.items())
     times = f", {alert.count / alert.threshold:.3g} times that" if alert.threshold else ""

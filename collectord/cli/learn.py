@@ -44,7 +44,8 @@ def learn(since_s: int, only: str | None, limit: int, config_path: Path | None, 
     What would have been sent while the collector learned (learn_until), or by rules that only report.
 
     Per rule and key: how often, how much, and the TOML to paste into the rule's file: an exempt for each key, or a
-    condition that leaves all of them quiet. `collectord exempt add` adds an exempt without touching a file.
+    condition that leaves all of them quiet. `collectord exempt add` adds an exempt without touching a file. While the
+    collector learns it also says until when, and how to end that.
 
     \b
     Examples:
@@ -77,6 +78,12 @@ def learn(since_s: int, only: str | None, limit: int, config_path: Path | None, 
                 }
             )
         return
+    if SystemClock().now_ns() < config.learn_until_ns:
+        click.echo(
+            f"# Learning until {local_time(config.learn_until_ns)}. To have alerts sent from now on: take learn_until"
+        )
+        click.echo(f"# out of {shown(config_path or 'the configuration')}, then: collectord reload")
+        click.echo()
     if not found:
         click.echo("Nothing would have been sent.")
     for name, keys in groupby(found, attrgetter("rule")):
@@ -86,7 +93,7 @@ def learn(since_s: int, only: str | None, limit: int, config_path: Path | None, 
 def _show(rule: Rule | None, keys: list[Learned]) -> None:
     raises, peak = sum(each.raises for each in keys), max(each.peak for each in keys)
     why = "held back while learning" if any(each.learning for each in keys) else "the rule only reports"
-    click.echo(f"# {shown(keys[0].rule)}: {raises:,} alerts of {len(keys):,} keys ({why})")
+    click.echo(f"# {shown(keys[0].rule)}: {_number(raises, 'alert')} of {_number(len(keys), 'key')} ({why})")
     for each in keys[:SHOWN_KEYS]:
         key = ", ".join(f"{name}={value}" for name, value in each.key.items())
         click.echo(
@@ -97,13 +104,17 @@ def _show(rule: Rule | None, keys: list[Learned]) -> None:
         click.echo(f"#   and {len(keys) - SHOWN_KEYS:,} more (--json tells all)")
     condition = condition_toml(rule, peak)
     if condition:
-        click.echo(f"# Quiet with:\n{condition}")
+        click.echo(f"# Quiet with this in your copy of the rule's file (README, Rules):\n{condition}")
         click.echo("# or, for single ones:")
     elif rule is not None and rule.uses_watchlist:
         click.echo("# The port watchlist holds the thresholds; for single keys:")
     for each in keys[:SHOWN_KEYS]:
         click.echo(exempt_toml(each))
     click.echo()
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def exempt_toml(each: Learned) -> str:

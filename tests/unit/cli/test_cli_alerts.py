@@ -306,6 +306,34 @@ def test_what_was_not_sent(run: Any, store: Callable[..., None]) -> None:
     assert "  nothing" in lines
 
 
+def test_why_nothing_is_sent(run: Any, store: Callable[..., None]) -> None:
+    """Held back it is the alert of a rule that notifies; one that is only reported says so, too."""
+    store(
+        alert(1, mode=Mode.REPORT, details={"held": "learning"}),
+        alert(2, mode=Mode.REPORT, rule="port-scan"),
+    )
+    told = run("alerts").stdout
+
+    assert told.count("[not sent: learning (collectord learn") == 1
+    assert told.count("[not sent: mode report]") == 1
+    shown = run("alerts", "show", f"{1:016x}").stdout
+    assert "\nrule:          excessive-failures (notify)\n" in shown
+    assert "\n               not sent: learning (collectord learn" in shown
+    assert "port-scan (report)" in run("alerts", "show", f"{2:016x}").stdout
+
+
+def test_a_narrow_terminal(run: Any, store: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an alert is about is set in below its line; how to ask for more stands there already, as its id."""
+    monkeypatch.setenv("COLUMNS", "60")
+    words = "203.0.113.77: 5,001 failed connections in 5 min (limit 5,000), port 22"
+    store(alert(1, summary=f"{words}; collectord alerts show {1:016x}"))
+    first, *others = run("alerts").stdout.splitlines()
+
+    assert first.startswith(f"{1:016x}  raised  medium  2027-01-15")
+    assert all(line.startswith("    ") for line in others)
+    assert " ".join(line.strip() for line in others) == words
+
+
 def test_none(run: Any, store: Callable[..., None]) -> None:
     store()
 

@@ -67,6 +67,19 @@ def test_for_people(run: Any, store: Callable[..., None]) -> None:
     assert {"SrcIpAddr", "site", "reason"} == set(pasted["exempt"][0])
 
 
+def test_until_when(run: Any, config: Path, store: Callable[..., None]) -> None:
+    """And how to end it before; nothing of that once it is over."""
+    store(0)
+    before = config.read_text()
+    config.write_text("learn_until = 2099-01-01T00:00:00Z\n" + before)
+    lines = run("learn").stdout.splitlines()
+
+    assert lines[0].startswith("# Learning until 20")
+    assert lines[1] == f"# out of {config}, then: collectord reload"
+    config.write_text("learn_until = 2020-01-01T00:00:00Z\n" + before)
+    assert run("learn").stdout == "Nothing would have been sent.\n"
+
+
 def test_for_programs(run: Any, store: Callable[..., None]) -> None:
     store(2)
     first, second = objects(run("learn", "--json"))
@@ -88,7 +101,7 @@ def test_of_a_rule_that_is_gone(run: Any, store: Callable[..., None]) -> None:
     store(1, rule="gone", details={})
     text = run("learn").stdout
 
-    assert "# gone: 1 alerts of 1 keys (the rule only reports)" in text
+    assert "# gone: 1 alert of 1 key (the rule only reports)" in text
     assert "condition" not in text
     assert "[[exempt]]" in text
 
