@@ -112,9 +112,12 @@ def _wait(config: Config, alert: dict[str, Any], wait_s: int) -> dict[str, str |
                 results[name] = f"given up: {delivery.dropped}"
         settled = all(error is None or error for error in results.values())
         if settled or time.monotonic() >= deadline:
-            return {name: _why(error, wait_s) for name, error in results.items()}
+            last = {name: each["last_error"] for name, each in outputs.items()}
+            return {name: _why(error, wait_s, last.get(name, "")) for name, error in results.items()}
         time.sleep(LOOK_EVERY_S)
 
 
-def _why(error: str | None, wait_s: int) -> str | None:
-    return error if error is None or error else f"nothing was heard of it within {wait_s} s"
+def _why(error: str | None, wait_s: int, last_error: str) -> str | None:
+    if error is None or error:
+        return error
+    return f"nothing was heard of it within {wait_s} s" + (f"; before: {last_error}" if last_error else "")

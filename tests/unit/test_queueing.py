@@ -172,6 +172,16 @@ class TestTest:
         assert world.asked == ["retry noc", "retry siem"]
         assert [alert.id for alert in world.alerts.active()] == [noc.id]
 
+    async def test_it_does_not_wait_behind_one_that_does(self, world: World) -> None:
+        """Whoever tries the way wants to know how it is now, not how it was."""
+        await world.ask("test-alert")
+        (row,) = await world.stored.due("noc", 10)
+        await world.stored.failed(row.id, "no answer", NOW_NS * 2)
+        assert await world.stored.due("noc", 10) == []
+
+        await world.ask("test-alert")
+        assert [alert.event for alert in await world.deliver("noc")] == ["raised", "updated:2"]
+
     async def test_its_life(self, world: World) -> None:
         """Again is a raise of the same alarm; the clear goes wherever it went."""
         await world.ask("test-alert")

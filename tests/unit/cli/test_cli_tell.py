@@ -93,6 +93,14 @@ def test_nothing_heard(run: Run, daemon: Daemon) -> None:
     assert result.stdout.splitlines()[0] == "noc: not delivered: nothing was heard of it within 0 s"
 
 
+def test_what_was_wrong_before(run: Run, daemon: Daemon) -> None:
+    """It may be wrong still."""
+    daemon.outputs = [{"name": "noc", "failures": 3, "last_error": "refused"}]
+    result = run("test-alert", "--wait", "0")
+
+    assert result.stdout.splitlines()[0] == "noc: not delivered: nothing was heard of it within 0 s; before: refused"
+
+
 def test_resync(run: Run, daemon: Daemon) -> None:
     result = run("alerts", "resync")
 
