@@ -72,6 +72,7 @@ class DaemonStatus:
         certificates = await asyncio.to_thread(self._of_outputs)
         tick, standing = self._tick.counters, self._tick.standing
         setup = self._tick.setup
+        until_ns = setup.config.learn_until_ns
         reload = self._last_reload()
         return {
             "version": __version__,
@@ -80,6 +81,7 @@ class DaemonStatus:
             "started": rfc3339(self._started_ns),
             "uptime_s": (self._clock.mono_ns() - self._started_mono_ns) // NS_PER_S,
             "reload": None if reload is None else reload.as_json(),
+            "learn_until": rfc3339(until_ns) if until_ns > self._clock.now_ns() else None,
             "database": str(setup.config.database),
             "store": {
                 "failing_s": standing.failing_s,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from collectord import config as configuration
 from collectord import control
@@ -119,7 +119,9 @@ def stored(config: Config) -> dict[str, Any]:
 def show(answer: dict[str, Any], console: Console) -> None:
     """The answer for people."""
     if not answer["running"]:
-        console.print(f"The daemon does not run: {shown(answer['reason'])}.", markup=False, highlight=False)
+        reason = shown(answer["reason"])
+        console.print(f"{reason[:1].upper()}{reason[1:]}.", markup=False, highlight=False, soft_wrap=True)
+        console.print("As a service: systemctl status collectord, journalctl -u collectord", highlight=False)
         _show_stored(answer, console)
         return
     console.print(
@@ -127,8 +129,18 @@ def show(answer: dict[str, Any], console: Console) -> None:
     )
     if answer.get("reload"):
         _show_reload(answer["reload"], console)
+    if answer.get("learn_until"):
+        until = _moment(answer["learn_until"])
+        console.print(f"learning until {until}: alerts are stored, not sent (collectord learn)", highlight=False)
     _show_store(answer.get("store") or {}, console)
-    table = Table("listener", "where", "received", *_seen_outcomes(answer["listeners"]), "kernel drops", "note")
+    table = Table(
+        "listener",
+        "where",
+        "received",
+        *_seen_outcomes(answer["listeners"]),
+        "kernel drops",
+        Column("note", overflow="fold"),
+    )
     for listener in answer["listeners"]:
         outcomes = listener["outcomes"]
         table.add_row(
@@ -173,6 +185,11 @@ def show(answer: dict[str, Any], console: Console) -> None:
             )
 
 
+def _moment(text: str) -> str:
+    """A time of the answer (RFC 3339) for people."""
+    return local_time(int(datetime.fromisoformat(text).timestamp()) * NS_PER_S)
+
+
 def _note(listener: dict[str, Any]) -> str:
     """Of a listener that has connections: how many, and how many were refused for what."""
     if "connections" not in listener:
@@ -186,8 +203,7 @@ def _show_busy(answer: dict[str, Any], console: Console) -> None:
     if answer["outbox_time"] is None:
         told = "what waits for the outputs is not known yet"
     else:
-        at_ns = int(datetime.fromisoformat(answer["outbox_time"]).timestamp()) * NS_PER_S
-        told = f"what waits for the outputs is told as of {local_time(at_ns)}"
+        told = f"what waits for the outputs is told as of {_moment(answer['outbox_time'])}"
     tick_s = answer["tick"]["under_way_ms"] / 1000
     since = f" (a tick of {tick_s:.1f} s so far)" if tick_s else ""
     console.print(f"the database is busy{since}: {told}", markup=False, highlight=False)
@@ -195,8 +211,7 @@ def _show_busy(answer: dict[str, Any], console: Console) -> None:
 
 def _show_limited(peers: list[dict[str, Any]], console: Console) -> None:
     for peer in peers[:SHOWN_PEERS]:
-        since = local_time(int(datetime.fromisoformat(peer["since"]).timestamp()) * NS_PER_S)
-        text = f"peer {peer['peer']} sends too much to {peer['listener']} since {since}"
+        text = f"peer {peer['peer']} sends too much to {peer['listener']} since {_moment(peer['since'])}"
         console.print(f"{text}: {peer['dropped']:,} messages not read", markup=False, highlight=False)
     if len(peers) > SHOWN_PEERS:
         console.print(f"and {len(peers) - SHOWN_PEERS} more (--json)", highlight=False)
@@ -212,7 +227,7 @@ def _show_store(store: dict[str, Any], console: Console) -> None:
 
 
 def _show_reload(reload: dict[str, Any], console: Console) -> None:
-    when, who = local_time(int(datetime.fromisoformat(reload["time"]).timestamp()) * NS_PER_S), shown(reload["who"])
+    when, who = _moment(reload["time"]), shown(reload["who"])
     if reload["taken"]:
         console.print(f"configuration taken up {when} by {who}", markup=False, highlight=False)
         return

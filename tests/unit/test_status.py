@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from collectord.engine import BUILD
 from collectord.errors import Problem, StoreError
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
+from collectord.model import rfc3339
 from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import NotificationEngine
@@ -130,6 +133,7 @@ async def test_everything_is_told(
         "started": "2027-01-15T08:00:00.000Z",
         "uptime_s": 61,
         "reload": None,
+        "learn_until": None,
         "database": str(tmp_path / "collectord.db"),
         "store": {"failing_s": 0, "reason": "", "replaced": 0, "moved_to": None},
         "listeners": [
@@ -169,6 +173,15 @@ async def test_everything_is_told(
         ],
     }  # fmt: skip
     assert json.loads(json.dumps(answer)) == answer
+
+
+async def test_learning(status: DaemonStatus, tick: SimpleNamespace, clock: ManualClock) -> None:
+    """Told until it is over."""
+    for ahead_s, told in ((60, True), (0, False)):
+        until = datetime.fromtimestamp(clock.now_ns() // 10**9 + ahead_s, UTC)
+        config = tick.setup.config.model_copy(update={"learn_until": until})
+        tick.setup = replace(tick.setup, config=config)
+        assert (await status.answer({}, 0))["learn_until"] == (rfc3339(config.learn_until_ns) if told else None)
 
 
 async def test_a_busy_store_is_not_waited_for(

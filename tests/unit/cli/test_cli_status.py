@@ -157,6 +157,12 @@ class TestRunning:
 
         assert json.loads(line) == answer
 
+    def test_learning(self, run: Any, answer: dict[str, Any]) -> None:
+        """Whoever misses an alert at the NOC looks here first."""
+        assert "learning" not in run("status").stdout
+        answer["learn_until"] = "2027-01-22T08:00:00.000Z"
+        assert "learning until 2027-01-2" in run("status").stdout
+
 
 class TestNotRunning:
     """The database tells what it can."""
@@ -165,7 +171,8 @@ class TestNotRunning:
         result = run("status")
 
         assert result.exit_code == 0
-        assert "The daemon does not run" in result.stdout
+        assert result.stdout.startswith("The daemon does not run (nobody answers on ")
+        assert "journalctl -u collectord" in result.stdout
         assert "There is no database yet." in result.stdout
 
     @pytest.mark.usefixtures("stored")
