@@ -1,18 +1,22 @@
 """``collectord check``: the daemon's own loader."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from collectord import config as configuration
-from collectord import config_text, plan
-from collectord.cli.options import config_option, echo_json, json_option, shown
+from collectord import config_text, data, plan
+from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
 from collectord.clock import SystemClock
 from collectord.config import Config
 from collectord.errors import ConfigError
+from collectord.model import Mode
 from collectord.output_settings import SyslogOutput
 from collectord.settings import TlsListener
+from collectord.toml import Document
 
 
 @click.command()
@@ -77,10 +81,23 @@ def check(config_path: Path | None, show: bool, as_json: bool) -> None:
         return
     click.echo(f"configuration: {', '.join(sources.files) or 'built-in defaults'}")
     click.echo(f"state folder:  {config.state_dir}")
-    for name, entries in lists.items():
-        click.echo(f"{name + ':':14} {', '.join(entries)}")
-    click.echo(f"samples:       {samples}, all as they should be")
+    for name in ("listeners", "outputs"):
+        click.echo(f"{name + ':':14} {', '.join(lists[name])}")
+    click.echo(f"profiles:      {_profiles(setup.profiles)}, with {samples:,} samples (collectord profile list)")
+    modes = Counter(rule.mode for rule in setup.rules)
+    told = ", ".join(f"{modes[mode]} {mode}" for mode in Mode if modes[mode])
+    click.echo(f"rules:         {len(setup.rules)}: {told} (collectord rules list)")
     click.echo(f"watchlist:     {len(watchlist.all_ports)} ports judged, from {config.port_watchlist}")
+    if SystemClock().now_ns() < config.learn_until_ns:
+        click.echo(f"learning:      until {local_time(config.learn_until_ns)} alerts are stored, not sent")
+    click.echo("Nothing is wrong.")
+
+
+def _profiles(profiles: Sequence[Document]) -> str:
+    """How many, and the names of a site's own."""
+    shipped = set(map(str, data.profiles()))
+    own = [str(profile.values["name"]) for profile in profiles if profile.file not in shipped]
+    return f"{len(profiles)}" + (f" (your own: {', '.join(own)})" if own else "")
 
 
 def _warnings(config: Config) -> list[str]:

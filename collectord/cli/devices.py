@@ -12,6 +12,7 @@ from rich.text import Text
 
 from collectord import config as configuration
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.clock import SystemClock
 from collectord.model import NS_PER_S, rfc3339
 from collectord.store import devices as stored
 
@@ -48,10 +49,13 @@ def devices(config_path: Path | None, as_json: bool) -> None:
         click.echo("No device has sent anything yet.")
         return
     # On a narrow terminal names may fold, addresses are to be found whole.
-    device_column, peer_column = Column("device", overflow="fold"), Column("peer", no_wrap=True)
-    columns = ("profile", "first seen", "last seen", "understood", "unread", "per s", "clock off")
+    names = [Column(name, overflow="fold") for name in ("device", "site", "profile")]
+    peer, *others = (
+        Column(name, no_wrap=True)
+        for name in ("peer", "first seen", "last seen", "understood", "unread", "per s", "clock off")
+    )
     # Without lines between, more of it fits a terminal.
-    table = Table(device_column, "site", peer_column, *columns, box=None, pad_edge=False)
+    table = Table(*names[:2], peer, names[2], *others, box=None, pad_edge=False)
     for device in found:
         understood = device["sessions"] + device["events"]
         table.add_row(
@@ -60,14 +64,20 @@ def devices(config_path: Path | None, as_json: bool) -> None:
             Text(shown(device["site"])),
             device["peer"],
             Text(shown(device["profile"] or "-")),
-            local_time(device["first_seen_ns"]),
-            local_time(device["last_seen_ns"]),
+            _when(device["first_seen_ns"]),
+            _when(device["last_seen_ns"]),
             f"{understood:,}",
             f"{device['unparsed']:,}",
             _rate(device),
             _clock(device["clock_off_ms"]),
         )
     Console().print(table)
+
+
+def _when(time_ns: int) -> str:
+    """Of today the time, else the day; ``--json`` has all of it."""
+    day, time = local_time(time_ns)[:19].split()
+    return time if day == local_time(SystemClock().now_ns())[:10] else day
 
 
 def _rate(device: Mapping[str, Any]) -> str:

@@ -15,8 +15,22 @@ def test_all_is_well(run: Any, config: Path) -> None:
 
     assert result.exit_code == 0
     assert f"configuration: {config}" in result.stdout
-    for path in (*data.profiles(), *data.rules()):
-        assert path.stem in result.stdout
+    assert f"\nprofiles:      {len(data.profiles())}, with " in result.stdout
+    assert f"\nrules:         {len(data.rules())}: " in result.stdout
+    assert result.stdout.endswith("\nNothing is wrong.\n")
+    assert "learning" not in result.stdout
+
+
+def test_what_is_your_own(run: Any, config: Path) -> None:
+    """A profile of the site's own is named, and so is the end of learning."""
+    (config.parent / "own").mkdir()
+    (shipped,) = [path for path in data.profiles() if path.stem == "cisco-ios"]
+    (config.parent / "own" / shipped.name).write_bytes(shipped.read_bytes())
+    config.write_text(f'learn_until = 2099-01-01T00:00:00Z\nprofiles_dir = "own"\n{config.read_text()}')
+    lines = run("check").stdout.splitlines()
+
+    assert any(line.startswith(f"profiles:      {len(data.profiles())} (your own: cisco-ios), with ") for line in lines)
+    assert any(line.startswith("learning:      until ") for line in lines)
 
 
 def test_defaults(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from collectord.cli.options import local_time
+from collectord.clock import SystemClock
 from collectord.errors import StoreError
 from collectord.model import OUTCOMES, DeviceSighting
 from collectord.store import devices
@@ -71,6 +73,27 @@ def test_a_clock_that_is_off_is_marked(run: Any, store: Store, off_ms: int | Non
 
     assert text in result.stdout
     assert ("!" in result.stdout) is text.endswith("!")
+
+
+def test_when(run: Any, store: Store) -> None:
+    """Of what was seen today the time is enough."""
+    now_ns = SystemClock().now_ns()
+    store(sighting(last_ns=now_ns), sighting("fw-2"))
+    lines = run("devices").stdout.splitlines()
+
+    assert lines[1].count(local_time(now_ns)[11:19]) == 2
+    assert lines[2].count(local_time(SEEN_NS)[:10]) == 2
+
+
+def test_a_narrow_terminal(run: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names may fold; the heads and what can't be guessed stay whole."""
+    monkeypatch.setenv("COLUMNS", "110")
+    store(sighting("firewall-north-1", profile="fortinet-fortigate-cef-cut"))
+    out = run("devices").stdout
+
+    assert "\u2026" not in out
+    for text in ("192.0.2.1", "understood", "12,345", "clock off"):
+        assert text in out
 
 
 def test_how_often_it_sends(run: Any, store: Store) -> None:
