@@ -116,7 +116,7 @@ def parse(text: str, file: str) -> Document:
         is_too_deep = _depth(values) > MAX_DEPTH
     except tomli.TOMLDecodeError as error:
         reason = f"{error.msg[:1].lower()}{error.msg[1:]}, at column {error.colno}"
-        raise _refused(file, error.lineno, reason, _syntax_hint(text, error.pos)) from error
+        raise _refused(file, error.lineno, reason, _syntax_hint(text, error.pos, error.msg)) from error
     except RecursionError as error:
         raise _too_deep(file) from error
     except ValueError as error:  # What Python's int refuses beyond TOML: more than 4,300 digits.
@@ -304,8 +304,19 @@ def _os_reason(error: OSError | ValueError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _syntax_hint(text: str, position: int) -> str:
-    """The commonest slip of people new to TOML: text without quotes."""
+_SLIPS = (
+    ("Illegal character '\\n'", "a quote is missing at the end of the line"),
+    ("Cannot declare", "a table that may stand more than once has double brackets, as [[output]]"),
+    ("Cannot overwrite", "the key stands there twice"),
+)
+"""Starts of tomli's messages, and what people new to TOML did then."""
+
+
+def _syntax_hint(text: str, position: int, message: str) -> str:
+    """Of the commonest slips; the first of all is text without quotes."""
+    for start, hint in _SLIPS:
+        if message.startswith(start):
+            return hint
     line = text[text.rfind("\n", 0, position) + 1 :].partition("\n")[0]
     _, equals, value = line.partition("=")
     unquoted = equals and value.strip()[:1].isalnum()

@@ -236,8 +236,9 @@ def test_scanner_stops_where_it_understands_nothing() -> None:
     [
         ("a = 1\nb = abc\n", 2, "invalid value, at column 5", 'text stands in quotes: key = "value"'),
         ("a = 192.0.2.1\n", 1, "expected newline or end of document after a statement, at column 10", "text stands"),
-        ("a = 1\na = 2\n", 2, "cannot overwrite a value, at column 6", ""),
-        ("[a]\n\n[a]\n", 3, "cannot declare ('a',) twice", ""),
+        ("a = 1\na = 2\n", 2, "cannot overwrite a value, at column 6", "the key stands there twice"),
+        ("[a]\n\n[a]\n", 3, "cannot declare ('a',) twice", "double brackets"),
+        ('a = "x\nb = 1\n', 1, "illegal character", "a quote is missing"),
         ('a = """\nx\n', 3, "", ""),
         ("a = 1\r", 1, "expected newline", ""),
     ],
