@@ -85,6 +85,7 @@ def _target(output: SnmpOutput, with_secrets: bool) -> receivers.Target:
     return receivers.Target(
         name=output.name,
         version=output.version,
+        port=output.port,
         inform=output.notification == "inform",
         report_as=output.report_as,
         community=output.read_community() if with_secrets and not version3 else None,

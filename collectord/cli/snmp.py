@@ -39,7 +39,7 @@ def mib(root: str | None, standalone: bool, config_path: Path | None) -> None:
     \b
     Examples:
       collectord snmp mib > /usr/share/snmp/mibs/COLLECTORD-MIB.txt
-      collectord snmp mib --standalone > COLLECTORD-MIB.txt && snmptrapd -f -Lo -M +. -m +COLLECTORD-MIB
+      collectord snmp mib --standalone > COLLECTORD-MIB.txt && snmptrapd -f -Lo -M . -m COLLECTORD-MIB
     """
     if root is None:
         root = configuration.load(config_path).snmp.root

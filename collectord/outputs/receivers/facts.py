@@ -21,6 +21,7 @@ class Target:
     name: str
     version: str = "2c"
     """``2c`` or ``3``."""
+    port: int = 162
     inform: bool = False
     report_as: str = "collector"
     """``device``: the last varbind is snmpTrapAddress.0 with the device's address."""

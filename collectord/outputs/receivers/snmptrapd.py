@@ -10,6 +10,8 @@ from collectord.outputs.receivers.facts import (
     filled,
 )
 
+USUAL_PORT = 162
+
 # net-snmp calls AES-128 just AES; every other name is the same in both.
 _PRIV_NAMES = {"AES-128": "AES"}
 
@@ -34,6 +36,12 @@ def senders(facts: Facts) -> list[str]:
     lines: list[str] = []
     for target in facts.targets:
         lines += ["", f"# Output {target.name}: {_described(target)}"]
+        if target.port != USUAL_PORT:
+            at = f"udp:{target.port}"
+            lines.append(
+                f"# It sends to port {target.port}: end snmptrapd's command line with {at}, or take the # away:"
+            )
+            lines.append(f"#snmpTrapdAddr {at}")
         if target.version == "3":
             lines += _user(target, facts.engine_id)
         else:

@@ -437,3 +437,11 @@ def test_icinga_handler_knows_the_objects_and_starts_nothing() -> None:
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert "subprocess" not in modules
     assert not re.search(r"\b(eval|exec|system|popen)\(", source)
+
+
+def test_another_port_is_told() -> None:
+    """snmptrapd would listen on 162 and hear nothing."""
+    told = receivers.files("snmptrapd", Facts(targets=(Target("noc", port=1162),)))["snmptrapd.conf"]
+
+    assert "\n#snmpTrapdAddr udp:1162\n" in told
+    assert "snmpTrapdAddr" not in receivers.files("snmptrapd", Facts())["snmptrapd.conf"]
