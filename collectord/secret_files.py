@@ -10,6 +10,9 @@ from pathlib import Path
 
 from collectord.errors import SecretError
 
+SERVICE = "collectord"
+"""User and group that the service runs as (``systemd/sysusers.conf``)."""
+
 MAX_BYTES = 4096
 """More is no password, but the wrong file."""
 
@@ -52,9 +55,14 @@ def read(path: Path, *, least_characters: int = 1) -> str:
         hint = ""
         if isinstance(error, FileNotFoundError):
             hint = f"a file, or a credential of the service: LoadCredential={path.name}:/path/to/it"
+        elif isinstance(error, PermissionError):
+            hint = f"for the service: chgrp {SERVICE} {path}"
         raise SecretError(f"can't read {path}: {error.strerror or error}".lower(), hint) from error
     if mode & (stat.S_IROTH | stat.S_IWOTH) and path.parent != _credentials():
-        raise SecretError(f"everybody can read or write {path} (mode {mode & 0o777:04o})", f"chmod 640 {path}")
+        raise SecretError(
+            f"everybody can read or write {path} (mode {mode & 0o777:04o})",
+            f"chmod 640 {path}; for the service also chgrp {SERVICE} {path}",
+        )
     return _line(path, content, least_characters)
 
 

@@ -1,6 +1,9 @@
 """``collectord check``: the daemon's own loader."""
 
 import dataclasses
+import os
+import pwd
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ from collectord.config import Config
 from collectord.errors import ConfigError
 from collectord.model import Mode
 from collectord.output_settings import SyslogOutput
+from collectord.secret_files import SERVICE
 from collectord.settings import TlsListener
 from collectord.toml import Document
 
@@ -29,7 +33,7 @@ def check(config_path: Path | None, show: bool, as_json: bool) -> None:
 
     Everything that is wrong comes in one report, with file, line, key, reason and a hint. Exit status 0: all is well;
     78: something is wrong. Certificates that have expired or soon will are warned of: they stop one output or
-    listener, not the daemon.
+    listener, not the daemon. Root is also warned of files that the service's user can't read.
 
     With --show the configuration that results from all files, defaults filled in, each value with file and line.
     Secrets are hidden.
@@ -55,7 +59,7 @@ def check(config_path: Path | None, show: bool, as_json: bool) -> None:
         "profiles": [str(document.values["name"]) for document in setup.profiles],
         "rules": [f"{rule.name}: {rule.mode}" for rule in setup.rules],
     }
-    warnings = _warnings(config)
+    warnings = _warnings(config) + (_not_for_the_service(config, sources.files) if os.geteuid() == 0 else [])
     samples = sum(len(document.values["sample"]) for document in setup.profiles)
     if as_json:
         echo_json(
@@ -90,7 +94,8 @@ def check(config_path: Path | None, show: bool, as_json: bool) -> None:
     click.echo(f"watchlist:     {len(watchlist.all_ports)} ports judged, from {config.port_watchlist}")
     if SystemClock().now_ns() < config.learn_until_ns:
         click.echo(f"learning:      until {local_time(config.learn_until_ns)} alerts are stored, not sent")
-    click.echo("Nothing is wrong.")
+    if not warnings:
+        click.echo("Nothing is wrong.")
 
 
 def _profiles(profiles: Sequence[Document]) -> str:
@@ -98,6 +103,30 @@ def _profiles(profiles: Sequence[Document]) -> str:
     shipped = set(map(str, data.profiles()))
     own = [str(profile.values["name"]) for profile in profiles if profile.file not in shipped]
     return f"{len(profiles)}" + (f" (your own: {', '.join(own)})" if own else "")
+
+
+def _not_for_the_service(config: Config, files: Sequence[str]) -> list[str]:
+    """What root can read and the service can't: it would be found when the service is to start again."""
+    try:
+        service = pwd.getpwnam(SERVICE)
+    except KeyError:
+        return []  # It is not installed as a service.
+    groups = os.getgrouplist(service.pw_name, service.pw_gid)
+    keys = ("community_file", "auth_password_file", "priv_password_file", "ca_file", "cert_file", "key_file")
+    named = [getattr(each, key, None) for each in (*config.listener, *config.output) for key in keys]
+    found = []
+    for path in dict.fromkeys(map(str, (*files, *filter(None, named)))):
+        status = os.stat(path)
+        bit = (
+            stat.S_IRUSR
+            if status.st_uid == service.pw_uid
+            else stat.S_IRGRP
+            if status.st_gid in groups
+            else stat.S_IROTH
+        )
+        if not status.st_mode & bit:
+            found.append(f"the service can't read {path}: chgrp {SERVICE} {path}; chmod 640 {path}")
+    return found
 
 
 def _warnings(config: Config) -> list[str]:

@@ -22,12 +22,10 @@ from collectord.errors import EX_IOERR, ConfigError, Problem
 from collectord.first_config import Answers, Receiver
 from collectord.model import NS_PER_S
 from collectord.quantity import duration_s
+from collectord.secret_files import SERVICE
 
 MODE = 0o640
 """Of everything that is written: it may hold secrets, and names what the site has."""
-
-GROUP = "collectord"
-"""The service's; what root writes must be readable for it."""
 
 NETWORKS = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
 PUBLIC = "public"
@@ -283,7 +281,7 @@ def _put(path: Path, text: str) -> None:
         stream.write(text)
     if os.geteuid() == 0:
         try:
-            shutil.chown(path, group=GROUP)
+            shutil.chown(path, group=SERVICE)
         except LookupError:
             return  # There is no such group: not installed as a service.
 

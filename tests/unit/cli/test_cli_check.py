@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,29 @@ def test_what_is_your_own(run: Any, config: Path) -> None:
 
     assert any(line.startswith(f"profiles:      {len(data.profiles())} (your own: cisco-ios), with ") for line in lines)
     assert any(line.startswith("learning:      until ") for line in lines)
+
+
+def test_what_the_service_can_not_read(run: Any, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root can read anything, and would hear of it only when the service does not start again."""
+    secret = config.with_name("community")
+    secret.write_text("s\n")
+    secret.chmod(0o640)
+    output = '[[output]]\ntype = "snmp"\nname = "noc"\nhost = "192.0.2.9"\ncommunity_file = "community"\n'
+    config.write_text(config.read_text() + output)
+    owner = secret.stat()
+    known = {"collectord": SimpleNamespace(pw_name="collectord", pw_uid=owner.st_uid + 1, pw_gid=owner.st_gid + 1)}
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("pwd.getpwnam", lambda name: known[name])
+    monkeypatch.setattr("os.getgrouplist", lambda name, group: [group])
+
+    result = run("check")
+    assert result.exit_code == 0
+    assert result.stderr == f"warning: the service can't read {secret}: chgrp collectord {secret}; chmod 640 {secret}\n"
+    assert "Nothing is wrong" not in result.stdout
+    known["collectord"].pw_gid = owner.st_gid
+    assert run("check").stderr == ""
+    known.clear()
+    assert run("check").stderr == ""
 
 
 def test_defaults(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
