@@ -118,7 +118,7 @@ man: $(ENGINE_STAMP)
 .PHONY: wheel      ## wheel and source archive into dist/
 wheel: $(V)/.deps
 	rm -f dist/collectord-*.whl
-	$(V)/maturin sdist --out dist
+	$(V)/maturin sdist --manifest-path engine/python/Cargo.toml --out dist
 	RUSTFLAGS="$(RUSTFLAGS) --remap-path-prefix=$(HOME)/.cargo=/cargo --remap-path-prefix=$(CURDIR)=/collectord" \
 		CARGO_TARGET_DIR=engine/target/package SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
 		$(V)/maturin build --release --locked --out dist

@@ -101,6 +101,13 @@ def test_life_of_a_package(package: Path, machine: Machine, tmp_path: Path) -> N
     mode = machine.run("stat", "-c", "%a %U %G", "/etc/collectord", "/etc/collectord/collectord.toml").stdout
     assert mode.splitlines() == ["750 root collectord", "640 root collectord"]
     assert not list((machine.root / "opt/collectord").rglob("pip"))
+    config = machine.root / "etc/collectord/collectord.toml"
+    shipped = config.read_bytes()
+    assert "is written" in machine.run("collectord", "init", "--yes").stdout
+    for key in ("profiles_dir", "rules_dir"):
+        assert f'\n{key} = "{key.removesuffix("_dir")}.d"\n' in config.read_text()
+    config.write_bytes(shipped)
+    step("init replaces the configuration that nobody has changed, and goes on naming the folders of the site's own")
 
     traps = free_port(socket.SOCK_DGRAM)
     (machine.root / "etc/collectord/conf.d/noc.toml").write_text(snmp_output("noc", traps))
@@ -183,7 +190,7 @@ esac
 @pytest.mark.parametrize(
     "before, state, mistake, asked, told",
     [
-        ("", "inactive", False, "start", ""),
+        ("", "inactive", False, "start", "'collectord init' makes a configuration"),
         ("", "inactive", True, "", "the service is not started"),
         ("2026.10.0", "active", False, "restart", ""),
         ("2026.10.0", "failed", False, "restart", ""),
