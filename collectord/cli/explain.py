@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from collectord import plan
+from collectord import data, plan
 from collectord.cli.options import config_option, shown
 from collectord.model import NS_PER_S
 from collectord.plan import SAME_FOR_ALL, Setup
@@ -46,7 +46,7 @@ def lines(setup: Setup, raw: bytes, peer: str | None = None) -> list[str]:
     if profile is None:
         told += [
             "profile:  none knows this message, so it ends as unparsed and goes into the quarantine",
-            "          write one: collectord profile new NAME (collectord/profiles/README.md tells how)",
+            f"          write one: collectord profile new NAME ({data.PACKAGE / 'profiles' / 'README.md'} tells how)",
         ]
     else:
         told.append(f"profile:  {profile}")

@@ -435,4 +435,4 @@ def _silence(link: Link, patience: Patience) -> str:
 
 def _refusal(link: Link) -> str:
     error = link.transport.refused.result()
-    return f"datagram refused: {error.strerror or error}"
+    return f"datagram refused: {error.strerror or error}; does a receiver listen on {link.receiver.name}?"
