@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from collectord.model import NS_PER_S
 from collectord.store.writer import Writer
-from collectord.tick import TickCounters
+from collectord.tick_counters import TickCounters
 
 LOOK_EVERY_S = 1.0
 

@@ -28,7 +28,8 @@ from collectord.model import NS_PER_S, OUTCOMES, Mode, Severity
 from collectord.outputs.delivery import DeliveryWorker
 from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.reload import Reload
-from collectord.tick import DURATION_BOUNDS_S, Tick
+from collectord.tick import Tick
+from collectord.tick_counters import DURATION_BOUNDS_S
 
 Listener = UdpListener | TcpListener
 Samples = Iterable[tuple[Sequence[str], float]]

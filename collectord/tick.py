@@ -6,11 +6,8 @@ first, in a small transaction of their own that survives a power cut; then the c
 batch.
 """
 
-import contextlib
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -32,13 +29,11 @@ from collectord.model import (
     Changes,
     CounterDefinition,
     KeyState,
-    Mode,
-    Severity,
     Window,
 )
 from collectord.plan import Setup
 from collectord.standing import StoreStanding
-from collectord.store import audit, devices, exceptions, figures, quarantine
+from collectord.store import devices, figures
 from collectord.store import names as alert_names
 from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
@@ -48,25 +43,18 @@ from collectord.store.figures import Figures
 from collectord.store.history import History
 from collectord.store.outbox import Outbox
 from collectord.store.queue import Queue
-from collectord.store.retention import Keep, Retention
+from collectord.tick_counters import TickCounters
+from collectord.upkeep import Upkeep
 
 log = structlog.get_logger()
 
 MAX_UNSTORED_ALERTS = 10_000
 """Alert states kept in memory while the database can't be written; as many as may be active."""
 
-MAINTENANCE_EVERY_S = 60
-"""Ageing counters and expiring the rest take bounded bites of work; once a minute keeps up with any rate of slots."""
-
-
 SETTLING_PASSES = 8
 """
 Passes in which what waits in the engine is stored before a counter ends, or looks back further; a flood leaves some.
 """
-
-
-DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Between a pass on an idle machine and one that systemd's watchdog would end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,44 +64,6 @@ class _Stored:
     counter: str
     rows: Sequence[tuple[Any, ...]]
     states: Sequence[KeyState]
-
-
-@dataclass(slots=True)
-class TickCounters:
-    """What the passes did since the start."""
-
-    ticks: int = 0
-    last_duration_ns: int = 0
-    longest_duration_ns: int = 0
-    duration_sum_ns: int = 0
-    durations: list[int] = field(default_factory=lambda: [0] * (len(DURATION_BOUNDS_S) + 1))
-    """Passes by the first of DURATION_BOUNDS_S that they did not exceed, the others last."""
-    carried: int = 0
-    """Rows and states that the last pass left for the next."""
-    store_failures: int = 0
-    unstored_alerts: int = 0
-    """Alert states that wait in memory for the database."""
-    lost_alerts: int = 0
-    """Alert states given up because too many waited."""
-    not_quarantined: int = 0
-    """Unread messages that the quarantine had no place for."""
-    clamped: int = 0
-    """Records that claimed a larger EventCount, or number to sum up, than one may."""
-    shed_rows: int = 0
-    """Rows of counters that were deleted before their time, because the database was as large as it may be."""
-    evicted: dict[str, int] = field(default_factory=dict)
-    without_key: dict[str, int] = field(default_factory=dict)
-    exempted: dict[str, int] = field(default_factory=dict)
-    raised: dict[str, int] = field(default_factory=dict)
-    """Raises since the start, by rule."""
-    active: Mapping[tuple[Severity, Mode], int] = field(default_factory=dict)
-    """Alerts that are active."""
-    ailing: Mapping[str, int] = field(default_factory=dict)
-    """Those about the collector itself, by rule."""
-    ended_mono_ns: int = 0
-    """When the last pass ended."""
-    message_mono_ns: dict[str, int] = field(default_factory=dict)
-    """When the last pass ended that found messages, by listener."""
 
 
 class Tick:
@@ -168,28 +118,21 @@ class Tick:
         """The database as the last pass left it."""
         self.limited = LimitedPeers()
         self._unstored: list[tuple[Alert, Sequence[str]]] = []
-        self._maintained_ns = 0
-        self._next_to_age = 0
-        self._left_to_age = 0
         self.standing = StoreStanding(database, clock.mono_ns)
         self._began_ns: int | None = None
         self._ageing = Ageing(clock.mono_ns)
+        self._upkeep = Upkeep(database, self.tables, self.alerts, self.outbox, self._ageing, self.counters)
         self.steps = 0
         """Of the wall clock, since the start."""
         self._use(setup)
 
     def _use(self, setup: Setup) -> None:
         """What follows from a setup alone, and holds nothing yet."""
-        store = setup.config.store
         self.setup = setup
         """What is in force."""
-        self._tables_to_age = [definition for definition in setup.definitions if definition.has_table]
         self._listeners = [name for name, _, _ in setup.plan.listeners]
         self._longest_window_s = longest_windows_s(setup.rules)
-        keep = Keep(store.keep_slots_s, store.keep_hours_s, store.keep_days_s, store.max_size_bytes)
-        self._retention = Retention(self._database, self.tables, keep, self._longest_window_s)
-        self._keep_alerts_s = store.keep_alerts_s
-        self._min_free_bytes = store.min_free_bytes
+        self._upkeep.use(setup, self._longest_window_s)
         self._baselines = Baselines(History(self._database), setup.rules, setup.definitions, setup.watchlist)
 
     def restore(self) -> None:
@@ -252,7 +195,6 @@ class Tick:
             self._give_back(each)
         # The pass just before judged every day that had ended until then.
         self._baselines.resume(now_ns)
-        self._left_to_age = min(self._left_to_age, len(self._tables_to_age))
         if self._health is not None:
             listed = [(device.site, device.name) for device in setup.config.device]
             self._health.take_up(setup.rules, listed, setup.config.relays, now_ns, self._listeners)
@@ -354,17 +296,18 @@ class Tick:
         self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
         queued = self._store_alerts()
         try:
-            with self._database.growing(self._min_free_bytes):
+            with self._database.growing(self._upkeep.min_free_bytes):
                 queued = self._store(changes, now_ns) or queued
         except StoreError as error:
             self._store_failed(error)
             if isinstance(error, FullError):
-                self._make_room(now_ns)
+                self._upkeep.make_room(now_ns)
         if self.standing.passed(began_ns) or (self.standing.is_well and self._queued.standby.active):
             queued = self._store_again(now_ns) or queued
         if step_s:
             queued = self._follow(step_s) or queued
-        self._note(changes, self._clock.mono_ns() - began_ns)
+        ended_ns = self._clock.mono_ns()
+        self.counters.note_pass(changes, self._listeners, began_ns, ended_ns, len(self._unstored))
         return queued
 
     def _store(self, changes: Changes, now_ns: int) -> bool:
@@ -383,20 +326,9 @@ class Tick:
                 of_listener[outcome] = of_listener.get(outcome, 0) + gained
         self.counters.not_quarantined += changes.not_quarantined
         self.counters.clamped += changes.clamped
-        queued = self._maintain(now_ns) or queued
+        queued = self._upkeep.maintain(now_ns) or queued
         self.figures = figures.look(self._database)
         return queued
-
-    def _make_room(self, now_ns: int) -> None:
-        """Old counters go for new ones, as far as the disk lets them: deleting takes room as well, for a while."""
-        with contextlib.suppress(StoreError):
-            self._shed(now_ns // NS_PER_S)
-
-    def _shed(self, now_s: int) -> None:
-        room_bytes = self._database.room_bytes(self._min_free_bytes)
-        if shed := self._retention.shed(self._tables_to_age, now_s, room_bytes):
-            self.counters.shed_rows += shed
-            log.warning("database is as large as it may be; the oldest counters are deleted", count=shed)
 
     def _follow(self, step_s: float) -> bool:
         """After a step of the wall clock; says whether outputs may have something to do."""
@@ -439,10 +371,7 @@ class Tick:
             log.error("alerts lost: the database can't be written", count=lost, limit=MAX_UNSTORED_ALERTS)
 
     def _count_active(self) -> None:
-        active = self._states.active
-        self.counters.active = Counter((alert.severity, alert.mode) for alert in active)
-        own = {rule.name for rule in self.setup.rules if rule.health}
-        self.counters.ailing = Counter(alert.rule for alert in active if alert.rule in own)
+        self.counters.note_active(self._states.active, self.setup.rules)
 
     def _store_alerts(self) -> bool:
         if not self._unstored:
@@ -488,58 +417,6 @@ class Tick:
         untold = {(alert.id, alert.episode, alert.event) for alert, _ in self._unstored}
         active = [each for each in self._states.active if (each.id, each.episode, each.event) not in untold]
         self._unstored[:0] = [(alert, self._receivers(alert)) for alert in active]
-
-    def _maintain(self, now_ns: int) -> bool:
-        """Once a minute, what is not of one batch; says whether the outputs have something to do."""
-        # Also after a step of the clock back, or nothing would be done until the old time has come again.
-        due = not 0 <= now_ns - self._maintained_ns < MAINTENANCE_EVERY_S * NS_PER_S
-        now_s = now_ns // NS_PER_S
-        if due:
-            self._maintained_ns = now_ns
-            self._left_to_age = len(self._tables_to_age)
-        if self._left_to_age:
-            # One counter in each pass, so that no pass takes long.
-            self._left_to_age -= 1
-            definition = self._tables_to_age[self._next_to_age % len(self._tables_to_age)]
-            self._next_to_age += 1
-            self._retention.age(definition, now_s, self._ageing.now_ns(now_ns) // NS_PER_S)
-        if not due:
-            return False
-        self._shed(now_s)
-        looked_at = [self._longest_window_s[each.name] + 2 * each.slot_s for each in self.setup.definitions]
-        key_states.expire(self._database, now_s - max(looked_at, default=0), now_s)
-        devices.trim(self._database)
-        quarantine.trim(self._database)
-        ageing_ns = self._ageing.now_ns(now_ns)
-        forget_ns = ageing_ns - self._keep_alerts_s * NS_PER_S
-        self.outbox.expire(forget_ns)
-        self.alerts.expire(forget_ns)
-        exceptions.expire(self._database, forget_ns)
-        audit.expire(self._database, forget_ns)
-        queued = self.outbox.maintain(now_ns, ageing_ns) > 0
-        self._database.checkpoint()
-        return queued
-
-    def _note(self, changes: Changes, duration_ns: int) -> None:
-        noted = self.counters
-        noted.ended_mono_ns = self._clock.mono_ns()
-        for listener, _, messages, _ in changes.ledger:
-            if messages:
-                noted.message_mono_ns[self._listeners[listener]] = noted.ended_mono_ns
-        noted.ticks += 1
-        noted.last_duration_ns = duration_ns
-        noted.duration_sum_ns += duration_ns
-        noted.durations[bisect_left(DURATION_BOUNDS_S, duration_ns / NS_PER_S)] += 1
-        noted.longest_duration_ns = max(noted.longest_duration_ns, duration_ns)
-        noted.carried = changes.carried
-        noted.unstored_alerts = len(self._unstored)
-        for totals, gained in (
-            (noted.evicted, changes.evicted),
-            (noted.without_key, changes.without_key),
-            (noted.exempted, changes.exempted),
-        ):
-            for name, count in gained.items():
-                totals[name] = totals.get(name, 0) + count
 
 
 def _tell_aside(tables: Sequence[tuple[str, str]]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from collectord import liveness
 from collectord.clock import ManualClock
 from collectord.liveness import LOOK_EVERY_S, STALE_S, Liveness
-from collectord.tick import TickCounters
+from collectord.tick_counters import TickCounters
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from collectord.model import OUTCOMES, Mode, Severity
 from collectord.outputs.heartbeat import HeartbeatCounters
 from collectord.reload import Reload
 from collectord.store.figures import Figures
-from collectord.tick import DURATION_BOUNDS_S, TickCounters
+from collectord.tick_counters import DURATION_BOUNDS_S, TickCounters
 
 START_S = 1_800_000_000
 Labels = frozenset[tuple[str, str]]

@@ -417,7 +417,7 @@ class TestTaken:
     async def test_ageing_goes_on_without_tables(self, daemon: Daemon) -> None:
         """Fewer tables than there were left to look at."""
         daemon.tick.run()
-        assert daemon.tick._left_to_age > 0
+        assert daemon.tick._upkeep.left_to_age > 0
         off = "\n".join
         for each in daemon.tick.setup.rules:
             text = (plan.data.PACKAGE / "rules" / f"{each.name}.toml") if each.name != "many" else None

@@ -27,7 +27,7 @@ from collectord.reload import Reload
 from collectord.status import DaemonStatus
 from collectord.store.figures import Figures
 from collectord.store.outbox import OutboxCounts
-from collectord.tick import TickCounters
+from collectord.tick_counters import TickCounters
 
 START_S = 1_800_000_000
 

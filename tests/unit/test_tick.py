@@ -632,7 +632,7 @@ class TestMaintenance:
             daemon.tick.run()
             daemon.clock.advance(60)
         before, size = len(daemon.rows()), daemon.database.file_bytes()
-        free = daemon.tick._min_free_bytes - 1
+        free = daemon.tick._upkeep.min_free_bytes - 1
         monkeypatch.setattr(daemon.database, "free_bytes", lambda: free)
         monkeypatch.setattr(retention, "SPARE_BYTES", 0)
         for number in range(3000):
