@@ -5,6 +5,8 @@
 
 # A Rust of rustup is found without a login shell; one that is on the path already comes first.
 export PATH := $(PATH):$(HOME)/.cargo/bin
+# What Python compiled is kept, whatever the environment says: hundreds of processes of the tests would do it again.
+unexport PYTHONDONTWRITEBYTECODE
 SETUP := packaging/setup.sh
 V := .venv/bin
 # -P: never import a package from the current folder by accident.

@@ -1,5 +1,12 @@
 """A syslog collector for firewalls: reads their session logs, counts, detects, and tells the NOC."""
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("collectord")
+
+def __getattr__(name: str) -> str:
+    """``__version__``, looked up when somebody asks: it takes longer than most of what a command does."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("collectord")

@@ -18,11 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from collectord.errors import CollectordError, EnvironmentProblem, RequestError, UnavailableError
-
-log = structlog.get_logger()
 
 REQUEST_BYTES = 64 * 1024
 """Far above any request; a longer line ends the connection."""

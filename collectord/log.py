@@ -17,18 +17,14 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, Protocol, TextIO, TypedDict, Unpack, cast
 
-import structlog
-
 from collectord.model import NS_PER_S
+from collectord.texts import SHOWN_CHARACTERS, safe
 
 HELD_FOR_S = 10
 """A warning comes at most once in this time per event, reason and configured name (listener, rule, ...)."""
 
 HELD_KEYS = 1024
 """Most different warnings that are remembered; the oldest is forgotten first."""
-
-SHOWN_CHARACTERS = 1000
-"""Most of one value that is written."""
 
 Form = Literal["pretty", "journal", "json"]
 EventDict = MutableMapping[str, Any]
@@ -104,7 +100,16 @@ _TEMPLATE = "_template"
 
 def get() -> Logger:
     """A logger; may be made before ``setup``."""
-    return cast(Logger, structlog.get_logger())
+    return cast(Logger, _Later())
+
+
+class _Later:
+    """Imports structlog with the first line that is written: a command that writes none does not wait for it."""
+
+    def __getattr__(self, level: str) -> Any:
+        import structlog
+
+        return getattr(structlog.get_logger(), level)
 
 
 def setup(
@@ -125,6 +130,8 @@ def setup(
         strict: An unknown key raises KeyError; else it is written under ``extra``.
         mono_ns: Monotonic clock, for holding back.
     """
+    import structlog
+
     stream = sys.stderr if stream is None else stream
     form = _form(stream, os.environ) if form is None else form
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -161,6 +168,8 @@ class HeldBack:
 
     def __call__(self, logger: object, method: str, event: EventDict) -> EventDict:
         """Pass the event on, or raise DropEvent."""
+        from structlog import DropEvent
+
         phrase = event.pop(_TEMPLATE, event.get("event"))
         if event.get("level") not in _LIMITED or "summary" in event:
             return event
@@ -170,7 +179,7 @@ class HeldBack:
             last = self._kinds.get(kind)
             if last is not None and now - last[0] < HELD_FOR_S * NS_PER_S:
                 last[1] += 1
-                raise structlog.DropEvent
+                raise DropEvent
             # Put in anew, so that the order of the table is the order of the last lines.
             self._kinds.pop(kind, None)
             self._kinds[kind] = [now, 0]
@@ -203,17 +212,6 @@ class ClosedKeys:
         return event
 
 
-def safe(text: str, keep: str = "") -> str:
-    """The text with everything that is not printable as an escape (but for ``keep``), at most 1,000 characters."""
-    shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
-    if shown.isprintable():
-        return shown
-    # Not printable are control characters, line separators, marks that turn the direction of text, lone surrogates.
-    return "".join(
-        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode("ascii") for each in shown
-    )
-
-
 def _safe_value(value: object) -> object:
     match value:
         case bool() | int() | float() | None:
@@ -243,6 +241,8 @@ def _is_journal(stream: TextIO, journal_stream: str) -> bool:
 
 
 def _rendering(form: Form, *, colours: bool) -> list[Any]:
+    import structlog
+
     match form:
         case "pretty":
             console = structlog.dev.ConsoleRenderer(
@@ -250,7 +250,7 @@ def _rendering(form: Form, *, colours: bool) -> list[Any]:
             )
             return [structlog.processors.TimeStamper("%H:%M:%S", utc=False, key="time"), _safe_traceback, console]
         case "journal":
-            return [_safe_traceback, _with_priority]
+            return [_safe_traceback, _with_priority()]
         case "json":
             stamp = structlog.processors.TimeStamper("iso", utc=True, key="time")
             return [stamp, structlog.processors.JSONRenderer(serializer=json.dumps)]
@@ -263,11 +263,15 @@ def _safe_traceback(logger: object, method: str, event: EventDict) -> EventDict:
     return event
 
 
-_logfmt = structlog.processors.LogfmtRenderer(key_order=["level", "event"], drop_missing=True)
+def _with_priority() -> Callable[[object, str, EventDict], str]:
+    from structlog.processors import LogfmtRenderer
 
+    logfmt = LogfmtRenderer(key_order=["level", "event"], drop_missing=True)
 
-def _with_priority(logger: object, method: str, event: EventDict) -> str:
-    return f"<{_PRIORITY[event['level']]}>{_logfmt(logger, method, event)}"
+    def rendered(logger: object, method: str, event: EventDict) -> str:
+        return f"<{_PRIORITY[event['level']]}>{logfmt(logger, method, event)}"
+
+    return rendered
 
 
 class _Writer:
@@ -301,7 +305,7 @@ class _Bridge(logging.Handler):
         keys: dict[str, Any] = {"logger": record.name, _TEMPLATE: str(record.msg)}
         if record.exc_info and record.exc_info[1] is not None:
             keys["exc_info"] = record.exc_info[1]
-        getattr(structlog.get_logger(), level)(text, **keys)
+        getattr(get(), level)(text, **keys)
 
 
 def _bridge(level: int) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from collectord import __version__
 from collectord.errors import EX_OK, EX_SOFTWARE, CollectordError
 
 MODULES = {
@@ -45,7 +44,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, message="collectord %(version)s")
+@click.version_option(package_name="collectord", message="collectord %(version)s")
 def cli() -> None:
     """
     Collects syslog from firewalls and routers, counts their sessions, and tells the NOC by SNMP and syslog when a

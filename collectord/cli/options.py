@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -16,9 +16,11 @@ from collectord import quantity
 from collectord.clock import SystemClock
 from collectord.config import Config
 from collectord.errors import StoreError
-from collectord.log import safe
 from collectord.model import NS_PER_S
-from collectord.store.db import Database
+from collectord.texts import safe
+
+if TYPE_CHECKING:
+    from collectord.store.db import Database
 
 INSTALLED_CONFIG = Path("/etc/collectord/collectord.toml")
 """Where packages put the configuration (Filesystem Hierarchy Standard 3.0, section 3.7)."""
@@ -150,7 +152,7 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
-def database_reader(config: Config) -> Database:
+def database_reader(config: Config) -> "Database":
     """
     The database for reading, a context manager.
 
@@ -159,6 +161,9 @@ def database_reader(config: Config) -> Database:
     """
     if not config.database.exists():
         raise StoreError(f"there is no database {config.database}: the daemon has not run with this configuration")
+    # Imported here: commands that only ask the daemon need no database.
+    from collectord.store.db import Database
+
     return Database.reader(config.database)
 
 

@@ -61,7 +61,7 @@ def test_only_what_is_asked_for_is_imported() -> None:
 
     imported = result.stdout.split()
     assert "collectord.cli.audit" in imported
-    assert not {"pysnmp", "collectord.app", "collectord._engine"} & {*imported}
+    assert not {"pysnmp", "structlog", "collectord.app", "collectord._engine"} & {*imported}
 
 
 def test_version() -> None:
