@@ -181,7 +181,7 @@ def _show_short(alert: Alert, marks: Marks, names: Names, console: Console) -> N
     summary = shown(alert.summary).removesuffix(f"; collectord alerts show {alert.id}")
     remarks = (f"[{shown(text)}]" for text in _remarks(alert, marks, names))
     # An address or a name that is longer than the line goes on in the next one, none of it is lost.
-    console.print(Padding(Text("\n".join([summary, *remarks]), overflow="fold"), (0, 0, 0, 4)))
+    console.print(Padding(Text("\n".join([summary, *remarks]), overflow="fold"), (0, 0, 0, 4), expand=False))
 
 
 @alerts.command()

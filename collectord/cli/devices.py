@@ -20,6 +20,10 @@ CLOCK_OFF_MS = 5_000
 """A device clock that is further off is marked: windows run on our own time, but people compare logs."""
 
 
+WIDEST = 1000
+"""Far more characters than a line of the table can have."""
+
+
 @click.command()
 @config_option
 @json_option
@@ -49,19 +53,18 @@ def devices(config_path: Path | None, as_json: bool) -> None:
         click.echo("No device has sent anything yet.")
         return
     # On a narrow terminal names may fold, addresses are to be found whole.
-    names = [Column(name, overflow="fold") for name in ("device", "site", "profile")]
-    peer, *others = (
-        Column(name, no_wrap=True)
-        for name in ("peer", "first seen", "last seen", "understood", "unread", "per s", "clock off")
-    )
+    sites = any(device["site"] for device in found)
+    # A name comes from the wire and may have hundreds of characters.
+    name, site, profile = (Column(head, overflow="fold", max_width=40) for head in ("device", "site", "profile"))
+    heads = ("since", "last", "understood", "unread", "per s", "clock off")
     # Without lines between, more of it fits a terminal.
-    table = Table(*names[:2], peer, names[2], *others, box=None, pad_edge=False)
+    table = Table(name, *([site] if sites else []), "peer", profile, *heads, box=None, pad_edge=False)
     for device in found:
         understood = device["sessions"] + device["events"]
         table.add_row(
             # A name comes from the wire, and must not be taken for rich's markup.
             Text(shown(device["name"])),
-            Text(shown(device["site"])),
+            *([Text(shown(device["site"]))] if sites else []),
             device["peer"],
             Text(shown(device["profile"] or "-")),
             _when(device["first_seen_ns"]),
@@ -71,7 +74,9 @@ def devices(config_path: Path | None, as_json: bool) -> None:
             _rate(device),
             _clock(device["clock_off_ms"]),
         )
-    Console().print(table)
+    # Where it is too wide the terminal wraps whole lines, instead of each column a letter at a time.
+    needed = Console(width=WIDEST).measure(table).maximum
+    Console(width=max(Console().width, needed)).print(table)
 
 
 def _when(time_ns: int) -> str:

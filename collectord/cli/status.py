@@ -30,6 +30,10 @@ SHOWN_PEERS = 10
 """Of those over their rate, for people; ``--json`` has more."""
 
 
+_UNUSUAL = {"carried_rows": "rows carried", "store_failures": "store failures"}
+"""Of a tick, told where there are any."""
+
+
 def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> int:
     try:
         return duration_s(value)
@@ -172,8 +176,8 @@ def show(answer: dict[str, Any], console: Console) -> None:
     tick = answer["tick"]
     console.print(
         f"{answer['alerts']['active']} active alerts (collectord alerts); tick {tick['last_ms']} ms, "
-        f"longest {tick['longest_ms']} ms, {tick['carried_rows']} rows carried, "
-        f"{tick['store_failures']} store failures",
+        f"longest {tick['longest_ms']} ms"
+        + "".join(f", {tick[key]} {words}" for key, words in _UNUSUAL.items() if tick[key]),
         highlight=False,
     )
     for counter in answer["counters"]:
