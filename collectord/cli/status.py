@@ -167,7 +167,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
         state = {True: "up", False: "DOWN", None: "not used yet"}[output["up"]]
         delivered, waiting, failures = (f"{output[key]:,}" for key in ("delivered", "waiting", "failures"))
         dropped = ", ".join(f"{count:,} ({reason})" for reason, count in output["dropped"].items()) or "0"
-        outputs.add_row(output["name"], state, delivered, waiting, dropped, failures, shown(output["last_error"]))
+        outputs.add_row(output["name"], state, delivered, waiting, dropped, failures, _last_error(output))
     console.print(outputs)
     if answer.get("store_busy"):
         _show_busy(answer, console)
@@ -192,6 +192,12 @@ def show(answer: dict[str, Any], console: Console) -> None:
 def _moment(text: str) -> str:
     """A time of the answer (RFC 3339) for people."""
     return local_time(int(datetime.fromisoformat(text).timestamp()) * NS_PER_S)
+
+
+def _last_error(output: dict[str, Any]) -> str:
+    """What is wrong, or was: one that is up again keeps it."""
+    error = shown(output["last_error"])
+    return f"before: {error}" if error and output["up"] else error
 
 
 def _note(listener: dict[str, Any]) -> str:

@@ -157,6 +157,14 @@ class TestRunning:
 
         assert json.loads(line) == answer
 
+    @pytest.mark.parametrize(("up", "told"), [(True, "before: refused"), (False, " refused")])
+    def test_what_is_over_is_told_as_that(self, run: Any, answer: dict[str, Any], up: bool, told: str) -> None:
+        answer["outputs"][0] |= {"up": up, "last_error": "refused"}
+        out = run("status").stdout
+
+        assert told in out
+        assert ("before: " in out) is up
+
     def test_learning(self, run: Any, answer: dict[str, Any]) -> None:
         """Whoever misses an alert at the NOC looks here first."""
         assert "learning" not in run("status").stdout
