@@ -13,6 +13,13 @@ BUILD: str
 class PlanError(ValueError):
     """A plan is wrong; ``args[0]`` is a list of (dotted path, reason)."""
 
+class EngineError(RuntimeError):
+    """
+    Any call: the engine panicked, and goes on without what the call was about; ``args[0]`` says where.
+
+    Of ``feed``: ``args[1]`` is how many frames ended before; the stream is known no longer.
+    """
+
 @final
 class Rows(Sequence[tuple[Any, ...]]):
     """
@@ -124,7 +131,8 @@ class Engine:
             ``unmapped``: (profile, source, word, messages); ``clamped``; ``windows``: ``rule``, ``start_ns``,
             ``end_ns``, ``closed`` and ``keys`` as (site, key columns..., sum, error); ``evicted``, ``without_key``
             and ``exempted`` per counter; ``carried``; ``limited``: (peer, listener, since_ns, dropped, ended) of at
-            most 100 peers over their rate, most dropped first. One that ended is told once.
+            most 100 peers over their rate, most dropped first. One that ended is told once; ``panics`` since the last
+            call, this one included, messages apart: where there are any, windows or rows may lack.
         """
 
     def ack(self, seq: int) -> None:

@@ -1,11 +1,13 @@
 """The engine as the daemon uses it: plain Python values around the compiled module, which nobody else imports."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from collectord import _engine
+from collectord.errors import EngineError
 from collectord.model import (
     OUTCOMES,
     Changes,
@@ -29,6 +31,21 @@ RESTORED_AT_ONCE = 1_024
 """Rows given back in a call: a reload does it while messages come in, and they wait for the call."""
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+
+def _told(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A panic of the engine as our own exception."""
+
+    @functools.wraps(call)
+    def telling(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return call(*args, **kwargs)
+        except _engine.EngineError as error:
+            raise EngineError(*error.args) from error
+
+    return telling
 
 
 class PlanError(Exception):
@@ -109,7 +126,10 @@ class _Lazy(Sequence[Item]):
         return len(self._raw)
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self._raw) if self._make is None else map(self._make, self._raw)
+        try:
+            yield from self._raw if self._make is None else map(self._make, self._raw)
+        except _engine.EngineError as error:
+            raise EngineError(*error.args) from error
 
     @overload
     def __getitem__(self, place: int) -> Item: ...
@@ -117,6 +137,7 @@ class _Lazy(Sequence[Item]):
     @overload
     def __getitem__(self, place: slice) -> Sequence[Item]: ...
 
+    @_told
     def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
@@ -153,8 +174,10 @@ class Engine:
 
     Raises:
         PlanError: everything that is wrong in the plan.
+        EngineError: any call: it met a bug of its own, and goes on without what the call was about.
     """
 
+    @_told
     def __init__(self, plan: Plan, definitions: Iterable[CounterDefinition]) -> None:
         self._definitions = {definition.name: definition for definition in definitions}
         try:
@@ -162,6 +185,7 @@ class Engine:
         except _engine.PlanError as error:
             raise PlanError(error.args[0]) from error
 
+    @_told
     def replan(self, plan: Plan, definitions: Iterable[CounterDefinition]) -> None:
         """
         Work with another plan from now on; streams stay, and so does what counters hold that count the same as before.
@@ -178,22 +202,26 @@ class Engine:
             raise PlanError(error.args[0]) from error
         self._definitions = found
 
+    @_told
     def receive(
         self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
     ) -> tuple[int, bool]:
         """Drain a datagram socket; returns datagrams taken (``woken`` included) and whether it was emptied."""
         return self._engine.receive(listener, fd, now_ns, budget, woken)
 
+    @_told
     def lines(self, listener: int, peer: str, block: bytes, now_ns: int) -> int:
         """Read and count the lines of a block, blank ones left out; returns how many there were."""
         return self._engine.lines(listener, peer, block, now_ns)
 
+    @_told
     def stretches(
         self, peer: str, block: bytes, near_ns: int, zone_offset_s: int | None
     ) -> list[tuple[int, int | None, int, int]]:
         """When the lines of a block were written: (end in the block, second, lines, those that say the time)."""
         return self._engine.stretches(peer, block, near_ns, zone_offset_s)
 
+    @_told
     def connect(self, listener: int, peer: str, name: str = "") -> int:
         """
         A stream starts; returns its number.
@@ -206,14 +234,23 @@ class Engine:
         """
         return self._engine.connect(listener, peer, name)
 
+    @_told
     def feed(self, stream: int, buffer: bytearray | memoryview, n: int, now_ns: int) -> int:
-        """The first ``n`` bytes of ``buffer`` are the stream's next; returns how many frames they ended."""
+        """
+        The first ``n`` bytes of ``buffer`` are the stream's next; returns how many frames they ended.
+
+        Raises:
+            EngineError: where the stream's frames end can't be told any more; its rest is counted, and it is known no
+                longer.
+        """
         return self._engine.feed(stream, buffer, n, now_ns)
 
+    @_told
     def disconnect(self, stream: int, now_ns: int) -> int:
         """The stream ended: what was unfinished gets its outcome; returns how many frames that were."""
         return self._engine.disconnect(stream, now_ns)
 
+    @_told
     def changes(self, now_ns: int) -> Changes:
         """What was counted since the last acknowledged batch, and each rule's windows as of ``now_ns``."""
         raw = self._engine.changes(now_ns)
@@ -250,16 +287,20 @@ class Engine:
             evidence=tuple(_key_state(state) for state in raw["evidence"]),
             carried=raw["carried"],
             limited=tuple(LimitedPeer(*peer) for peer in raw["limited"]),
+            panics=raw["panics"],
         )
 
+    @_told
     def ack(self, seq: int) -> None:
         """The batch is stored."""
         self._engine.ack(seq)
 
+    @_told
     def restore(self, counter: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Give a counter its rows of the open slots back, before the first message; returns how many were of use."""
         return sum(self._engine.restore(counter, some) for some in _in_slices(rows))
 
+    @_told
     def restore_states(self, states: Iterable[KeyState]) -> int:
         """Give counters the states of their keys back, before the first message; returns how many were of use."""
         rows: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
@@ -271,10 +312,12 @@ class Engine:
             for some in _in_slices(of_kind)
         )
 
+    @_told
     def restart_windows(self, now_ns: int) -> None:
         """The wall clock was stepped: every open slot ends where it is and counting starts anew at ``now_ns``."""
         self._engine.restart_windows(now_ns)
 
+    @_told
     def parse(self, message: bytes, peer: str | None = None) -> str:
         """Everything about one message as a JSON object."""
         return self._engine.parse(message, peer)

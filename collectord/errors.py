@@ -12,6 +12,7 @@ Every exception of the product.
     |   +-- DeliveryError    an output could not hand over an alert; retried, never fatal
     |   +-- CertificateError a certificate, a key or a CA file can't be used
     |   +-- SecretError      a file with a secret can't be used; its content is never told
+    +-- EngineError          the engine met a bug of its own, and goes on; exit 70
     +-- UnavailableError     the daemon does not run or does not answer; exit 69
     +-- RequestError         the control socket was asked for something that can't be; told to who asked
 
@@ -120,6 +121,20 @@ class SecretError(EnvironmentProblem):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class EngineError(CollectordError):
+    """
+    The engine met a bug of its own (a panic) and goes on without what the call was about; what it counted stays.
+
+    Args:
+        message: Where.
+        messages: That the call had read until then; they are counted.
+    """
+
+    def __init__(self, message: str, messages: int = 0) -> None:
+        super().__init__(message)
+        self.messages = messages
 
 
 class RequestError(CollectordError):

@@ -350,6 +350,8 @@ class Changes:
     """Sessions per counter that passed one of its exempts, and so were not counted."""
     limited: tuple[LimitedPeer, ...] = ()
     """The peers over their rate, most dropped first, and those that no longer are; not part of the batch."""
+    panics: int = 0
+    """Bugs that the engine met outside of messages since the last call: windows may lack then, and rows."""
 
 
 @dataclass(frozen=True, slots=True)

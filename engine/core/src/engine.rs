@@ -2,7 +2,8 @@
 //!
 //! Messages come in batches (datagrams, or chunks of a stream), each with the wall time at which it was received. What was
 //! counted goes out in numbered batches. Nothing that a peer sends makes a call fail: a message ends in one [`Outcome`],
-//! also when reading it panics.
+//! also when reading it panics, or what is done around that. A panic elsewhere costs the step that it is in, see
+//! [`Engine::panics`].
 
 use crate::condition::Tests;
 use crate::connections::Connections;
@@ -21,13 +22,15 @@ use crate::sent::Sent;
 use crate::session::{Field, FieldSet, Orientation, Session, Value};
 use crate::setup::{Bounds, Counted, KnownDevices, Listener, Measure, Plan, both_ways, site_number};
 use crate::states::{self, Shape, StateRow};
+#[cfg(test)]
+use crate::survive::bugs;
+use crate::survive::survive;
 use crate::unmapped::{UnmappedWord, UnmappedWords};
 use crate::value::Form;
 use crate::value::ip::{Ip, Networks};
 use crate::{header, record};
 use serde_json::Value as Json;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -93,6 +96,8 @@ pub struct Engine {
     found: Found,
     /// What goes with the batch that is not acknowledged yet.
     sent: Option<(u64, Notes)>,
+    /// Panics outside of messages that no batch has told of.
+    panics: u64,
 }
 
 /// What decides about a message beside itself.
@@ -179,6 +184,7 @@ impl Engine {
             streams: HashMap::new(),
             next_stream: 0,
             sent: None,
+            panics: 0,
         })
     }
 
@@ -222,27 +228,46 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads and counts datagrams, one message each with the peer it came from, received by `listener` at `now_ns`.
-    pub fn datagrams<'m>(
-        &mut self,
-        listener: usize,
-        datagrams: impl IntoIterator<Item = (Option<Ip>, &'m [u8])>,
-        now_ns: u64,
-    ) {
-        let Self { lean, surroundings, listeners, rates, found, .. } = self;
-        let Some(Listener { site, allow }) = listeners.get(listener) else { return };
+    /// Reads and counts datagrams, one message each with the peer it came from, received by `listener` at `now_ns`; returns
+    /// how many there were.
+    ///
+    /// Does not panic: a message at which something does is counted as such, and those behind it are read.
+    pub fn datagrams<'m, D>(&mut self, listener: usize, datagrams: D, now_ns: u64) -> u64
+    where
+        D: IntoIterator<Item = (Option<Ip>, &'m [u8])>,
+        D::IntoIter: Clone,
+    {
+        let Self { lean, surroundings, listeners, rates, found, panics, .. } = self;
+        let Some(Listener { site, allow }) = listeners.get(listener) else { return 0 };
         let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
-        let mut page = Page::default();
-        for (peer, datagram) in datagrams {
-            let early = if !allow.is_empty() && !peer.is_some_and(|peer| allow.contains(peer)) {
-                Some(Outcome::NotAllowed)
-            } else {
-                rates.over(peer, listener, &surroundings.relays, now_ns).then_some(Outcome::RateLimited)
-            };
-            match early {
-                Some(outcome) => desk.note(listener, outcome, datagram.len() as u64),
-                None => desk.message(Origin { listener, peer }, datagram, &mut page),
+        let mut waiting = datagrams.into_iter();
+        loop {
+            let (mut again, before) = (waiting.clone(), desk.messages);
+            let done = survive(panics, || {
+                desk.begin();
+                let mut page = Page::default();
+                for (peer, datagram) in waiting.by_ref() {
+                    #[cfg(test)]
+                    bugs::reach("datagram");
+                    let early = if !allow.is_empty() && !peer.is_some_and(|peer| allow.contains(peer)) {
+                        Some(Outcome::NotAllowed)
+                    } else {
+                        rates.over(peer, listener, &surroundings.relays, now_ns).then_some(Outcome::RateLimited)
+                    };
+                    match early {
+                        Some(outcome) => desk.note(listener, outcome, datagram.len() as u64),
+                        None => desk.message(Origin { listener, peer }, datagram, &mut page),
+                    }
+                }
+            });
+            if done.is_some() {
+                return desk.messages;
             }
+            // What was noted is done. The next one did not get so far, whatever became of it until then.
+            let done = usize::try_from(desk.messages.saturating_sub(before)).unwrap_or(usize::MAX);
+            let Some((_, datagram)) = again.nth(done) else { return desk.messages };
+            desk.note(listener, Outcome::Panic, datagram.len() as u64);
+            waiting = again;
         }
     }
 
@@ -274,25 +299,66 @@ impl Engine {
 
     /// The next bytes of a stream, received at `now_ns`; returns how many frames they ended. A stream that is not known
     /// (any more) is passed over.
+    ///
+    /// Does not panic. Where something inside does, the stream is known no longer: where its frames end can't be told any
+    /// more. The rest of what came of it is one frame more, with the outcome for that; see [`Engine::has_stream`].
     pub fn feed(&mut self, stream: u64, bytes: &[u8], now_ns: u64) -> u64 {
-        let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
+        let Self { lean, surroundings, listeners, found, streams, room, panics, .. } = self;
         let Some(Stream { origin, framer, name }) = streams.get_mut(&stream) else { return 0 };
         let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
+        let come = (framer.carried() as u64).saturating_add(bytes.len() as u64);
+        let noted = found.bytes(origin.listener);
         let mut desk = Desk { proved: name.as_deref(), ..Desk::new(lean, surroundings, found, *site, now_ns) };
-        let mut page = Page::default();
-        framer.feed(bytes, room, |frame| desk.ended(*origin, frame, &mut page));
+        let done = survive(panics, || {
+            desk.begin();
+            let mut page = Page::default();
+            framer.feed(bytes, room, |frame| desk.ended(*origin, frame, &mut page));
+        });
+        if done.is_none() {
+            let read = desk.found.bytes(origin.listener).saturating_sub(noted);
+            desk.note(origin.listener, Outcome::Panic, come.saturating_sub(read));
+            framer.abandon(room);
+            let messages = desk.messages;
+            streams.remove(&stream);
+            return messages;
+        }
         desk.messages
     }
 
-    /// The stream ended: what was unfinished gets its outcome; returns how many frames that were.
+    /// Whether a stream is known: not after its end, and not after a panic in [`Engine::feed`], which leaves nothing to do
+    /// but to close its connection.
+    pub fn has_stream(&self, stream: u64) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
+    /// The stream ended: what was unfinished gets its outcome; returns how many frames that were. Does not panic.
     pub fn disconnect(&mut self, stream: u64, now_ns: u64) -> u64 {
-        let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
+        let Self { lean, surroundings, listeners, found, streams, room, panics, .. } = self;
         let Some(Stream { origin, mut framer, name }) = streams.remove(&stream) else { return 0 };
         let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
+        let carried = framer.carried() as u64;
         let mut desk = Desk { proved: name.as_deref(), ..Desk::new(lean, surroundings, found, *site, now_ns) };
-        let mut page = Page::default();
-        framer.finish(room, |frame| desk.ended(origin, frame, &mut page));
-        desk.messages
+        let done = survive(panics, || {
+            desk.begin();
+            let mut page = Page::default();
+            framer.finish(room, |frame| desk.ended(origin, frame, &mut page));
+        });
+        if done.is_none() && desk.messages == 0 {
+            desk.note(origin.listener, Outcome::Panic, carried);
+        }
+        let messages = desk.messages;
+        framer.abandon(room);
+        messages
+    }
+
+    /// Something panicked that this crate could not see: the next batch tells of it.
+    pub fn note_panic(&mut self) {
+        self.panics = self.panics.saturating_add(1);
+    }
+
+    /// Panics outside of messages since the last batch was begun; a batch tells of them as [`Changes::panics`].
+    pub fn panics(&self) -> u64 {
+        self.panics
     }
 
     /// What was counted since the last acknowledged batch, as of `now_ns`; judges every window on the way.
@@ -309,6 +375,7 @@ impl Engine {
     /// The first step of a batch: judges every window, and collects what fits. [`Engine::proceed`] takes the next ones.
     pub fn begin(&mut self, now_ns: u64) -> Handover {
         let (counted, draft) = self.found.counters.begin(now_ns);
+        let panics = std::mem::take(&mut self.panics);
         let notes = match &self.sent {
             Some((seq, sent)) if *seq == counted.seq => sent.clone(),
             _ => {
@@ -325,19 +392,22 @@ impl Engine {
         let without_key = take(|measure| &mut measure.without_key, measures);
         let exempted = take(|measure| &mut measure.exempted, measures);
         let limited = self.rates.take_limited(now_ns);
-        Handover { counted, draft, notes, without_key, exempted, limited }
+        Handover { counted, draft, notes, without_key, exempted, limited, panics }
     }
 
     /// One step of a batch: some milliseconds, however much waits. Messages may be counted before the next one.
+    ///
+    /// Where it panics the batch is what was collected until then; the rest waits for the next one.
     pub fn proceed(&mut self, handover: &mut Handover) {
         if let Some(draft) = &mut handover.draft {
-            self.found.counters.proceed(draft);
+            survive(&mut handover.panics, || self.found.counters.proceed(draft));
         }
     }
 
     /// The last step: what was collected is handed over from now on, until it is acknowledged.
     pub fn finish(&mut self, handover: Handover) -> Batch {
-        let Handover { mut counted, draft, notes, without_key, exempted, limited } = handover;
+        let Handover { mut counted, draft, notes, without_key, exempted, limited, panics } = handover;
+        let panics = panics.saturating_add(std::mem::take(&mut counted.panics));
         if let Some(draft) = draft {
             self.found.counters.seal(draft, &mut counted);
         }
@@ -354,7 +424,7 @@ impl Engine {
         });
         let judged = judged.collect();
         let sites = Arc::clone(&self.found.sites);
-        Batch { counted, notes, evicted, without_key, exempted, limited, rows, states, judged, sites }
+        Batch { counted, notes, evicted, without_key, exempted, limited, panics, rows, states, judged, sites }
     }
 
     /// The sites' names by number.
@@ -456,6 +526,11 @@ fn shapes(measures: &[Measure]) -> impl Iterator<Item = (String, Arc<Shape>)> {
 }
 
 impl Found {
+    /// Bytes of a listener's messages that no batch has told of.
+    fn bytes(&self, listener: usize) -> u64 {
+        self.ledger.get(listener).map_or(0, |tally| tally.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes)))
+    }
+
     fn take_notes(&mut self) -> Notes {
         let mut ledger = Vec::new();
         for (listener, tally) in self.ledger.iter_mut().enumerate() {
@@ -508,9 +583,13 @@ impl<'e> Desk<'e> {
         listener_site: u16,
         now_ns: u64,
     ) -> Self {
-        found.counters.advance(now_ns);
         let (value, device) = (Vec::new(), Vec::new());
         Self { lean, surroundings, found, listener_site, proved: None, now_ns, messages: 0, value, device }
+    }
+
+    /// Before the first message.
+    fn begin(&mut self) {
+        self.found.counters.advance(self.now_ns);
     }
 
     fn ended<'m>(&mut self, origin: Origin, ended: Ended<'m>, page: &mut Page<'m>)
@@ -539,7 +618,7 @@ impl<'e> Desk<'e> {
         // A panic is a bug; it costs the message that found it, not the daemon. The page is emptied for each message, and
         // a counter that was left half-way is off by one message at most.
         let outcome = early.unwrap_or_else(|| {
-            catch_unwind(AssertUnwindSafe(|| self.read(origin, text, page))).unwrap_or_else(|_| {
+            survive(&mut 0, || self.read(origin, text, page)).unwrap_or_else(|| {
                 // Whoever mends the bug needs the message. Its header was not read, or is what can't be.
                 self.found.quarantine.keep(origin.listener, origin.peer, PANICKED, text, text, self.now_ns);
                 Outcome::Panic

@@ -26,6 +26,8 @@
 //! to the message. A new state has to be handled in [`Framer::feed`] (by `resume` if it carries bytes) and in
 //! [`Framer::finish`].
 
+#[cfg(test)]
+use crate::survive::bugs;
 use memchr::{memchr, memchr2};
 use std::mem;
 
@@ -118,6 +120,8 @@ impl Framer {
         let Self { reader, done } = self;
         done.free(room);
         let mut rest = reader.decide(chunk, room);
+        #[cfg(test)]
+        bugs::reach("frame");
         if reader.carries() {
             match reader.resume(&mut rest, room) {
                 Resumed::Frame => mem::swap(done, &mut reader.carry),
@@ -130,6 +134,8 @@ impl Framer {
             sink(Ended::Frame(trimmed(&done.bytes)));
         }
         while let Some(ended) = reader.next(&mut rest, room) {
+            #[cfg(test)]
+            bugs::reach("frame");
             sink(ended);
         }
     }
@@ -143,6 +149,8 @@ impl Framer {
     pub fn finish<'a>(&'a mut self, room: &mut Room, mut sink: impl FnMut(Ended<'a>)) {
         let Self { reader, done } = self;
         done.free(room);
+        #[cfg(test)]
+        bugs::reach("finish");
         let ended = reader.finish(room);
         mem::swap(done, &mut reader.carry);
         // The bytes live a little longer, but nobody can add to them.
@@ -153,6 +161,12 @@ impl Framer {
             Resumed::Dropped(drop, bytes) => sink(Ended::Dropped(drop, bytes)),
             Resumed::Open => {}
         }
+    }
+
+    /// The connection is given up, whatever state it is in: all memory is given back, and nothing is told.
+    pub fn abandon(&mut self, room: &mut Room) {
+        self.done.free(room);
+        self.reader.carry.free(room);
     }
 
     /// Bytes of the unfinished frame held at the moment.

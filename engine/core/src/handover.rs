@@ -9,6 +9,7 @@ use crate::key::{self, Part};
 use crate::rate::Limited;
 use crate::session::{Field, Kind};
 use crate::states::{Shape, StateRow};
+use crate::survive::survive;
 use std::sync::Arc;
 
 /// What changed since the last acknowledged batch, and how the rules' windows stand.
@@ -35,6 +36,8 @@ pub struct Changes {
     pub carried: usize,
     /// Peers over their rate, and those that no longer are.
     pub limited: Vec<Limited>,
+    /// Panics outside of messages since the last call, this one included: a window may lack, or rows.
+    pub panics: u64,
 }
 
 /// What one key of a counter gained in one slot.
@@ -77,6 +80,7 @@ pub struct Handover {
     pub(crate) without_key: Vec<(String, u64)>,
     pub(crate) exempted: Vec<(String, u64)>,
     pub(crate) limited: Vec<Limited>,
+    pub(crate) panics: u64,
 }
 
 impl Handover {
@@ -84,7 +88,7 @@ impl Handover {
     pub fn work(&mut self) -> bool {
         let Some(draft) = &mut self.draft else { return false };
         while draft.next() == Next::Work {
-            draft.work();
+            survive(&mut self.panics, || draft.work());
         }
         draft.next() == Next::Proceed
     }
@@ -99,6 +103,7 @@ pub struct Batch {
     pub(crate) without_key: Vec<(String, u64)>,
     pub(crate) exempted: Vec<(String, u64)>,
     pub(crate) limited: Vec<Limited>,
+    pub(crate) panics: u64,
     /// The counters that the plan has, by their place in the batch, and what their keys look like.
     pub(crate) rows: Vec<(usize, Arc<Shape>)>,
     /// What keys look like for each counter with states.
@@ -147,8 +152,9 @@ impl Batch {
         });
         let windows = windows.collect();
         let (seq, carried) = (self.counted.seq, self.counted.carried);
-        let Self { notes, evicted, without_key, exempted, limited, .. } = self;
-        Changes { seq, rows: Vec::new(), states, notes, windows, evicted, without_key, exempted, carried, limited }
+        let Self { notes, evicted, without_key, exempted, limited, panics, .. } = self;
+        let rows = Vec::new();
+        Changes { seq, rows, states, notes, windows, evicted, without_key, exempted, carried, limited, panics }
     }
 
     /// Everything in words.

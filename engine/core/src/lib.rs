@@ -40,6 +40,7 @@ mod sent;
 pub mod session;
 mod setup;
 pub mod states;
+mod survive;
 pub mod unmapped;
 pub mod value;
 

@@ -44,13 +44,8 @@ impl Engine {
     /// Reads and counts the lines of a block, received by `listener` from `peer` at `now_ns`; returns how many there
     /// were. A blank line is no message.
     pub fn lines(&mut self, listener: usize, peer: Option<Ip>, block: &[u8], now_ns: u64) -> u64 {
-        let mut count: u64 = 0;
-        let messages = lines_of(block).filter(|(_, line)| !is_blank(line)).map(|(_, line)| {
-            count = count.saturating_add(1);
-            (peer, line)
-        });
-        self.datagrams(listener, messages, now_ns);
-        count
+        let messages = lines_of(block).filter(|(_, line)| !is_blank(line)).map(|(_, line)| (peer, line));
+        self.datagrams(listener, messages, now_ns)
     }
 
     /// When the lines of a block were written.
@@ -102,7 +97,7 @@ impl Engine {
 }
 
 /// The lines of a block with the offset behind each; what follows the last line feed is one, too.
-fn lines_of(block: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+fn lines_of(block: &[u8]) -> impl Iterator<Item = (usize, &[u8])> + Clone {
     let open = (block.last().is_some_and(|last| *last != b'\n')).then_some(block.len());
     let ends = memchr_iter(b'\n', block).map(|end| end.saturating_add(1)).chain(open);
     let mut start = 0;

@@ -1,6 +1,7 @@
 //! A batch as Python sees it: rows and states become Python's objects one by one, when they are asked for, so that nobody
 //! waits for the interpreter until all of them are made.
 
+use crate::survive;
 use collectord_core::count::Kind;
 use collectord_core::engine::{self, Changes, Notes, Row};
 use collectord_core::key::Part;
@@ -24,7 +25,7 @@ impl Rows {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let row = self.rows.get(place).ok_or_else(|| PyIndexError::new_err("no such row"))?;
+        let row = survive(|| self.rows.get(place))?.ok_or_else(|| PyIndexError::new_err("no such row"))?;
         row_tuple(py, row, || self.rows.no_key())
     }
 }
@@ -93,6 +94,7 @@ pub fn changes_dict<'py>(
     dict.set_item("without_key", changes.without_key.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
     dict.set_item("exempted", changes.exempted.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
     dict.set_item("carried", changes.carried)?;
+    dict.set_item("panics", changes.panics)?;
     let limited = changes
         .limited
         .into_iter()

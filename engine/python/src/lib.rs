@@ -17,13 +17,13 @@ use collectord_core::states::StateRow;
 use collectord_core::value::ip::{self, Ip};
 use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 use receive::Receiver;
 use serde_json::Value as Json;
 use std::ops::{Deref, DerefMut, Range};
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -35,6 +35,30 @@ create_exception!(
     PyValueError,
     "A plan is wrong; its one argument lists everything as (dotted path, reason)."
 );
+
+create_exception!(
+    _engine,
+    EngineError,
+    PyRuntimeError,
+    "The engine met a bug of its own and goes on without what the call was about. The second argument of those of `feed`: \
+     frames that ended before."
+);
+
+/// Runs what may panic. The panic ends here and not in the interpreter, where it would end the process.
+fn survive<T>(work: impl FnOnce() -> T) -> PyResult<T> {
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|cause| {
+        let said = cause.downcast_ref::<&str>().map(|said| (*said).to_owned());
+        let said = said.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let said: String = said.chars().take(SAID_CHARACTERS).collect();
+        EngineError::new_err((format!("the engine panicked: {said}"),))
+    })
+}
+
+/// End in the block, second, lines, those that say the time.
+type Stretch = (usize, Option<u64>, u64, u64);
+
+/// Most of what a panic says that is passed on.
+const SAID_CHARACTERS: usize = 200;
 
 /// The engine and what the batch receive needs, each call alone in it.
 struct Inner {
@@ -106,19 +130,19 @@ impl Engine {
     #[new]
     fn new(py: Python<'_>, plan: &str) -> PyResult<Self> {
         let plan = read_plan(plan)?;
-        let core = py.detach(|| engine::Engine::new(&plan)).map_err(plan_error)?;
+        let core = alone(py, || engine::Engine::new(&plan))?.map_err(plan_error)?;
         let inner = Mutex::new(Inner { core, receiver: Receiver::new() });
         Ok(Self { inner, callers: AtomicUsize::new(0), tick: Mutex::new(()) })
     }
 
     fn replan(&self, py: Python<'_>, plan: &str) -> PyResult<()> {
         let plan = read_plan(plan)?;
-        py.detach(|| {
+        alone(py, || {
             let _alone = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
             let sites = self.lock().core.sites().to_vec();
             let next = engine::Next::read(&plan, &sites)?;
             self.lock().core.take_up(next)
-        })
+        })?
         .map_err(plan_error)
     }
 
@@ -134,7 +158,7 @@ impl Engine {
     ) -> PyResult<(usize, bool)> {
         let first: Vec<(Option<Ip>, &[u8])> =
             woken.iter().map(|(datagram, peer)| (peer_of(peer), datagram.as_bytes())).collect();
-        py.detach(|| {
+        alone(py, || {
             let mut inner = self.lock();
             let Inner { core, receiver } = &mut *inner;
             if !first.is_empty() {
@@ -146,25 +170,30 @@ impl Engine {
                 if left == 0 {
                     return Ok((read, false));
                 }
-                let (got, emptied) = receiver.receive(fd, left)?;
+                let Ok(taken) = survive(|| receiver.receive(fd, left)) else {
+                    // What was read before is counted, and so is this.
+                    core.note_panic();
+                    return Ok((read, true));
+                };
+                let (got, emptied) = taken?;
                 core.datagrams(listener, receiver.datagrams(got), now_ns);
                 read = read.saturating_add(got);
                 if emptied {
                     return Ok((read, true));
                 }
             }
-        })
+        })?
         .map_err(|error: std::io::Error| PyOSError::new_err((error.raw_os_error(), error.to_string())))
     }
 
     #[pyo3(signature = (listener, peer, name=""))]
-    fn connect(&self, py: Python<'_>, listener: usize, peer: &str, name: &str) -> u64 {
+    fn connect(&self, py: Python<'_>, listener: usize, peer: &str, name: &str) -> PyResult<u64> {
         let origin = Origin { listener, peer: peer_of(peer) };
-        py.detach(|| self.lock().core.connect_named(origin, name))
+        alone(py, || self.lock().core.connect_named(origin, name))
     }
 
-    fn lines(&self, py: Python<'_>, listener: usize, peer: &str, block: &[u8], now_ns: u64) -> u64 {
-        py.detach(|| self.lock().core.lines(listener, peer_of(peer), block, now_ns))
+    fn lines(&self, py: Python<'_>, listener: usize, peer: &str, block: &[u8], now_ns: u64) -> PyResult<u64> {
+        alone(py, || self.lock().core.lines(listener, peer_of(peer), block, now_ns))
     }
 
     #[pyo3(signature = (peer, block, near_ns, zone_offset_s))]
@@ -175,9 +204,9 @@ impl Engine {
         block: &[u8],
         near_ns: u64,
         zone_offset_s: Option<i32>,
-    ) -> Vec<(usize, Option<u64>, u64, u64)> {
-        let found = py.detach(|| self.lock().core.stretches(peer_of(peer), block, near_ns, zone_offset_s));
-        found.into_iter().map(|s| (s.end, s.second, s.lines, s.timed)).collect()
+    ) -> PyResult<Vec<Stretch>> {
+        let found = alone(py, || self.lock().core.stretches(peer_of(peer), block, near_ns, zone_offset_s))?;
+        Ok(found.into_iter().map(|s| (s.end, s.second, s.lines, s.timed)).collect())
     }
 
     fn feed(&self, py: Python<'_>, stream: u64, buffer: PyBuffer<u8>, n: usize, now_ns: u64) -> PyResult<u64> {
@@ -186,15 +215,24 @@ impl Engine {
         // SAFETY: the slice is initialised memory that `buffer` keeps exported, so it can't be moved or freed meanwhile.
         // Nobody writes to it: the one owner is the listener, whose thread is in this call.
         let bytes = unsafe { whole.as_ref() }.get(..n).ok_or_else(wrong)?;
-        Ok(py.detach(|| self.lock().core.feed(stream, bytes, now_ns)))
+        let (messages, goes_on) = alone(py, || {
+            let mut inner = self.lock();
+            let known = inner.core.has_stream(stream);
+            let messages = inner.core.feed(stream, bytes, now_ns);
+            (messages, !known || inner.core.has_stream(stream))
+        })?;
+        if goes_on {
+            return Ok(messages);
+        }
+        Err(EngineError::new_err(("the engine panicked at the frames of a connection", messages)))
     }
 
-    fn disconnect(&self, py: Python<'_>, stream: u64, now_ns: u64) -> u64 {
-        py.detach(|| self.lock().core.disconnect(stream, now_ns))
+    fn disconnect(&self, py: Python<'_>, stream: u64, now_ns: u64) -> PyResult<u64> {
+        alone(py, || self.lock().core.disconnect(stream, now_ns))
     }
 
     fn changes<'py>(&self, py: Python<'py>, now_ns: u64) -> PyResult<Bound<'py, PyDict>> {
-        let (rows, changes, sites) = py.detach(|| {
+        let (rows, changes, sites) = alone(py, || {
             // Nobody else may begin or take up anything meanwhile; who receives gets his turn between two steps.
             let _alone = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
             let mut handover = self.lock().core.begin(now_ns);
@@ -206,20 +244,20 @@ impl Engine {
             let rows: Vec<_> = batch.rows().map(|(counter, rows)| (counter.to_owned(), rows)).collect();
             let sites = batch.sites();
             (rows, batch.told_but_rows(), sites)
-        });
+        })?;
         batch::changes_dict(py, rows, changes, &sites, now_ns)
     }
 
-    fn ack(&self, py: Python<'_>, seq: u64) {
-        py.detach(|| self.lock().core.ack(seq));
+    fn ack(&self, py: Python<'_>, seq: u64) -> PyResult<()> {
+        alone(py, || self.lock().core.ack(seq))
     }
 
     fn restore(&self, py: Python<'_>, counter: &str, rows: Vec<Bound<'_, PyTuple>>) -> PyResult<usize> {
         let rows = rows.iter().map(row_of).collect::<PyResult<Vec<Row>>>()?;
-        Ok(py.detach(|| {
+        alone(py, || {
             let mut inner = self.lock();
             rows.iter().filter(|row| inner.core.restore(counter, row)).count()
-        }))
+        })
     }
 
     fn restore_states(
@@ -230,23 +268,28 @@ impl Engine {
         rows: Vec<Bound<'_, PyTuple>>,
     ) -> PyResult<usize> {
         let rows = rows.iter().map(|row| state_row_of(kind, row)).collect::<PyResult<Vec<StateRow>>>()?;
-        Ok(py.detach(|| {
+        alone(py, || {
             let mut inner = self.lock();
             rows.iter().filter(|row| inner.core.restore_state(counter, row)).count()
-        }))
+        })
     }
 
-    fn restart_windows(&self, py: Python<'_>, now_ns: u64) {
-        py.detach(|| {
+    fn restart_windows(&self, py: Python<'_>, now_ns: u64) -> PyResult<()> {
+        alone(py, || {
             let _alone = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
             self.lock().core.restart_windows(now_ns);
-        });
+        })
     }
 
     #[pyo3(signature = (message, peer=None))]
-    fn parse(&self, py: Python<'_>, message: &[u8], peer: Option<&str>) -> String {
-        py.detach(|| self.lock().core.parse(message, peer).to_string())
+    fn parse(&self, py: Python<'_>, message: &[u8], peer: Option<&str>) -> PyResult<String> {
+        alone(py, || self.lock().core.parse(message, peer).to_string())
     }
+}
+
+/// Runs what may panic, and needs nothing of Python meanwhile; each call that works on the core does it here.
+fn alone<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    py.detach(|| survive(work))
 }
 
 fn read_plan(plan: &str) -> PyResult<Json> {
@@ -331,6 +374,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Rows>()?;
     module.add_class::<batch::States>()?;
     module.add("PlanError", py.get_type::<PlanError>())?;
+    module.add("EngineError", py.get_type::<EngineError>())?;
     module.add("OUTCOMES", PyTuple::new(py, OUTCOMES)?)?;
     module.add("FIELDS", PyTuple::new(py, field_names().collect::<Vec<_>>())?)?;
     module.add("BUILD", if cfg!(debug_assertions) { "debug" } else { "release" })?;

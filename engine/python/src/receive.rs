@@ -78,7 +78,7 @@ impl Receiver {
     }
 
     /// The first `count` datagrams of what was received last, each with its sender.
-    pub fn datagrams(&self, count: usize) -> impl Iterator<Item = (Option<Ip>, &[u8])> {
+    pub fn datagrams(&self, count: usize) -> impl Iterator<Item = (Option<Ip>, &[u8])> + Clone {
         let found = self.headers.iter().zip(&self.names).zip(self.buffer.chunks_exact(STRIDE_BYTES)).take(count);
         found.map(|((header, name), place)| (address(name), place.get(..header.msg_len as usize).unwrap_or(place)))
     }

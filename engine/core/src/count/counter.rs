@@ -15,6 +15,8 @@ use super::slot::{Slot, Standing};
 use super::state::{CounterStates, Kind, State, StateRow};
 use super::window::{self, Backlog, Closed, Judgement, Level, Watch};
 use crate::session::{Field, Session};
+#[cfg(test)]
+use crate::survive::bugs;
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -408,6 +410,8 @@ impl Counter {
 
     /// Hands over the closed windows, and how the open ones stand.
     pub(super) fn judgements(&mut self, counter: usize, now_ns: u64, into: &mut Vec<Judgement>) {
+        #[cfg(test)]
+        bugs::reach("judge");
         self.tell_states(now_ns);
         if let Some(beacon) = &mut self.beacon {
             beacon.judgements(counter, into);
@@ -502,6 +506,8 @@ impl Counter {
 
     /// The pending rows that the quota takes; they no longer are pending then.
     pub(super) fn collect(&mut self, quota: &mut Quota) -> Option<CounterRows> {
+        #[cfg(test)]
+        bugs::reach("collect");
         let slot_s = self.definition.slot_s;
         let mut rows = Vec::new();
         self.departed.collect(quota, &mut rows);

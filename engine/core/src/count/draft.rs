@@ -16,6 +16,9 @@ use super::batch::{CounterRows, Quota};
 use super::key::Key;
 use super::slot::Slot;
 use super::state::{CounterStates, Kind};
+#[cfg(test)]
+use crate::survive::bugs;
+use crate::survive::survive;
 
 /// Most states that a step hands over.
 pub(super) const STATES_PER_STEP: usize = 1_024;
@@ -87,19 +90,20 @@ pub struct Draft {
 impl Draft {
     /// The first step.
     ///
-    /// `shares` are the most states of each counter, `room` is that of rows.
-    pub(super) fn begin(counters: &mut Counters, shares: Vec<usize>, room: usize) -> Self {
+    /// `shares` are the most states of each counter, `room` is that of rows. A counter that panics keeps what it did not
+    /// hand over until then.
+    pub(super) fn begin(counters: &mut Counters, shares: Vec<usize>, room: usize, panics: &mut u64) -> Self {
         let whole = counters.pending_rows() <= room;
         let stage = Stage::States { counter: 0 };
         let most = if whole { usize::MAX } else { (room >> 1).checked_div(counters.plan.len()).unwrap_or(0) };
         let complete = counters.plan.iter().map(|counter| counter.pending_rows() <= most).collect();
         let mut draft = Self { stage, shares, room, whole, complete, rows: Vec::new(), states: Vec::new() };
         for counter in counters.plan.iter_mut().filter(|counter| counter.pending_rows() <= most) {
-            draft.add(counter.collect(&mut Quota::all()));
+            survive(panics, || draft.add(counter.collect(&mut Quota::all())));
         }
         if whole {
             for retired in &mut counters.retired {
-                draft.add(retired.collect(&mut Quota::all()));
+                survive(panics, || draft.add(retired.collect(&mut Quota::all())));
             }
         }
         draft
@@ -143,7 +147,10 @@ impl Draft {
 
     /// See [`Counters::proceed`].
     pub(super) fn proceed(&mut self, counters: &mut Counters) {
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Done);
+        #[cfg(test)]
+        bugs::reach("proceed");
+        self.stage = match stage {
             Stage::States { counter } => match self.take_states(counters, counter) {
                 Some(counter) => Stage::States { counter },
                 None if self.whole => Stage::Settle,

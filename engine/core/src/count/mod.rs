@@ -50,6 +50,9 @@ pub use state::{CounterStates, Kind, State, StateRow, Values};
 pub use window::{Judgement, Level, OverKey, Watch};
 
 use crate::session::Session;
+#[cfg(test)]
+use crate::survive::bugs;
+use crate::survive::survive;
 use counter::{Counter, Retired};
 
 /// What [`Counters::changes`] hands over.
@@ -73,6 +76,9 @@ pub struct Changes {
     pub evicted: Vec<u64>,
     /// Rows and states that wait for a later batch.
     pub carried: usize,
+    /// Counters that panicked while they were judged or collected: of such a one windows may lack, and what it was about
+    /// to hand over.
+    pub panics: u64,
 }
 
 /// What is handed over until it is acknowledged.
@@ -150,6 +156,8 @@ impl Counters {
     ///
     /// Passing a slot boundary judges the windows that end there. Costs one compare otherwise.
     pub fn advance(&mut self, now_ns: u64) {
+        #[cfg(test)]
+        bugs::reach("advance");
         self.now_ns = self.now_ns.max(now_ns);
         if self.started && self.now_ns < self.boundary_ns {
             return;
@@ -304,20 +312,22 @@ impl Counters {
     /// The batch is new where a draft comes back: that has to be completed, and [`Counters::seal`] to be called with it,
     /// before another batch or plan. Messages may be counted meanwhile.
     pub fn begin(&mut self, now_ns: u64) -> (Changes, Option<Draft>) {
-        self.advance(now_ns);
+        let mut panics = 0;
+        survive(&mut panics, || self.advance(now_ns));
         let mut judgements = Vec::new();
         for (number, counter) in self.plan.iter_mut().enumerate() {
-            counter.judgements(number, self.now_ns, &mut judgements);
+            survive(&mut panics, || counter.judgements(number, self.now_ns, &mut judgements));
         }
         // Stable: each watch's windows are in the order of time already, and the open one comes last.
         judgements.sort_by_key(|judgement| (judgement.end_ns, !judgement.closed));
         let evicted = self.plan.iter_mut().map(Counter::take_evicted).collect();
         let repeated = self.outstanding.is_some();
-        let draft = if repeated { None } else { Some(self.draft()) };
+        let draft = if repeated { None } else { Some(self.draft(&mut panics)) };
         let Batch { rows, states } =
             self.outstanding.clone().unwrap_or_else(|| Batch { rows: [].into(), states: [].into() });
         let carried = self.carried();
-        (Changes { seq: self.seq, now_ns: self.now_ns, repeated, rows, states, judgements, evicted, carried }, draft)
+        let (seq, now_ns) = (self.seq, self.now_ns);
+        (Changes { seq, now_ns, repeated, rows, states, judgements, evicted, carried, panics }, draft)
     }
 
     /// The next step of a draft, see [`Next`].
@@ -401,12 +411,12 @@ impl Counters {
     /// Begins a new batch.
     ///
     /// Rows and states may each take what the others leave; half of a batch is theirs in any case.
-    fn draft(&mut self) -> Draft {
+    fn draft(&mut self, panics: &mut u64) -> Draft {
         let pending: Vec<usize> = self.plan.iter().map(Counter::pending_states).collect();
         let left = self.rows_per_batch.saturating_sub(self.pending_rows()).max(self.rows_per_batch >> 1);
         let shares = state::shares(&pending, left);
         let room = self.rows_per_batch.saturating_sub(shares.iter().sum());
-        Draft::begin(self, shares, room)
+        Draft::begin(self, shares, room, panics)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Changes, Engine, Origin, Outcome};
 use crate::quarantine::PANICKED;
+use crate::survive::bugs;
 use serde_json::json;
 
 const NOW: u64 = 1_800_000_000_000_000_000;
@@ -71,4 +72,97 @@ fn a_message_that_trips_the_engine_costs_itself_and_is_kept() {
     engine.datagrams(0, [(None, good)], NOW);
     assert_eq!(1, engine.feed(stream, b"<13>acme src=192.0.2.1\n", NOW));
     assert_eq!(2, count(&engine.changes(NOW)));
+}
+
+fn ledger(changes: &Changes) -> Vec<(usize, Outcome, u64, u64)> {
+    let mut ledger = changes.notes.ledger.clone();
+    ledger.sort_by_key(|(listener, outcome, ..)| (*listener, *outcome as usize));
+    ledger
+}
+
+const GOOD: &[u8] = b"<13>acme src=192.0.2.1";
+const BYTES: u64 = GOOD.len() as u64;
+
+#[test]
+fn a_panic_around_a_message_costs_that_message() {
+    for (place, passed, times, lost) in [("datagram", 2, 1, 1), ("datagram", 0, 3, 3), ("advance", 0, 2, 2)] {
+        let mut engine = engine();
+        bugs::ask(place, passed, times);
+        assert_eq!(5, engine.datagrams(0, [GOOD; 5].map(|message| (None, message)), NOW));
+        let changes = engine.changes(NOW);
+        let want = vec![(0, Outcome::Session, 5 - lost, (5 - lost) * BYTES), (0, Outcome::Panic, lost, lost * BYTES)];
+        assert_eq!((want, lost, 5 - lost), (ledger(&changes), changes.panics, count(&changes)), "{place}");
+        engine.ack(changes.seq);
+        assert_eq!(0, engine.changes(NOW).panics);
+    }
+    // All of them, and as many as there are.
+    let mut engine = engine();
+    bugs::ask("datagram", 0, 5);
+    assert_eq!(5, engine.lines(0, None, &[GOOD, b"\n"].concat().repeat(5), NOW));
+    assert_eq!(vec![(0, Outcome::Panic, 5, 5 * (BYTES + 1))], ledger(&engine.changes(NOW)));
+}
+
+#[test]
+fn a_stream_whose_framing_panics_ends_and_its_rest_is_counted() {
+    let mut engine = engine();
+    let line = [GOOD, b"\n"].concat();
+    let [broken, other] = [(); 2].map(|()| engine.connect(Origin { listener: 1, peer: None }));
+    assert_eq!(0, engine.feed(broken, &line[..5], NOW));
+    assert_eq!(0, engine.feed(other, &line[..5], NOW));
+    // Before the first frame of the next bytes, then behind the first, the second is on its way.
+    bugs::ask("frame", 2, 1);
+    assert_eq!(3, engine.feed(broken, &[&line[5..], &line, &line, &line[..9]].concat(), NOW));
+    assert!(!engine.has_stream(broken) && engine.has_stream(other));
+    // What comes later comes from nobody.
+    assert_eq!(0, engine.feed(broken, &line, NOW) + engine.disconnect(broken, NOW));
+    assert_eq!(1, engine.feed(other, &line[5..], NOW));
+    let changes = engine.changes(NOW);
+    let rest = 4 * line.len() as u64 - 2 * BYTES - (line.len() as u64 - 9);
+    assert_eq!(vec![(1, Outcome::Session, 3, 3 * BYTES), (1, Outcome::Panic, 1, rest)], ledger(&changes));
+    assert_eq!((1, 3), (changes.panics, count(&changes)));
+    engine.ack(changes.seq);
+
+    // No unfinished frame of it is left in the bound of all.
+    for _ in 0..20 {
+        let stream = engine.connect(Origin { listener: 1, peer: None });
+        engine.feed(stream, &[b'x'; 1900], NOW);
+        bugs::ask("frame", 0, 1);
+        assert_eq!(1, engine.feed(stream, b"x", NOW));
+    }
+    assert_eq!(vec![(1, Outcome::Panic, 20, 20 * 1901)], ledger(&engine.changes(NOW)));
+}
+
+#[test]
+fn a_panic_at_the_end_of_a_stream_is_an_outcome() {
+    let mut engine = engine();
+    let stream = engine.connect(Origin { listener: 1, peer: None });
+    engine.feed(stream, GOOD, NOW);
+    bugs::ask("finish", 0, 1);
+    assert_eq!(1, engine.disconnect(stream, NOW));
+    assert!(!engine.has_stream(stream));
+    assert_eq!(vec![(1, Outcome::Panic, 1, BYTES)], ledger(&engine.changes(NOW)));
+}
+
+#[test]
+fn a_batch_whose_making_panics_is_what_there_is() {
+    // What the pass lacks then: windows, or rows, which come later.
+    for (place, windows, rows) in [("advance", 1, 20), ("judge", 0, 20), ("collect", 1, 0), ("proceed", 1, 20)] {
+        let mut engine = engine();
+        engine.datagrams(0, [GOOD; 20].map(|message| (None, message)), NOW);
+        bugs::ask(place, 0, 1);
+        let changes = engine.changes(NOW);
+        assert_eq!((1, windows, rows), (changes.panics, changes.windows.len(), count(&changes)), "{place}");
+        assert_eq!(vec![(0, Outcome::Session, 20, 20 * BYTES)], ledger(&changes));
+        engine.ack(changes.seq);
+        engine.datagrams(0, [(None, GOOD)], NOW);
+        let next = engine.changes(NOW);
+        assert_eq!((0, 1, 21), (next.panics, next.windows.len(), rows + count(&next)), "{place}");
+    }
+}
+
+#[test]
+fn a_panic_that_the_core_did_not_see_is_told_once() {
+    let mut engine = engine();
+    engine.note_panic();
+    assert_eq!((1, 0), (engine.changes(NOW).panics, engine.changes(NOW).panics));
 }
