@@ -27,7 +27,7 @@ from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.detect.silence import Silences
 from collectord.detect.telling import nameless
-from collectord.errors import RequestError, StoreError
+from collectord.errors import EngineError, RequestError, StoreError
 from collectord.health import Health
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
@@ -97,6 +97,8 @@ class App:
         """Set once every socket is open."""
         self.listeners: list[UdpListener | TcpListener] = []
         """In the order of the configuration."""
+        self._broken: EngineError | None = None
+        """Why the daemon ends by itself, once everything is saved."""
         self.http: HttpServer | None = None
         """Pages for monitoring; None: nobody wants them."""
 
@@ -110,6 +112,7 @@ class App:
 
         Raises:
             CollectordError: the machine does not give what the daemon needs to start.
+            EngineError: the engine does not recover from a bug; all that could be saved is.
         """
         config = self._setup.config
         with contextlib.ExitStack() as cleanup:
@@ -231,6 +234,8 @@ class App:
             finally:
                 await control.stop()
                 await writer.stop()
+        if self._broken is not None:
+            raise self._broken
 
     async def _serve(
         self,
@@ -258,7 +263,8 @@ class App:
                 notifier.stopping()
                 for task in tasks:
                     task.cancel()
-            await writer.run(tick.run)
+            with contextlib.suppress(EngineError):  # Told before, where it is to be told.
+                await writer.run(tick.run)
             deliveries.stop()
         log.info("stopped")
 
@@ -267,7 +273,14 @@ class App:
     ) -> None:
         steps = 0
         while True:
-            if await writer.run(tick.run):
+            try:
+                queued = await writer.run(tick.run)
+            except EngineError as error:
+                log.critical("the daemon ends, to be started anew", err=str(error))
+                self._broken = error
+                self.stop()
+                return
+            if queued:
                 deliveries.wake()
             if tick.steps > steps:
                 steps = tick.steps

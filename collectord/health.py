@@ -18,6 +18,9 @@ JUDGED_EVERY_NS = 10 * NS_PER_S
 LOSSES = ("no_memory", "panic")
 """Outcomes that are our own loss. What a peer can bring about with one odd message is counted, and wakes nobody."""
 
+ENGINE = "(engine)"
+"""Stands for a listener where the engine met a bug outside of messages: what it had counted may lack something."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreNews:
@@ -107,7 +110,9 @@ class Health:
                 device.site, device.name, device.peer, device.first_seen_ns, device.last_seen_ns, device.pauses
             )
 
-    def observe(self, changes: Changes, held_back: Mapping[str, int], store: StoreNews | None = None) -> None:
+    def observe(
+        self, changes: Changes, held_back: Mapping[str, int], store: StoreNews | None = None, bugs: int = 0
+    ) -> None:
         """
         Takes in what a batch tells.
 
@@ -115,6 +120,7 @@ class Health:
             changes: The batch.
             held_back: Alerts that the storm cap held back since the last call, by rule.
             store: How the database stands; None: it is well.
+            bugs: That the engine met since the last call, outside of messages.
         """
         now_ns = changes.now_ns
         clocks: dict[GaugeKey, int] = {}
@@ -124,6 +130,8 @@ class Health:
                 clocks[seen.site, seen.name] = abs(seen.clock_off_ms) // 1000
         self._gauges.tell(Gauge.CLOCK_OFF_S, clocks)
         lost = [(("", self._listeners[listener]), n) for listener, outcome, n, _ in changes.ledger if outcome in LOSSES]
+        if bugs:
+            lost.append((("", ENGINE), bugs))
         for name, dropped in self._kernel_drops().items():
             # A listener may have been replaced by one of the same name, which begins at 0.
             lost.append((("", name), max(0, dropped - self._dropped.get(name, 0))))

@@ -156,6 +156,8 @@ class Metrics(Collector):
             ("exempted_sessions", "Sessions that an exempt left out.", counters.exempted),
         ):
             yield _counter(f"counter_{name}", words, [((each,), totals.get(each, 0)) for each in names], "counter")
+        words = "Bugs that the engine met outside of messages, and went on; of messages see the outcome panic."
+        yield _counter("engine_bugs", words, [((), counters.engine_bugs)])
         words = "Records that claimed a larger EventCount than one may (bounds.event_count)."
         yield _counter("counter_clamped_records", words, [((), counters.clamped)])
         words = "Unread messages that the quarantine had no place for."

@@ -17,7 +17,7 @@ from collectord.actions import Actions, user_name
 from collectord.clock import Clock
 from collectord.config import Config
 from collectord.detect.alerts import AlertStates
-from collectord.errors import CertificateError, ConfigError, Problem, StoreError
+from collectord.errors import CertificateError, ConfigError, EngineError, Problem, StoreError
 from collectord.model import NS_PER_S, rfc3339
 from collectord.plan import Setup
 from collectord.sdnotify import Notifier
@@ -188,6 +188,8 @@ class Reloader:
             setup = await asyncio.to_thread(self._load)
         except ConfigError as error:
             return error.problems
+        except EngineError as error:
+            return self._problems_of(error)
         before = self._tick.setup.config
         if fixed := list(needs_restart(before, setup.config)):
             hint = "restart the daemon, or put the key back for now"
@@ -198,7 +200,7 @@ class Reloader:
                 setup = await part.prepare(setup)
                 prepared.append(part)
             await self._writer.run(self._take_up, setup)
-        except (CertificateError, ConfigError, StoreError) as error:
+        except (CertificateError, ConfigError, EngineError, StoreError) as error:
             for part in prepared:
                 part.dismiss()
             return self._problems_of(error)
@@ -208,7 +210,7 @@ class Reloader:
             logs.setup(setup.config.log.level)
         return []
 
-    def _problems_of(self, error: CertificateError | ConfigError | StoreError) -> Sequence[Problem]:
+    def _problems_of(self, error: CertificateError | ConfigError | EngineError | StoreError) -> Sequence[Problem]:
         if isinstance(error, ConfigError):
             return error.problems
         where = self._tick.setup.config.database if isinstance(error, StoreError) else self._path or ""

@@ -128,6 +128,7 @@ class DaemonStatus:
                 "not_quarantined": tick.not_quarantined,
                 "clamped": tick.clamped,
                 "shed_rows": tick.shed_rows,
+                "engine_bugs": tick.engine_bugs,
             },
             "counters": [
                 {

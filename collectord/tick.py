@@ -17,7 +17,8 @@ from collectord.clock import Ageing, Clock
 from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import longest_windows_s
 from collectord.engine import Engine
-from collectord.errors import FullError, StoreError
+from collectord.engine_standing import EngineStanding
+from collectord.errors import EngineError, FullError, StoreError
 from collectord.evidence import Evidence
 from collectord.health import Health
 from collectord.limited import LimitedPeers
@@ -55,6 +56,10 @@ SETTLING_PASSES = 8
 """
 Passes in which what waits in the engine is stored before a counter ends, or looks back further; a flood leaves some.
 """
+
+
+NO_BATCH = -1
+"""Stands for the number of a batch where the engine handed none over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class Tick:
         self.limited = LimitedPeers()
         self._unstored: list[tuple[Alert, Sequence[str]]] = []
         self.standing = StoreStanding(database, clock.mono_ns)
+        self.engine_standing = EngineStanding()
         self._began_ns: int | None = None
         self._ageing = Ageing(clock.mono_ns)
         self._upkeep = Upkeep(database, self.tables, self.alerts, self.outbox, self._ageing, self.counters)
@@ -173,6 +179,7 @@ class Tick:
 
         Raises:
             StoreError: the database can't be read or written; nothing has changed.
+            EngineError: the engine met a bug; nothing has changed, or the next pass says that it is to end.
         """
         going_on = [self._before(definition) for definition in setup.definitions]
         longest_s = longest_windows_s(setup.rules)
@@ -188,7 +195,12 @@ class Tick:
         # From here on nothing can fail: the loader proved the plan right, and the listeners are those of before.
         _tell_aside(aside)
         kept = {each.name for each in setup.definitions if self._before(each) is not None}
-        self._engine.replan(setup.plan, setup.definitions)
+        try:
+            self._engine.replan(setup.plan, setup.definitions)
+        except EngineError as error:
+            # It may work by either setup, or by none.
+            self.engine_standing.give_up(error)
+            raise
         self._evidence.take_up(setup.rules, kept)
         self._use(setup)
         for each in stored:
@@ -207,8 +219,8 @@ class Tick:
         """
         for _ in range(passes):
             self.run()
-            if self.standing.error is not None:
-                raise self.standing.error
+            if error := self.standing.error or self.engine_standing.error:
+                raise error
             if not self.counters.carried:
                 return
 
@@ -240,8 +252,13 @@ class Tick:
         return _Stored(definition.name, rows, [])
 
     def _give_back(self, stored: _Stored) -> None:
-        self._engine.restore(stored.counter, stored.rows)
-        self._engine.restore_states(stored.states)
+        try:
+            self._engine.restore(stored.counter, stored.rows)
+            self._engine.restore_states(stored.states)
+        except EngineError as error:
+            # A database that it can't take would keep the daemon from ever starting again.
+            self.engine_standing.met(error)
+            log.error("a counter goes on without what was stored of it", rule=stored.counter, err=str(error))
         self._evidence.note(stored.states)
 
     def name(self, alert_id: str, episode: int, names: Mapping[str, str]) -> None:
@@ -270,13 +287,20 @@ class Tick:
 
         Returns:
             Whether alerts were queued, so that the outputs have something to do.
+
+        Raises:
+            EngineError: the engine does not recover from a bug. What it handed over is stored.
         """
+        self.engine_standing.check()
         began_ns = self._clock.mono_ns()
         self._began_ns = began_ns
         try:
-            return self._run(began_ns)
+            queued = self._run(began_ns)
         finally:
             self._began_ns = None
+        self.engine_standing.passed()
+        self.engine_standing.check()
+        return queued
 
     def under_way_ns(self) -> int:
         """How long the present pass has lasted by now; 0: there is none. May be asked from any thread."""
@@ -285,12 +309,13 @@ class Tick:
 
     def _run(self, began_ns: int) -> bool:
         self.standing.begin()
+        self.engine_standing.begin()
         if self._database.damage is not None:
             self._start_over()
         now_ns = self._clock.now_ns()
         step_s = self._clock.check()
         # A step is followed after this pass, so that what came before it is still judged by the time it came at.
-        changes = self._engine.changes(now_ns)
+        changes = self._changes(now_ns)
         self.limited.note(changes, self._listeners, self.setup.config.bounds.peer_rate)
         self._evidence.note(changes.evidence)
         self._queue(self._states.judge([*self._evidence.attached(changes.windows), *self._noticed(changes)], now_ns))
@@ -302,23 +327,40 @@ class Tick:
             self._store_failed(error)
             if isinstance(error, FullError):
                 self._upkeep.make_room(now_ns)
+        except EngineError as error:
+            # Of a row, which then comes with the next pass once more, or after all was stored.
+            self.engine_standing.met(error)
         if self.standing.passed(began_ns) or (self.standing.is_well and self._queued.standby.active):
             queued = self._store_again(now_ns) or queued
         if step_s:
             queued = self._follow(step_s) or queued
+        self.counters.engine_bugs = self.engine_standing.bugs
         ended_ns = self._clock.mono_ns()
         self.counters.note_pass(changes, self._listeners, began_ns, ended_ns, len(self._unstored))
         return queued
 
+    def _changes(self, now_ns: int) -> Changes:
+        """What the engine hands over: where a bug keeps it from that nothing, and the pass does what else there is."""
+        try:
+            changes = self._engine.changes(now_ns)
+        except EngineError as error:
+            self.engine_standing.met(error)
+            return Changes(NO_BATCH, now_ns, {}, [], (), {}, {}, 0)
+        if changes.panics:
+            self.engine_standing.met(EngineError("windows or counts may lack in this pass"), changes.panics)
+        return changes
+
     def _store(self, changes: Changes, now_ns: int) -> bool:
         """Stores a batch, and does what is to be done besides; says whether alerts were queued."""
-        self.tables.write(changes, self.setup.definitions, self._listeners)
+        if changes.seq != NO_BATCH:
+            self.tables.write(changes, self.setup.definitions, self._listeners)
         # These read what has just been written; nothing of the batch depends on them.
         queued = self._judge_days(now_ns)
         self.alerts.seen(self._states.seen())
         if self._health is not None:
             devices.keep_pauses(self._database, self._health.pauses())
-        self._engine.ack(changes.seq)
+        if changes.seq != NO_BATCH:
+            self._engine.ack(changes.seq)
         for listener, outcome, messages, size in changes.ledger:
             name = self._listeners[listener]
             for totals, gained in ((self.outcomes, messages), (self.bytes, size)):
@@ -334,7 +376,10 @@ class Tick:
         """After a step of the wall clock; says whether outputs may have something to do."""
         log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
         now_ns = self._clock.now_ns()
-        self._engine.restart_windows(now_ns)
+        try:
+            self._engine.restart_windows(now_ns)
+        except EngineError as error:
+            self.engine_standing.met(error)
         self._ageing.step(step_s)
         self.steps += 1
         if self._health is not None:
@@ -350,7 +395,9 @@ class Tick:
         """What the rules about the collector and its devices look at."""
         if self._health is None:
             return []
-        self._health.observe(changes, self._states.holds.take_held_back(), self.standing.news())
+        self._health.observe(
+            changes, self._states.holds.take_held_back(), self.standing.news(), self.engine_standing.news()
+        )
         return self._health.windows(changes.now_ns)
 
     def _judge_days(self, now_ns: int) -> bool:

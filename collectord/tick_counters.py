@@ -33,6 +33,8 @@ class TickCounters:
     """Unread messages that the quarantine had no place for."""
     clamped: int = 0
     """Records that claimed a larger EventCount, or number to sum up, than one may."""
+    engine_bugs: int = 0
+    """Panics of the engine outside of messages, which have an outcome of their own."""
     shed_rows: int = 0
     """Rows of counters that were deleted before their time, because the database was as large as it may be."""
     evicted: dict[str, int] = field(default_factory=dict)

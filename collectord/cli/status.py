@@ -180,6 +180,9 @@ def show(answer: dict[str, Any], console: Console) -> None:
         + "".join(f", {tick[key]} {words}" for key, words in _UNUSUAL.items() if tick[key]),
         highlight=False,
     )
+    if bugs := tick.get("engine_bugs"):
+        text = f"THE ENGINE MET A BUG {bugs:,} times and went on; counts may lack something. Please report it"
+        console.print(f"{text}, with the log", highlight=False, style="bold", soft_wrap=True)
     for counter in answer["counters"]:
         if counter["evicted"] or counter["without_key"] or counter["exempted"]:
             console.print(

@@ -9,6 +9,7 @@ import contextlib
 import os
 from typing import Protocol, cast
 
+from collectord.errors import EngineError
 from collectord.inputs.sockets import host_of
 
 CHUNK_BYTES = 256 * 1024
@@ -31,6 +32,9 @@ class Listener(Protocol):
 
     def read(self, stream: int, n: int) -> int:
         """The first ``n`` bytes of the buffer came; returns how many messages they ended."""
+
+    def broken(self, connection: "Connection", error: EngineError) -> None:
+        """The engine met a bug at it; it is closed."""
 
     def charge(self, peer: str, messages: int, now_s: float) -> None:
         """A peer sent messages."""
@@ -64,7 +68,20 @@ class Connection(asyncio.BufferedProtocol):
 
     def _begin(self) -> None:
         """It is taken."""
-        self._stream = self._listener.begin(self.peer)
+        self._start()
+
+    def _start(self, name: str = "") -> None:
+        """Messages are going to come, of a peer that proved to be called so."""
+        try:
+            self._stream = self._listener.begin(self.peer, name)
+        except EngineError as error:
+            self._broken(error)
+
+    def _broken(self, error: EngineError) -> None:
+        """Nothing more of it can be read: where its frames end is not known any more."""
+        self._listener.broken(self, error)
+        self._end()
+        self.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes of the socket go."""
@@ -81,7 +98,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def _messages(self, n: int) -> None:
         """So many bytes of messages are in the listener's buffer."""
-        if self._stream is not None and (messages := self._listener.read(self._stream, n)):
+        if self._stream is None:
+            return
+        try:
+            messages = self._listener.read(self._stream, n)
+        except EngineError as error:
+            self._broken(error)
+            return
+        if messages:
             self.last_message_s = asyncio.get_running_loop().time()
             self._listener.charge(self.peer, messages, self.last_message_s)
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from collectord.errors import EngineError
 from collectord.inputs.connection import CHUNK_BYTES, Connection
 from collectord.inputs.rate import PeerRates
 from collectord.inputs.sockets import address_of, backlog_of, bound_socket, is_in
@@ -303,10 +304,23 @@ class TcpListener:
         return self._engine.connect(self._number, peer, name)
 
     def read(self, stream: int, n: int) -> int:
-        """The first ``n`` bytes of the buffer came on a connection; returns how many messages they ended."""
-        messages = self._engine.feed(stream, self.buffer, n, self._now_ns())
+        """
+        The first ``n`` bytes of the buffer came on a connection; returns how many messages they ended.
+
+        Raises:
+            EngineError: nothing more of the connection can be read.
+        """
+        try:
+            messages = self._engine.feed(stream, self.buffer, n, self._now_ns())
+        except EngineError as error:
+            self.received += error.messages
+            raise
         self.received += messages
         return messages
+
+    def broken(self, connection: Connection, error: EngineError) -> None:
+        """The engine met a bug at a connection; its peer may connect anew."""
+        log.error("connection closed: the engine met a bug", listener=self.name, peer=connection.peer, err=str(error))
 
     def charge(self, peer: str, messages: int, now_s: float) -> None:
         """A peer sent messages: over its rate, none of its connections is read for a while."""
@@ -351,8 +365,12 @@ class TcpListener:
         self._of_peer[connection.peer] -= 1
         if self._of_peer[connection.peer] <= 0:
             del self._of_peer[connection.peer]
-        if stream is not None:
+        if stream is None:
+            return
+        try:
             self.received += self._engine.disconnect(stream, self._now_ns())
+        except EngineError as error:
+            self.broken(connection, error)
 
 
 @dataclass(slots=True)

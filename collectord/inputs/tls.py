@@ -162,7 +162,7 @@ class TlsConnection(Connection):
         """The handshake is done; messages follow."""
         self._settled()
         self.last_message_s = asyncio.get_running_loop().time()
-        self._stream = self._listener.begin(self.peer, device_name(tls.getpeercert() or {}))
+        self._start(device_name(tls.getpeercert() or {}))
 
     def _read(self, tls: ssl.SSLObject) -> None:
         """Whole chunks to the engine, where a record has 16 KiB at most; ends with an error, at the latest for want."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import asyncio_dgram
 import structlog
 
+from collectord.errors import EngineError
 from collectord.inputs.sockets import address_of, bound_socket, host_of
 
 log = structlog.get_logger()
@@ -224,7 +225,12 @@ class UdpListener:
 
     def _drain(self, fd: int, woken: list[tuple[bytes, str]]) -> tuple[int, bool]:
         """How many datagrams were taken, and whether that was all."""
-        taken, emptied = self._engine.receive(self._number, fd, self._now_ns(), BUDGET, woken)
+        try:
+            taken, emptied = self._engine.receive(self._number, fd, self._now_ns(), BUDGET, woken)
+        except EngineError as error:
+            # What is left in the kernel's buffer wakes us again.
+            log.error("datagrams lost: the engine met a bug", listener=self.name, err=str(error))
+            return 0, True
         self.received += taken
         return taken, emptied
 

@@ -16,6 +16,7 @@ from collectord import control, plan
 from collectord.app import App
 from collectord.clock import ManualClock
 from collectord.engine import Engine
+from collectord.errors import EX_SOFTWARE, EngineError
 from collectord.model import Changes, Severity, UnreadGroup
 from collectord.store import quarantine
 from collectord.store import writer as writing
@@ -89,35 +90,65 @@ async def test_a_message_that_trips_the_engine(
     assert (alert.rule, alert.key, alert.count) == ("messages-lost", {"listener": "udp"}, 1)
 
 
-class PanicException(BaseException):
-    """As PyO3 has it: what Rust panics with is no ordinary exception."""
-
-
-async def test_an_engine_that_panics_elsewhere_ends_the_daemon(
+async def test_an_engine_that_panics_elsewhere(
     make_setup: MakeSetup,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its state can't be trusted then: a new process goes on with what is stored, which is up to the last pass."""
-    setup, broken, of_engine = make_setup(), threading.Event(), Engine.changes
+    """What it was about is done by the next pass, and there is an alert."""
+    setup, output, of_engine = plan.check(make_setup().config), FakeOutput(), Engine.changes
+    bugs = iter([True])
 
     def changes(self: Engine, now_ns: int) -> Changes:
-        if broken.is_set():
-            raise PanicException("index out of bounds")
+        if next(bugs, False):
+            raise EngineError("the engine panicked: index out of bounds")
         return of_engine(self, now_ns)
 
     monkeypatch.setattr(Engine, "changes", changes)
-    with pytest.raises(BaseExceptionGroup) as caught:
-        async with asyncio.timeout(20), running(App(setup, clock=ManualClock(NOW_NS), outputs=[])) as app:
-            send(app, 3)
-            while stored(setup) != {("udp", "session"): 3}:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+    async with running(App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)])) as app:
+        send(app, 3)
+        await output.sent_one.wait()
+        answer = await asyncio.to_thread(control.ask, setup.config.control_socket, "status")
+    assert (answer["tick"]["engine_bugs"], stored(setup)) == (1, {("udp", "session"): 3})
+    with Database.reader(setup.config.database) as database:
+        (alert,) = Alerts(database).find()
+    assert (alert.rule, alert.key, alert.count) == ("messages-lost", {"listener": "(engine)"}, 1)
+
+
+async def test_an_engine_that_does_not_recover(
+    make_setup: MakeSetup,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is stored is up to the last pass, waiting alerts are still sent; a new process goes on with that."""
+    setup, broken, of_engine, output = make_setup(), threading.Event(), Engine.changes, FakeOutput()
+
+    def changes(self: Engine, now_ns: int) -> Changes:
+        if broken.is_set():
+            raise EngineError("the engine panicked: index out of bounds")
+        return of_engine(self, now_ns)
+
+    monkeypatch.setattr(Engine, "changes", changes)
+    app = App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)])
+    with pytest.raises(EngineError, match=r"does not recover from a bug .*index out of bounds") as caught:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            group.create_task(_until_it_ends(app, caught_by := []))
+            await app.started.wait()
+            send(app, THRESHOLD + 1)
+            await output.sent_one.wait()
             broken.set()
-            await asyncio.Event().wait()
-    assert caught.value.subgroup(PanicException) is not None
+        raise caught_by[0]
+    assert caught.value.exit_status == EX_SOFTWARE
+    assert (stored(setup), output.sent) == ({("udp", "session"): THRESHOLD + 1}, [(1, "raised")])
     broken.clear()
     async with running(App(setup, clock=ManualClock(NOW_NS), outputs=[])) as app:
         send(app, 2)
-    assert stored(setup) == {("udp", "session"): 5}
+    assert stored(setup) == {("udp", "session"): THRESHOLD + 3}
+
+
+async def _until_it_ends(app: App, error: list[EngineError]) -> None:
+    try:
+        await app.run()
+    except EngineError as found:
+        error.append(found)
 
 
 QUIET_S = 0.3

@@ -66,6 +66,7 @@ def worker() -> SimpleNamespace:
 def tick() -> SimpleNamespace:
     counters = TickCounters(
         ticks=9,
+        engine_bugs=2,
         last_duration_ns=1_500_000,
         longest_duration_ns=2_000_000,
         carried=3,
@@ -166,6 +167,7 @@ async def test_everything_is_told(
             "store_failures": 0,
             "unstored_alerts": 0, "lost_alerts": 0, "not_quarantined": 0, "clamped": 0,
             "shed_rows": 0,
+            "engine_bugs": 2,
         },
         "counters": [
             {"name": "failures_by_source", "evicted": 0, "without_key": 0, "exempted": 0},

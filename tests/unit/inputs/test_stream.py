@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 import pytest
 import structlog
 
-from collectord.errors import ListenError
+from collectord.errors import EngineError, ListenError
 from collectord.inputs import connection as module
 from collectord.inputs.sockets import backlog_of, bound_socket
 from collectord.inputs.stream import TcpListener
 
 Listener = TypeVar("Listener", bound=TcpListener)
+
+POISON = b"poison"
+"""What the engine panics at."""
 
 
 class FakeEngine:
@@ -24,8 +27,11 @@ class FakeEngine:
         self.data: dict[int, bytearray] = {}
         self.ended: list[int] = []
         self.listeners: list[int] = []
+        self.refuses = False
 
     def connect(self, listener: int, peer: str, name: str = "") -> int:
+        if self.refuses:
+            raise EngineError("the engine panicked")
         self.listeners.append(listener)
         number = len(self.listeners)
         self.data[number] = bytearray()
@@ -34,11 +40,15 @@ class FakeEngine:
     def feed(self, stream: int, buffer: memoryview, n: int, now_ns: int) -> int:
         assert now_ns == 42
         assert stream not in self.ended
+        if POISON in bytes(buffer[:n]):
+            raise EngineError("the engine panicked", 3)
         self.data[stream] += buffer[:n]
         return bytes(buffer[:n]).count(b"\n")
 
     def disconnect(self, stream: int, now_ns: int) -> int:
         self.ended.append(stream)
+        if self.data[stream].endswith(b"bitter end"):
+            raise EngineError("the engine panicked")
         return int(bool(self.data[stream]) and not self.data[stream].endswith(b"\n"))
 
 
@@ -157,6 +167,34 @@ async def test_connections_do_not_mix(make: Make, engine: FakeEngine) -> None:
         b"".join(b"first %d\n" % number for number in range(20)),
         b"".join(b"second %d\n" % number for number in range(20)),
     ]
+
+
+async def test_a_connection_at_which_the_engine_panics_is_closed(make: Make, engine: FakeEngine) -> None:
+    """Others go on, and its peer may connect anew."""
+    listener = make()
+    with structlog.testing.capture_logs() as logs:
+        async with serving(listener), connected(listener) as (_, other):
+            async with connected(listener) as (reader, writer):
+                other.write(b"one\n")
+                writer.write(b"two\n")
+                await until(lambda: listener.received == 2)
+                writer.write(b"three\n" + POISON)
+                assert await reader.read() == b""
+            # What the engine had counted of it then.
+            await until(lambda: listener.received == 5 and listener.connections == 1)
+            async with connected(listener) as (_, anew):
+                anew.write(b"four\n")
+                other.write(b"five\n")
+                await until(lambda: listener.received == 7)
+            engine.refuses = True
+            async with connected(listener) as (reader, _):
+                assert await reader.read() == b""
+            await until(lambda: listener.connections == 1)
+            other.write(b"a bitter end")
+            other.close()
+            await until(lambda: listener.connections == 0)
+    broken = "connection closed: the engine met a bug"
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == [broken] * 3
 
 
 async def test_more_than_one_chunk(make: Make, engine: FakeEngine) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from collectord.errors import EX_NOPERM, EX_OSERR, ListenError
+from collectord.errors import EX_NOPERM, EX_OSERR, EngineError, ListenError
 from collectord.inputs import sockets, udp
 from collectord.inputs.sockets import bound_socket
 from collectord.inputs.udp import UdpListener
@@ -29,7 +29,7 @@ class FakeEngine:
         """(listener, now_ns, budget, woken) of each call."""
         self.most = 1 << 30
         """Datagrams that a call takes at most."""
-        self.error: OSError | None = None
+        self.error: OSError | EngineError | None = None
 
     def receive(
         self, listener: int, fd: int, now_ns: int, budget: int, woken: list[tuple[bytes, str]]
@@ -282,6 +282,25 @@ async def test_a_socket_that_can_not_be_read_ends_it(
     sender.sendto(b"x", listener.address)
     with pytest.raises(OSError, match="bad file descriptor"):
         await listener.serve()
+
+
+async def test_an_engine_that_panics_is_asked_again(
+    make: Callable[..., UdpListener], engine: FakeEngine, sender: socket.socket
+) -> None:
+    listener = make()
+    listener.bind()
+    engine.error = EngineError("the engine panicked")
+    with structlog.testing.capture_logs() as logs:
+        async with serving(listener):
+            sender.sendto(b"lost", listener.address)
+            while not logs:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            engine.error = None
+            sender.sendto(b"read", listener.address)
+            while not engine.messages:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    assert (engine.messages, listener.received) == ([b"read"], 1)
+    assert [entry["event"] for entry in logs] == ["datagrams lost: the engine met a bug"]
 
 
 async def test_bind_comes_first(make: Callable[..., UdpListener]) -> None:
