@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running, snmp_output, syslog_output
+from .daemon import (
+    LISTENERS,
+    Daemon,
+    collectord_here,
+    counted,
+    denied,
+    failures_rule,
+    running,
+    snmp_output,
+    syslog_output,
+)
 from .servers import PATIENCE_S, Server, rsyslogd, snmptrapd
 
 THRESHOLD = 5000
@@ -67,7 +77,7 @@ def _data(line: str) -> dict[str, str]:
 @pytest.fixture
 def noc(tmp_path: Path) -> Iterator[Noc]:
     """All receivers, running; the trap daemon knows nothing but our standalone module."""
-    mib = collectord("snmp", "mib", "--standalone")
+    mib = collectord_here("snmp", "mib", "--standalone")
     assert mib.returncode == 0, mib.stderr
     folders = [tmp_path / name for name in ("noc-traps", "noc-tcp", "noc-udp")]
     for folder in folders:

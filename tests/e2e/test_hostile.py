@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, ended, running
+from .daemon import LISTENERS, Daemon, collectord_here, counted, denied, ended, running
 from .servers import PATIENCE_S
 
 SEED = 20_261_122
@@ -175,7 +175,7 @@ def test_flood_is_accounted_for(tmp_path: Path) -> None:
         daemon.wait(all_told, f"{sent} datagrams to be accounted for")
         assert daemon.listener("udp")["kernel_drops"] > sent // 4
         daemon.wait(lambda: "messages-lost" in daemon.status()["alerts"]["ailing"], "the alert about it")
-        check = collectord("status", "--check", "--config", str(daemon.config))
+        check = collectord_here("status", "--check", "--config", str(daemon.config))
         assert check.returncode == 2
         assert b"CRITICAL - messages are lost: the kernel dropped" in check.stdout
         received = daemon.listener("udp")["received"]

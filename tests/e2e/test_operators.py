@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, denied, running
+from .daemon import LISTENERS, Daemon, collectord_here, denied, running
 
 RULE = """
 name = "many"
@@ -191,7 +191,7 @@ def test_what_makes_no_sense(daemon: Daemon) -> None:
     """The daemon refuses, and says why; without it nothing is changed."""
 
     def refused(*words: str) -> tuple[int, str]:
-        result = collectord(*words, "--config", str(daemon.config))
+        result = collectord_here(*words, "--config", str(daemon.config))
         return result.returncode, result.stderr.decode()
 
     assert refused("alerts", "ack", "none") == (64, "collectord: there is no alert none\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, running, syslog_output
+from .daemon import LISTENERS, Daemon, collectord_here, counted, denied, running, syslog_output
 from .servers import PATIENCE_S, rsyslogd, wait_for
 
 RULE = """
@@ -151,7 +151,7 @@ def test_down_for_the_whole_life_of_an_alert(tmp_path: Path, kind: str) -> None:
             (1, alert_id, "raised"),
             (2, alert_id, "cleared"),
         ]
-        tested = collectord("test-alert", "--wait", "2", "--config", str(daemon.config))
+        tested = collectord_here("test-alert", "--wait", "2", "--config", str(daemon.config))
         assert tested.returncode == 69
         assert tested.stdout.decode().startswith("noc: not delivered: ")
 
@@ -161,7 +161,7 @@ def test_down_for_the_whole_life_of_an_alert(tmp_path: Path, kind: str) -> None:
             assert [each[1:] for each in server.wait_told(3)] == [("raised", "1"), ("cleared", "2"), ("raised", "3")]
             assert [each[0] for each in server.told[:2]] == [alert_id, alert_id]
             assert daemon.command("test-alert", "--clear").stdout == b"noc: delivered\n"
-            assert [each[1:] for each in server.told[3:]] == [("cleared", "4")]
+            assert [each[1:] for each in server.wait_told(4)[3:]] == [("cleared", "4")]
         assert daemon.command("outbox", "verify").stdout == b"4 entries: all is well\n"
         (output, *waiting) = daemon.objects("outbox", "list")
         assert (output["waiting"], output["delivered"], waiting) == (0, 4, [])
@@ -194,8 +194,9 @@ def test_killed_between_sending_and_noting_it(tmp_path: Path) -> None:
             assert daemon.rows("SELECT delivered_ns FROM outbox") == [(None,)]
             daemon.start()
             assert daemon.command("test-alert").stdout == b"noc: delivered\n"
-            assert sink.told[:2] == [(alert_id, "raised", "1")] * 2
-            assert [each[1:] for each in sink.told[2:]] == [("raised", "2")]
+            came = sink.wait_told(3)
+            assert came[:2] == [(alert_id, "raised", "1")] * 2
+            assert [each[1:] for each in came[2:]] == [("raised", "2")]
             daemon.stop()
             assert daemon.command("outbox", "verify").stdout == b"2 entries: all is well\n"
         finally:

@@ -14,7 +14,7 @@ import pytest
 from collectord.outputs import mib, receivers
 from collectord.outputs.mib_names import NOTIFICATIONS, OBJECTS, Kind
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running
+from .daemon import LISTENERS, Daemon, collectord_here, counted, denied, failures_rule, running
 from .servers import PATIENCE_S, UNPACKED, Program, find_program, free_port, snmptrapd_with, wait_for
 
 ROOTS = (mib.DEFAULT_ROOT, "1.3.6.1.4.1.99999.7.1")
@@ -299,10 +299,10 @@ def test_snmptrapd_accepts_version_3_with_our_configuration(
     output = _version3(tmp_path, port, notification)
     folder = tmp_path / "collector"
     daemon = Daemon(folder, LISTENERS + output, {"excessive-failures": RULE})
-    if collectord("check", "--config", str(daemon.config)).returncode == 78:
+    if collectord_here("check", "--config", str(daemon.config)).returncode == 78:
         pytest.skip("this version knows no SNMPv3")
     if notification == "trap":
-        early = collectord("snmp", "receiver-config", "--for", "snmptrapd", "--config", str(daemon.config))
+        early = collectord_here("snmp", "receiver-config", "--for", "snmptrapd", "--config", str(daemon.config))
         assert early.returncode == 69
         assert b"no SNMP engine ID yet" in early.stderr
     try:

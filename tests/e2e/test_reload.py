@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, denied, ended, running, syslog_output
+from .daemon import LISTENERS, Daemon, collectord_here, denied, ended, running, syslog_output
 from .servers import PATIENCE_S
 
 RULE = """
@@ -133,7 +133,7 @@ def test_during_traffic(daemon: Daemon) -> None:
             (daemon.folder / "rules.d" / "others.toml").write_text(others.replace('"Failure"', f'"{where}"'))
             daemon.command("reload")
             write(daemon, above, "severity = 5\n")
-            assert collectord("reload", "--config", str(daemon.config)).returncode == 78
+            assert collectord_here("reload", "--config", str(daemon.config)).returncode == 78
             (daemon.folder / "rules.d" / "others.toml").unlink()
             daemon.wait(lambda: all(sent[name] > before[name] for name in sent), "further bursts")  # noqa: B023
     for name, count in sent.items():
@@ -156,7 +156,7 @@ def test_refused_whole(daemon: Daemon) -> None:
     (daemon.folder / "hosts.csv").write_text("CIDR,name,site,role,owner\nmars,x,,,\n")
     good = daemon.config.read_text()
     daemon.config.write_text(f'hosts = "hosts.csv"\n{good}')
-    result = collectord("reload", "--config", str(daemon.config))
+    result = collectord_here("reload", "--config", str(daemon.config))
     assert (result.returncode, result.stdout) == (78, b"")
     lines = result.stderr.decode().splitlines()
     assert [line.partition(": ")[0] for line in lines] == [
@@ -164,11 +164,11 @@ def test_refused_whole(daemon: Daemon) -> None:
     ]  # fmt: skip
     told = last(daemon)
     assert (told["taken"], told["config"], len(told["problems"])) == (False, str(daemon.config), 3)
-    assert json.loads(collectord("reload", "--json", "--config", str(daemon.config)).stdout)["taken"] is False
+    assert json.loads(collectord_here("reload", "--json", "--config", str(daemon.config)).stdout)["taken"] is False
     shown = daemon.command("status").stdout.decode()
     assert "CONFIGURATION REFUSED" in shown
     assert f"{rule}:13: exempt[0].reason: expected a text that says why" in shown
-    plugin = collectord("status", "--check", "--config", str(daemon.config))
+    plugin = collectord_here("status", "--check", "--config", str(daemon.config))
     assert (plugin.returncode, plugin.stdout[:10]) == (1, b"WARNING - ")
     assert "configuration refused; what was in force stays so" in daemon.said()
     assert f"{rule}:13" in daemon.said()
@@ -202,11 +202,11 @@ def test_what_needs_a_restart_is_named(daemon: Daemon) -> None:
     good = daemon.config.read_text()
     write(daemon, 4)
     daemon.config.write_text(f"{good}[bounds]\nrows_per_tick = 1000\n")
-    result = collectord("reload", "--config", str(daemon.config))
+    result = collectord_here("reload", "--config", str(daemon.config))
     assert result.returncode == 78
     assert b"bounds.rows_per_tick: was changed, which needs a restart" in result.stderr
     daemon.config.write_text(f"{good}[bounds\n")
-    assert collectord("reload", "--config", str(daemon.config)).returncode == 78
+    assert collectord_here("reload", "--config", str(daemon.config)).returncode == 78
     assert not hang_up(daemon)["taken"]
     daemon.config.write_text(good)
     daemon.send_udp([denied(A, number) for number in range(5)])
@@ -215,7 +215,7 @@ def test_what_needs_a_restart_is_named(daemon: Daemon) -> None:
     daemon.command("reload")
     wait_event(daemon, A, "raised")
     daemon.stop()
-    assert collectord("reload", "--config", str(daemon.config)).returncode == 69
+    assert collectord_here("reload", "--config", str(daemon.config)).returncode == 69
 
 
 OUTPUT = '[[output]]\ntype = "log"\nname = "log"\n'

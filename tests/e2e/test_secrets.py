@@ -7,7 +7,7 @@ import pytest
 
 from collectord.outputs import mib
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running
+from .daemon import LISTENERS, Daemon, collectord, collectord_here, counted, denied, failures_rule, running
 from .servers import PATIENCE_S, snmptrapd
 
 # Recognised by what all of them hold, however they are cut.
@@ -78,7 +78,7 @@ def test_refused_configurations(tmp_path: Path, table: str, expected: str) -> No
     (tmp_path / "open").chmod(0o644)
     config = tmp_path / "collectord.toml"
     config.write_text(f'state_dir = "state"\n{LISTENERS}{table}')
-    result = collectord("check", "--config", str(config))
+    result = collectord_here("check", "--config", str(config))
     said = (result.stdout + result.stderr).decode()
 
     assert result.returncode == 78, said

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, denied, running
+from .daemon import LISTENERS, Daemon, collectord, collectord_here, denied, running
 
 PROFILE = """
 name = "broken"
@@ -217,7 +217,7 @@ def line_of(text: str, piece: str) -> int:
 
 def problems_of(daemon: Daemon) -> list[dict[str, Any]]:
     """What ``check --json`` lists."""
-    result = collectord("check", "--json", "--config", str(daemon.config))
+    result = collectord_here("check", "--json", "--config", str(daemon.config))
     assert (result.returncode, result.stderr) == (78, b""), result
     report = json.loads(result.stdout)
     assert report["ok"] is False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, denied, running
+from .daemon import LISTENERS, Daemon, collectord_here, denied, running
 
 LINE = b"<134>Nov 22 08:15:13 gate-1 vendor=product src=192.0.2.10 dst=198.51.100.20 dport=%d action=%b"
 HOSTILE = b"<13>Nov 22 08:15:13 gate-1 \x1b]0;owned\x07 [red]x[/] \xff\x00 nobody reads this"
@@ -20,7 +20,7 @@ def group(daemon: Daemon, start: str) -> dict[str, object]:
 
 def explained(daemon: Daemon, message: bytes) -> subprocess.CompletedProcess[bytes]:
     """What ``explain`` says of a message on its standard input."""
-    result = collectord("explain", "--config", str(daemon.config), input=message)
+    result = collectord_here("explain", "--config", str(daemon.config), input=message)
     assert result.returncode == 0, result.stderr.decode()
     return result
 
@@ -60,7 +60,7 @@ def test_from_the_wire_to_a_profile(tmp_path: Path) -> None:
 
         # A profile for it, beside the running daemon; what explain makes of the example becomes a sample.
         profile = profiles / "gate.toml"
-        profile.write_bytes(collectord("profile", "new", "gate").stdout)
+        profile.write_bytes(collectord_here("profile", "new", "gate").stdout)
         said = explained(daemon, raw).stdout.decode()
         assert "profile:  gate\n" in said
         assert "counts:   1 in port_volume under DstPortNumber=443, " in said
@@ -71,7 +71,7 @@ def test_from_the_wire_to_a_profile(tmp_path: Path) -> None:
         daemon.stop()
 
         # Without a daemon nothing is taken out.
-        refused = collectord("quarantine", "replay", "--config", str(daemon.config))
+        refused = collectord_here("quarantine", "replay", "--config", str(daemon.config))
         assert refused.returncode == 69
         assert b"the daemon does not run" in refused.stderr
 

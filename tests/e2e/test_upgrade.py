@@ -9,7 +9,7 @@ import sqlite_utils
 from collectord.store.db import APPLICATION_ID
 from collectord.store.migrations import MIGRATIONS, SCHEMA_VERSION
 
-from .daemon import Daemon, collectord
+from .daemon import Daemon, collectord_here
 
 LAST = "m0008_bounds_of_the_outbox"
 
@@ -40,7 +40,7 @@ def test_upgrade_and_the_way_back(tmp_path: Path) -> None:
         _start_on_all_of_it(daemon)
         (kept,) = (daemon.database.parent / "backups").iterdir()
         assert f"before-schema-{SCHEMA_VERSION}-from-{SCHEMA_VERSION - 1}" in kept.name
-        busy = collectord("restore", str(kept), "--config", str(daemon.config))
+        busy = collectord_here("restore", str(kept), "--config", str(daemon.config))
         assert (busy.returncode, b"stop the daemon first" in busy.stderr) == (74, True)
         daemon.stop()
         said = daemon.command("restore", str(kept)).stdout.decode()

@@ -84,7 +84,9 @@ def test_workload_over_udp(tmp_path: Path, workload: tuple[list[bytes], dict[str
         check(daemon, lines, expected)
         (shown,) = daemon.objects("status")
         assert shown["running"]
-        assert daemon.listener("udp", shown) == listener
+        # Nothing came since, so that it is idle for as long or longer.
+        assert daemon.listener("udp", shown) == listener | {"idle_s": daemon.listener("udp", shown)["idle_s"]}
+        assert daemon.listener("udp", shown)["idle_s"] >= listener["idle_s"]
         assert {counter["evicted"] for counter in shown["counters"]} == {0}
         daemon.stop()
         # What was counted is the same after the last tick.
