@@ -354,10 +354,12 @@ def _sample_problems(engine: Engine, profile: dict[str, Any], sample: dict[str, 
 
 
 def _differences(want: dict[str, Any], got: dict[str, Any]) -> list[str]:
-    fields = sorted(want.keys() | (got.keys() - set(SAME_FOR_ALL)))
+    got = {field: value for field, value in got.items() if field in want or field not in SAME_FOR_ALL}
+    if got == want:
+        return []
     return [
         f"{field} is {json.dumps(got.get(field))}, expected {json.dumps(want.get(field))}"
-        for field in fields
+        for field in sorted(want.keys() | got.keys())
         if want.get(field) != got.get(field)
     ]
 

@@ -4,6 +4,7 @@ Rules: what counts, by what, over which time, and from which sum on it is an ale
 Values only; ``rule_files.py`` reads them. What the engine has to keep for them follows from them here.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -226,8 +227,14 @@ class Rule:
 
     def clear_level(self, threshold: int) -> int:
         """The largest sum that lets an alert with this threshold clear."""
-        # As written in the file, in tenths: 0.7 of 10 is 7, though the float 0.7 is a little less.
-        return math.floor(Fraction(str(self.clear_below)) * threshold)
+        return _share(self.clear_below, threshold)
+
+
+@functools.lru_cache(maxsize=4096)
+def _share(share: float, threshold: int) -> int:
+    """Asked for each key of each window; a rule has one threshold, or one for each row or key."""
+    # As written in the file, in tenths: 0.7 of 10 is 7, though the float 0.7 is a little less.
+    return math.floor(Fraction(str(share)) * threshold)
 
 
 def resolved(rule: Rule, internal_networks: Sequence[str]) -> Rule:

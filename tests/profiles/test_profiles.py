@@ -5,6 +5,7 @@ The second is shown by altering one part at a time: a sample must then fail, or 
 """
 
 import copy
+import functools
 import ipaddress
 import json
 import re
@@ -16,7 +17,6 @@ import pytest
 
 from collectord import data, plan, toml
 from collectord.engine import Engine, PlanError
-from collectord.errors import Problem
 from collectord.toml import Document, KeyPath
 
 SETUP = plan.load(None)
@@ -154,8 +154,10 @@ def noticed(document: Document, mutant: Profile) -> bool:
     """Whether a sample fails when the profile is altered; one of another profile may show that it takes too much."""
     try:
         # Alone it is read in no time, and most alterations show there. A sample that only another profile keeps from
-        # being taken fails anyway.
-        if failing_alone(mutant, document) != failing_alone(document.values, document):
+        # being taken fails anyway. The first sample that tells ends the search.
+        alone = alone_with(mutant)
+        unaltered = failing_alone(document.values["name"])
+        if any(failing(alone, each) != wrong for each, wrong in zip(one_by_one(document), unaltered, strict=True)):
             return True
         profiles = [mutant if profile["name"] == mutant["name"] else profile for profile in BACKWARDS]
         engine = plan.sample_engine(replace(SETUP.plan, profiles=profiles))
@@ -164,9 +166,27 @@ def noticed(document: Document, mutant: Profile) -> bool:
     return any(plan.failing_samples(engine, each) for each in DOCUMENTS.values())
 
 
-def failing_alone(profile: Profile, document: Document) -> list[Problem]:
-    """The samples that fail when there is no other profile."""
-    return plan.failing_samples(plan.sample_engine(replace(SETUP.plan, profiles=[profile])), document)
+def alone_with(profile: Profile) -> Engine:
+    """Reads samples when there is no other profile."""
+    return plan.sample_engine(replace(SETUP.plan, profiles=[profile]))
+
+
+@functools.cache
+def failing_alone(name: str) -> list[list[str]]:
+    """What fails of each sample of a profile when there is no other."""
+    engine = alone_with(DOCUMENTS[name].values)
+    return [failing(engine, each) for each in one_by_one(DOCUMENTS[name])]
+
+
+def one_by_one(document: Document) -> Iterator[Document]:
+    """The profile with one of its samples at a time."""
+    for sample in document.values["sample"]:
+        yield Document(document.file, {**document.values, "sample": [sample]})
+
+
+def failing(engine: Engine, document: Document) -> list[str]:
+    """In which ways its samples fail."""
+    return [problem.reason for problem in plan.failing_samples(engine, document)]
 
 
 def is_shortcut(signs: list[dict[str, Any]], path: KeyPath) -> bool:
@@ -267,17 +287,25 @@ def at(profile: Profile, path: KeyPath) -> Any:
 
 def changed(profile: Profile, path: KeyPath, change: Callable[[Any], Any]) -> Profile:
     """A copy with another value at a path."""
-    mutant = copy.deepcopy({key: value for key, value in profile.items() if key != "sample"})
-    table = at(mutant, path[:-1])
-    table[path[-1]] = change(table[path[-1]])
+    mutant, table = copied(profile, path)
+    table[path[-1]] = change(copy.deepcopy(table[path[-1]]))
     return mutant
 
 
 def removed(profile: Profile, path: KeyPath) -> Profile:
     """A copy without the value at a path."""
-    mutant = copy.deepcopy({key: value for key, value in profile.items() if key != "sample"})
-    del at(mutant, path[:-1])[path[-1]]
+    mutant, table = copied(profile, path)
+    del table[path[-1]]
     return mutant
+
+
+def copied(profile: Profile, path: KeyPath) -> tuple[Profile, Any]:
+    """The profile without its samples, and what holds the path's last key, which may be altered; the rest is shared."""
+    mutant = table = {key: value for key, value in profile.items() if key != "sample"}
+    for key in path[:-1]:
+        table[key] = copy.copy(table[key])
+        table = table[key]
+    return mutant, table
 
 
 def test_the_shipped_profiles_are_loaded() -> None:

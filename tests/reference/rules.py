@@ -6,6 +6,7 @@ Written from the published rules of the Network Session Essentials solution, cor
 bounds. Times are whole milliseconds.
 """
 
+import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ def by_key(events: Events, start_ms: int, end_ms: int) -> dict[Key, list[tuple[i
     return found
 
 
+@functools.cache
 def internal(address: str | None) -> bool:
     """Whether an address is the site's own."""
     return address is not None and any(ip_address(address) in network for network in INTERNAL)

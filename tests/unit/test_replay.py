@@ -26,7 +26,8 @@ from collectord.store.db import Database
 from collectord.tick import Tick
 
 START_S = 1_800_000_007
-HOUR_S = 3_600
+DUSK_S, DAWN_S = 4_500, 9_900
+"""The seconds between which no line comes: longer than any window, and than what an alert waits for its clear."""
 SCANNER, OTHER = "203.0.113.66", "203.0.113.77"
 
 
@@ -43,7 +44,7 @@ def setup() -> plan.Setup:
 
 
 def story() -> list[tuple[int, str, str]]:
-    """(second, device, message) of a day: two firewalls, ordinary traffic, two attacks, a night without a line."""
+    """(second, device, message) of some hours: two firewalls, ordinary traffic, two attacks, a night without a line."""
     lot = random.Random(7)
     found: list[tuple[int, str, str]] = []
 
@@ -60,13 +61,13 @@ def story() -> list[tuple[int, str, str]]:
         name, message = lot.choice((("asa", asa), ("panos", panos)))
         found.append((second, name, message(session, len(found), datetime.fromtimestamp(START_S + second, UTC))))
 
-    for second in range(0, 3 * HOUR_S, 7):
+    for second in range(0, DUSK_S, 7):
         log(second, f"203.0.113.{lot.randint(100, 110)}", 443, True)
     for begins, source, per_s, lasts in ((1_000, SCANNER, 8, 40), (2_900, SCANNER, 90, 30), (2_915, OTHER, 3, 100)):
         for second in range(begins, begins + lasts):
             for _ in range(per_s):
                 log(second, source, lot.randint(1, 10_000), False)
-    for second in range(8 * HOUR_S, 8 * HOUR_S + 60):
+    for second in range(DAWN_S, DAWN_S + 60):
         log(second, OTHER, 23, False)
         log(second, OTHER, 24, False)
     return sorted(found, key=lambda each: each[0])
@@ -173,7 +174,7 @@ def test_replayed_and_live_give_the_same_alerts(setup: plan.Setup, paths: Iterat
         assert job.progress.messages == job.progress.outcomes["session"] == len(messages)
         assert (job.progress.first_s, job.progress.last_s) == (START_S, START_S + messages[-1][0])
         assert job.progress.gaps == 1
-        assert job.progress.longest_gap_s == 8 * HOUR_S - (3 * HOUR_S - 1) // 7 * 7
+        assert job.progress.longest_gap_s == DAWN_S - (DUSK_S - 1) // 7 * 7
         assert [file.off_time for file in job.files] == [0] * len(job.files)
 
 
