@@ -10,6 +10,7 @@ import click
 
 from collectord import activation, log, plan
 from collectord.app import App
+from collectord.cli import uncollected
 from collectord.cli.options import config_option
 
 SWITCH_S = 0.001
@@ -32,11 +33,12 @@ def run(config_path: Path | None) -> None:
       collectord run --config /etc/collectord/collectord.toml
     """
     inherited = activation.taken()
-    setup = plan.load(config_path)
-    log.setup(setup.config.log.level)
-    load = functools.partial(plan.load, config_path)
-    # What is loaded by now lives as long as the process. Looked at again with each batch of counters, it would keep
-    # messages waiting.
-    gc.freeze()
+    with uncollected():
+        setup = plan.load(config_path)
+        log.setup(setup.config.log.level)
+        load = functools.partial(plan.load, config_path)
+        # What is loaded by now lives as long as the process. Looked at again with each batch of counters, it would keep
+        # messages waiting.
+        gc.freeze()
     sys.setswitchinterval(SWITCH_S)
     asyncio.run(App(setup, load=load, path=config_path, inherited=inherited).run())
