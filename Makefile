@@ -47,7 +47,7 @@ test-rust: $(V)/.venv
 
 .PHONY: test-python ## the Python tests; ARGS="-k word" to choose
 test-python: $(ENGINE_STAMP) $(V)/.dev-deps servers
-	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-all   ## as test, with many more examples per property
 test-all:

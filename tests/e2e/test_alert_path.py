@@ -196,6 +196,7 @@ TOLD_BY_SYSLOG = frozenset(
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_quiet_clears_once(tmp_path: Path, noc: Noc) -> None:
     """With a site's rule of ten seconds: raised at 5,001, and once it is quiet one clear with the same id."""
     source = "198.51.100.99"

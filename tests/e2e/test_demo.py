@@ -29,6 +29,7 @@ def answer(*arguments: str) -> list[Any]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_alerts_show_within_20_s_and_commands_work(tmp_path: Path) -> None:
     began_s = time.monotonic()
     config = str(tmp_path / "collectord.toml")

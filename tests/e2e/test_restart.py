@@ -92,6 +92,7 @@ def sample(daemon: Daemon) -> Sample:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_killed_in_mid_stream(tmp_path: Path) -> None:
     """
     After SIGKILL the database is whole and holds everything up to the last tick, and the alert of before is not raised

@@ -115,6 +115,7 @@ def told(daemon: Daemon) -> dict[tuple[Any, ...], int]:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(150)
+@pytest.mark.slow
 def test_alerts_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
     randomness = random.Random(8)
     kills = randomness.sample([False] * 3 + [True] * 3 + [None] * (ROUNDS - 6), ROUNDS)

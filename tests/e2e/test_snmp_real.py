@@ -268,6 +268,7 @@ def engine_of(daemon: Daemon) -> dict[str, Any]:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_traps_are_accepted_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The receiver goes on, the daemon comes again: accepted as long as boots rise, whatever became of temporary files.

@@ -31,6 +31,7 @@ SQUARE = "each: items behind a long device"
 
 
 # Without a test run before it, the program has to be built first.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("way", "first"), [("datagrams", 0), ("parse", EVERY // 2)])
 def test_hostile_messages_take_linear_time(counter: Counter, way: Way, first: int) -> None:

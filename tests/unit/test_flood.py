@@ -103,6 +103,7 @@ def flood(engine: Engine, hits: int) -> Found:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hits", [1, CLAIM], ids=["one each", "a million each"])
 def test_the_real_source_is_found_and_no_forged_one(setup: plan.Setup, hits: int) -> None:
     threshold = next(rule.threshold for rule in setup.rules)

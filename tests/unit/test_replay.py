@@ -153,6 +153,7 @@ def paths(tmp_path: Path) -> Iterator[Path]:
     return (tmp_path / f"{number}.db" for number in range(100))
 
 
+@pytest.mark.slow
 def test_replayed_and_live_give_the_same_alerts(setup: plan.Setup, paths: Iterator[Path]) -> None:
     """Ids, episodes, counts, times: all of each state, whether the devices share a file or not."""
     messages = story()

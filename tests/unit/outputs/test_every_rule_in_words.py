@@ -16,6 +16,7 @@ LONGEST_HOST = "collector-" + "1" * 54
 """Linux gives a host's name 64 octets."""
 
 
+@pytest.mark.slow
 def test_there_is_one_of_every_rule_and_state() -> None:
     told = {(alert.rule, alert.state) for alert in shipped_alerts()}
     assert told == {(path.stem, state) for path in data.rules() for state in AlertState}
