@@ -12,7 +12,7 @@ from collectord.outputs.mib import DEFAULT_ROOT, arcs
 from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
 from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Receiver, Security
 from collectord.outputs.snmp_identity import EngineIdentity
-from collectord.outputs.snmp_users import Credentials, Loaded
+from collectord.outputs.snmp_users import Credentials, Loaded, LoadedCommunity
 
 
 class SnmpOutput:
@@ -92,7 +92,7 @@ class SnmpOutput:
             DeliveryError: pysnmp refuses the credentials.
         """
         loaded: Loaded = await asyncio.to_thread(self._credentials.load)
-        await self._engine.acquire(self.name)
+        await self._engine.acquire(self.name, identified=not isinstance(loaded, LoadedCommunity))
         self._security = self._engine.admit(loaded)
         if self._cold_start:
             with contextlib.suppress(DeliveryError):

@@ -24,12 +24,15 @@ from pysnmp.proto import errind  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 from pysnmp.proto.rfc1902 import Integer32, OctetString  # type: ignore[import-untyped]
 
-from collectord.errors import DeliveryError
+from collectord import log as logs
+from collectord.errors import DeliveryError, StoreError
 from collectord.model import NS_PER_S
 from collectord.outputs.alarm import ENTERPRISE
 from collectord.outputs.snmp_identity import EngineIdentity, machine_id, next_identity
 from collectord.outputs.snmp_transport import ConnectedUdp, ConnectedUdp6, Dispatcher, Incoming
 from collectord.outputs.snmp_users import Loaded, LoadedCommunity, LoadedUser
+
+log = logs.get()
 
 ENGINE_TIME_MAX_S = 2**31 - 1
 """68 years (RFC 3414 section 2.2.2)."""
@@ -135,7 +138,7 @@ class NotificationEngine:
         enterprise: int = ENTERPRISE,
     ) -> None:
         self.identity: EngineIdentity | None = None
-        """None before the first start."""
+        """None before the first start, and while it can't be stored and nobody needs it."""
         self.incoming = Incoming()
         self._state_file = state_file
         self._mono_ns = mono_ns
@@ -147,22 +150,38 @@ class NotificationEngine:
         self._started_ns = 0
         self._links = 0
         self._admitted = 0
+        self._communities: dict[str, bytes] = {}
+        """Those in pysnmp's tables, by our name for them."""
         self._users: dict[
             str, tuple[LoadedUser, int]
         ] = {}  # Name -> (keys in pysnmp's tables, outputs with this user).
 
-    async def acquire(self, user: str) -> None:
+    async def acquire(self, user: str, *, identified: bool = True) -> None:
         """
         Start the engine, if it is not started; boots rise with each start.
+
+        Args:
+            user: The output.
+            identified: It needs an engine ID and boots that receivers can rely on, as SNMPv3 does. Others go on without
+                where they can't be stored; they are tried to be had with the next output that needs them.
 
         Raises:
             StoreError: as for ``next_identity``.
         """
         async with self._lock:
             if self._engine is None:
-                self._engine = await asyncio.to_thread(self._make)
-                self._engine.register_transport_dispatcher(Dispatcher(self.incoming))
+                engine = await asyncio.to_thread(self._make, identified)
+                engine.register_transport_dispatcher(Dispatcher(self.incoming))
                 self._users.clear()
+                self._communities.clear()
+                self._engine = engine
+            elif identified and self.identity is None:
+                # No user was admitted so far, so nobody has keys that were made with another engine ID.
+                await asyncio.to_thread(self._identify, self._engine)
+                for name, community in self._communities.items():
+                    # pysnmp knows them by engine ID.
+                    config.delete_v1_system(self._engine, name)
+                    config.add_v1_system(self._engine, name, community)
             self._outputs.add(user)
 
     async def release(self, user: str) -> None:
@@ -177,11 +196,21 @@ class NotificationEngine:
             if dispatcher.last_timer is not None:
                 await asyncio.wait([dispatcher.last_timer])
 
-    def _make(self) -> SnmpEngine:
+    def _make(self, identified: bool) -> SnmpEngine:
+        engine = SnmpEngine()  # With an engine ID as argument it would keep files of its own.
+        self.identity = None
+        self._started_ns = self._mono_ns()
+        try:
+            self._identify(engine)
+        except StoreError as error:
+            if identified:
+                raise
+            log.warning("snmp engine id and boots can't be stored; SNMPv3 waits for that", err=str(error))
+        return engine
+
+    def _identify(self, engine: SnmpEngine) -> None:
         machine = machine_id() if self._machine is None else self._machine
         self.identity = next_identity(self._state_file, machine, self._enterprise)
-        self._started_ns = self._mono_ns()
-        engine = SnmpEngine()  # With an engine ID as argument it would keep files of its own.
         engine_id, boots, seconds = engine.get_mib_builder().import_symbols(
             "__SNMP-FRAMEWORK-MIB", "snmpEngineID", "snmpEngineBoots", "snmpEngineTime"
         )
@@ -189,7 +218,6 @@ class NotificationEngine:
         engine.snmpEngineID = engine_id.syntax
         boots.syntax = boots.syntax.clone(self.identity.boots)
         seconds.syntax = _EngineTime(self.engine_time_s)
-        return engine
 
     def uptime_ticks(self) -> int:
         """Time since the engine started, in hundredths of a second; wraps after 497 days."""
@@ -234,6 +262,7 @@ class NotificationEngine:
                 self._admitted += 1
                 name = f"community{self._admitted}"
                 config.add_v1_system(self._engine, name, credentials.community)
+                self._communities[name] = credentials.community
                 return Security(name, 1, 2, 1, "")
             known, outputs = self._users.get(credentials.name, (None, 0))
             if known != credentials:
@@ -264,6 +293,7 @@ class NotificationEngine:
             return
         if not security.user:
             config.delete_v1_system(self._engine, security.name)
+            self._communities.pop(security.name, None)
             return
         user, outputs = self._users[security.user]
         if outputs > 1:

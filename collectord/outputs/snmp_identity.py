@@ -5,6 +5,7 @@ Receivers of SNMPv3 know us by engine ID, boots and time (RFC 3414), so these ou
 of our own.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,9 @@ BOOTS_MAX = 2**31 - 1
 """Boots stay there (RFC 3414 section 2.2.2)."""
 
 _ENGINE_ID_RANDOM_BYTES = 12
+
+SECTOR_BYTES = 512
+"""The smallest that a disk writes at once; an identity has 150 bytes."""
 
 STARTS_SINCE = 1_000
 """Starts that may have happened since a backup was made: a receiver takes more boots than it knew, and never fewer."""
@@ -46,6 +50,10 @@ def next_identity(state_file: Path, machine_id: str, enterprise: int = ENTERPRIS
     Once stored, the engine ID stays: receivers have users for it. Only a machine that was cloned, and has another
     machine ID since, gets a new one, as two engines must not share one. Where a machine ID is not there, or was not,
     nothing can be said, and the engine ID stays.
+
+    Boots are never given out twice, also on a full disk: there they are written over those of before, which takes no
+    room. Where that can't be either (there is no file yet, or the file system never writes in place), there is no
+    identity: whoever needs one has to wait.
 
     Args:
         state_file: ``snmp_engine.json``; its folder exists. Written whole, with fsync of file and folder.
@@ -161,7 +169,36 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _write_durably(path: Path, content: str) -> None:
-    """Replace the file so that after a power cut it is the old or the new one, whole."""
+    """Replace the file so that after a power cut it is the old or the new one, whole; on a full disk write over it."""
+    try:
+        _replace(path, content)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not _write_over(path, content.encode()):
+            raise
+
+
+def _write_over(path: Path, content: bytes) -> bool:
+    """
+    Write in the place of what is there; whether that was done.
+
+    Never less than there was, as nothing of it may be left behind, nor more than a sector, which a disk writes whole or
+    not at all.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fits = os.fstat(descriptor).st_size <= len(content) <= SECTOR_BYTES
+        if fits:
+            os.pwrite(descriptor, content, 0)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return fits
+
+
+def _replace(path: Path, content: str) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:

@@ -1,6 +1,7 @@
 """Traps as bytes, the engine's identity on disk, sockets on loopback. A real receiver looks at traps in tests/e2e."""
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -19,7 +20,7 @@ from collectord.errors import DeliveryError, StoreError
 from collectord.model import NS_PER_S, Alert, Severity
 from collectord.outputs.snmp import SnmpOutput, trap_pdu
 from collectord.outputs.snmp_engine import NotificationEngine
-from collectord.outputs.snmp_identity import BOOTS_MAX, machine_id, next_identity
+from collectord.outputs.snmp_identity import BOOTS_MAX, EngineIdentity, machine_id, next_identity
 from collectord.outputs.snmp_users import Community
 
 from ...alerts import alert
@@ -52,6 +53,21 @@ def receiver() -> Iterator[socket.socket]:
 @pytest.fixture
 def engine(tmp_path: Path) -> NotificationEngine:
     return NotificationEngine(tmp_path / "snmp_engine.json", mono_ns=time.monotonic_ns, machine="m1")
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """While it holds something the disk takes no new file."""
+    holds = [True]
+
+    def mkstemp(*arguments: Any, **keys: Any) -> Any:
+        if holds:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return made(*arguments, **keys)
+
+    made = tempfile.mkstemp
+    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    return holds
 
 
 def output(engine: NotificationEngine, port: int, **changes: Any) -> SnmpOutput:
@@ -108,6 +124,27 @@ class TestOutput:
         assert bytes(engine_id.syntax) == bytes(inner.snmpEngineID) == identity.engine_id
         assert int(boots.syntax) == identity.boots
         await engine.release("a")
+
+    async def test_on_a_full_disk_only_who_needs_boots_waits(
+        self, engine: NotificationEngine, receiver: socket.socket, full: list[bool]
+    ) -> None:
+        """Never with boots that could be used again: those of SNMPv3 are tried to be had with each start."""
+        noc = output(engine, receiver.getsockname()[1])
+        with pytest.raises(StoreError, match="No space left on device"):
+            await engine.acquire("v3")
+        await noc.start()
+        await noc.send(alert(), 1)
+        assert (received(receiver)[0], engine.identity) == ("public", None)
+        with pytest.raises(StoreError, match="No space left on device"):
+            await engine.acquire("v3")
+        full.clear()
+        await engine.acquire("v3")
+        assert engine.identity is not None
+        assert (bytes(engine._engine.snmpEngineID), engine.identity.boots) == (engine.identity.engine_id, 1)
+        await noc.send(alert(), 2)
+        assert received(receiver)[0] == "public"
+        await noc.close()
+        await engine.release("v3")
 
     async def test_uptime_starts_with_the_engine(self, tmp_path: Path) -> None:
         now_ns = 77 * NS_PER_S
@@ -291,13 +328,29 @@ class TestIdentity:
         before = path.read_text()
 
         def full(_: int) -> None:
-            raise OSError(28, "No space left on device")
+            raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(StoreError, match="No space left on device"):
+        with pytest.raises(StoreError, match="Input/output error"):
             next_identity(path, "m1")
         assert path.read_text() == before
         assert os.listdir(tmp_path) == ["e.json"]
+
+    def test_on_a_full_disk_boots_are_written_over(self, tmp_path: Path, full: list[bool]) -> None:
+        """They take no room where they were; what can't be stored is not given out."""
+        path = tmp_path / "e.json"
+        with pytest.raises(StoreError, match="No space left on device"):
+            next_identity(path, "m1")
+        full.clear()
+        first = next_identity(path, "m1")
+        full.append(True)
+        for boots in range(2, 12):
+            assert next_identity(path, "m1") == EngineIdentity(first.engine_id, boots)
+        # Whatever it is, no rest of it may stay behind what is shorter.
+        path.write_text(path.read_text() + " " * 20)
+        with pytest.raises(StoreError, match="No space left on device"):
+            next_identity(path, "m1")
+        assert json.loads(path.read_text())["boots"] == 11
 
     def test_machine_id(self, tmp_path: Path) -> None:
         (tmp_path / "machine-id").write_text("abc\n")
