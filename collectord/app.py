@@ -21,13 +21,14 @@ from collectord import backup, open_files, settings
 from collectord.actions import Action, Actions, user_name
 from collectord.activation import Inherited
 from collectord.clock import Clock, SystemClock
+from collectord.config import Config
 from collectord.control import ControlServer, Handler
 from collectord.deliveries import Deliveries
 from collectord.detect.alerts import AlertStates
 from collectord.detect.holds import Holds
 from collectord.detect.silence import Silences
 from collectord.detect.telling import nameless
-from collectord.errors import EngineError, RequestError, StoreError
+from collectord.errors import EngineError, FullError, RequestError, StoreError
 from collectord.health import Health
 from collectord.inputs.stream import TcpListener
 from collectord.inputs.udp import UdpListener
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TICK_S = 1.0
+
+ROOM_EVERY_S = 2.0
+"""Until it is looked again whether the disk has room for what a start needs."""
 
 BACKUP_STEP_S = 120.0
 """Within that the next step of a backup is made, or its last bytes reach the disk."""
@@ -120,8 +124,7 @@ class App:
             _on_signal(signal.SIGHUP, self._reload.set, cleanup)
             _make_folder(config.state_dir)
             notifier = cleanup.enter_context(Notifier.from_environment())
-            backup.before_migration(config, partial(_keeping, notifier))
-            database = cleanup.enter_context(contextlib.closing(Database(config.database, start_over=True)))
+            database = cleanup.enter_context(contextlib.closing(await _open(config, notifier)))
             if database.moved_to is not None:
                 log.error(
                     "database was damaged; it is moved aside and a new one started",
@@ -185,7 +188,8 @@ class App:
             listening.bind()
             await writer.run(queue.resume)
             await retain(deliveries.names)
-            await writer.run(outbox.retry_now)
+            with contextlib.suppress(FullError):  # Done once there is room.
+                await writer.run(outbox.retry_now)
             await writer.run(
                 tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
             )
@@ -365,9 +369,33 @@ def _keeping(notifier: Notifier, what: str, done: int, total: int) -> None:
     notifier.status(f"backup before the tables change: {what}, {100 * done // max(total, 1)} %")
 
 
+async def _open(config: Config, notifier: Notifier) -> Database:
+    """
+    The database, also on a full disk.
+
+    Only where a new version is to change the tables there must be room for that: without what is in them it could not
+    tell outputs anything that they would understand. So the start waits.
+    """
+    while True:
+        backup.before_migration(config, partial(_keeping, notifier))
+        try:
+            database = Database(config.database, start_over=True, wait_for_room=True)
+        except FullError as error:
+            log.error("the start waits for room on the disk", err=str(error))
+            notifier.needs(BACKUP_STEP_S)
+            notifier.status("waits for room on the disk: the tables of the database are to be changed")
+            await asyncio.sleep(ROOM_EVERY_S)
+            continue
+        if database.lacking is not None:
+            log.error("started on a full disk; what is counted is kept in memory", err=str(database.lacking))
+        return database
+
+
 async def _retain(outbox: Outbox, writer: Writer, clock: Clock, outputs: Sequence[str]) -> None:
-    """Gives up what waits for others."""
-    given_up = await writer.run(outbox.retain, outputs, clock.now_ns())
+    """Gives up what waits for others; on a full disk the next start or reload does it."""
+    given_up: dict[str, int] = {}
+    with contextlib.suppress(FullError):
+        given_up = await writer.run(outbox.retain, outputs, clock.now_ns())
     for name, count in given_up.items():
         log.warning("alerts given up: their output is not configured any more", destination=name, count=count)
 

@@ -30,7 +30,7 @@ from collectord.config import Config
 from collectord.errors import InputError, StoreError
 from collectord.outputs.snmp_identity import EngineIdentity, machine_id, restore_identity
 from collectord.store import backup as copies
-from collectord.store.db import LOCK_SUFFIX
+from collectord.store.locking import LOCK_SUFFIX
 from collectord.store.migrations import SCHEMA_VERSION
 
 logger = log.get()

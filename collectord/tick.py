@@ -7,8 +7,6 @@ batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -29,14 +27,12 @@ from collectord.model import (
     AlertState,
     Changes,
     CounterDefinition,
-    KeyState,
     Window,
 )
 from collectord.plan import Setup
 from collectord.standing import StoreStanding
 from collectord.store import devices, figures
 from collectord.store import names as alert_names
-from collectord.store import states as key_states
 from collectord.store.alerts import Alerts
 from collectord.store.counters import Counters
 from collectord.store.db import Database
@@ -44,6 +40,7 @@ from collectord.store.figures import Figures
 from collectord.store.history import History
 from collectord.store.outbox import Outbox
 from collectord.store.queue import Queue
+from collectord.stored import Stored, stored
 from collectord.tick_counters import TickCounters
 from collectord.upkeep import Upkeep
 
@@ -60,15 +57,6 @@ Passes in which what waits in the engine is stored before a counter ends, or loo
 
 NO_BATCH = -1
 """Stands for the number of a batch where the engine handed none over."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What the database holds of a counter, for the engine to go on with."""
-
-    counter: str
-    rows: Sequence[tuple[Any, ...]]
-    states: Sequence[KeyState]
 
 
 class Tick:
@@ -126,10 +114,12 @@ class Tick:
         self.standing = StoreStanding(database, clock.mono_ns)
         self.engine_standing = EngineStanding()
         self._began_ns: int | None = None
+        self._unmade = self._afresh = False
+        """There was no room for the tables, or to take up a new database in place of a damaged one."""
         self._ageing = Ageing(clock.mono_ns)
         self._upkeep = Upkeep(database, self.tables, self.alerts, self.outbox, self._ageing, self.counters)
         self.steps = 0
-        """Of the wall clock, since the start."""
+        """Of the wall clock, and when the database had room again, since the start: outputs try at once then."""
         self._use(setup)
 
     def _use(self, setup: Setup) -> None:
@@ -144,8 +134,7 @@ class Tick:
     def restore(self) -> None:
         """Go on where the last run ended: open slots into the engine, active alerts into the state machine."""
         now_ns = self._clock.now_ns()
-        _tell_aside(self.tables.ensure(self.setup.definitions))
-        for definition in self.setup.definitions:
+        for definition in self._made():
             self._give_back(self._stored(definition, self._longest_window_s, now_ns))
         last_tick_ns = self.tables.last_tick_ns()
         if last_tick_ns:
@@ -169,6 +158,16 @@ class Tick:
             self._states.name(alert.id, alert.episode, known.get(alert.id, {}))
         self._count_active()
 
+    def _made(self) -> Sequence[CounterDefinition]:
+        """The counters whose tables are there: all, or on a full disk those that were there."""
+        try:
+            _tell_aside(self.tables.ensure(self.setup.definitions))
+        except FullError as error:
+            self._unmade = True
+            self._store_failed(error)
+            return [each for each in self.setup.definitions if self.tables.holds(each)]
+        return self.setup.definitions
+
     def take_up(self, setup: Setup) -> None:
         """
         Work with another setup from now on, that was checked and has the same listeners under the same numbers; further
@@ -188,7 +187,7 @@ class Tick:
         now_ns = self._clock.now_ns()
         with self._database.transaction("take up the changed configuration"):
             aside = self.tables.ensure(setup.definitions)
-            stored = [
+            held = [
                 self._stored(definition, longest_s, now_ns, self._held_from_s(definition, now_ns))
                 for definition in setup.definitions
             ]
@@ -203,7 +202,7 @@ class Tick:
             raise
         self._evidence.take_up(setup.rules, kept)
         self._use(setup)
-        for each in stored:
+        for each in held:
             self._give_back(each)
         # The pass just before judged every day that had ended until then.
         self._baselines.resume(now_ns)
@@ -242,24 +241,18 @@ class Tick:
         longest_window_s: Mapping[str, int],
         now_ns: int,
         held_from_s: int | None = None,
-    ) -> _Stored:
-        """What the database holds of the slots that a counter looks at, and the engine does not hold."""
-        from_s = now_ns // NS_PER_S - longest_window_s[definition.name] - definition.slot_s
-        if held_from_s is None:
-            rows = self.tables.open_rows(definition, from_s)
-            return _Stored(definition.name, rows, key_states.open_states(self._database, definition.name, from_s))
-        rows = self.tables.open_rows(definition, from_s, held_from_s) if from_s < held_from_s else []
-        return _Stored(definition.name, rows, [])
+    ) -> Stored:
+        return stored(self.tables, self._database, definition, longest_window_s[definition.name], now_ns, held_from_s)
 
-    def _give_back(self, stored: _Stored) -> None:
+    def _give_back(self, held: Stored) -> None:
         try:
-            self._engine.restore(stored.counter, stored.rows)
-            self._engine.restore_states(stored.states)
+            self._engine.restore(held.counter, held.rows)
+            self._engine.restore_states(held.states)
         except EngineError as error:
             # A database that it can't take would keep the daemon from ever starting again.
             self.engine_standing.met(error)
-            log.error("a counter goes on without what was stored of it", rule=stored.counter, err=str(error))
-        self._evidence.note(stored.states)
+            log.error("a counter goes on without what was stored of it", rule=held.counter, err=str(error))
+        self._evidence.note(held.states)
 
     def name(self, alert_id: str, episode: int, names: Mapping[str, str]) -> None:
         """
@@ -312,6 +305,8 @@ class Tick:
         self.engine_standing.begin()
         if self._database.damage is not None:
             self._start_over()
+        elif self._database.lacking is not None or self._unmade:
+            self._make_up()
         now_ns = self._clock.now_ns()
         step_s = self._clock.check()
         # A step is followed after this pass, so that what came before it is still judged by the time it came at.
@@ -459,11 +454,34 @@ class Tick:
             StoreError: there can be no new one either.
         """
         self.standing.start_over()
-        self._queued.start_over(self._clock.now_ns())
-        self.tables.ensure(self.setup.definitions)
+        self._unmade = self._afresh = True
+        if self._database.lacking is None:
+            self._make()
         untold = {(alert.id, alert.episode, alert.event) for alert, _ in self._unstored}
         active = [each for each in self._states.active if (each.id, each.episode, each.event) not in untold]
         self._unstored[:0] = [(alert, self._receivers(alert)) for alert in active]
+
+    def _make_up(self) -> None:
+        """Does, once there is room, what there was none for."""
+        try:
+            self._database.reopen()
+            if self._unmade:
+                self._make()
+            self.outbox.retry_now()
+        except StoreError as error:
+            # A file that others can't read meanwhile is no failure, as long as it takes what is written.
+            if self._unmade or not isinstance(error, FullError):
+                self._store_failed(error)
+            return
+        self.steps += 1
+        log.info("database is open to others again", path=self._database.path)
+
+    def _make(self) -> None:
+        if self._afresh:
+            self._queued.start_over(self._clock.now_ns())
+            self._afresh = False
+        _tell_aside(self.tables.ensure(self.setup.definitions))
+        self._unmade = False
 
 
 def _tell_aside(tables: Sequence[tuple[str, str]]) -> None:

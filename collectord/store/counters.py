@@ -137,6 +137,12 @@ class Counters:
                     finer = level
         return moved
 
+    def holds(self, definition: CounterDefinition) -> bool:
+        """Whether what is kept under the definition's name is of this definition; :meth:`ensure` sees to that."""
+        with self._database.reading("look at the counter tables") as connection:
+            there = not definition.has_table or definition.name in self._database.tables.table_names()
+            return there and meta.read(connection, f"definition:{definition.name}") == _meaning(definition)
+
     def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
         """
         Stores a batch in one transaction: counters and the states of their keys, ledger, devices, quarantine, and the

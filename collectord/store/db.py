@@ -6,7 +6,6 @@ connections of their own (:meth:`Database.reader`).
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from typing import Any
 import sqlite_utils
 
 from collectord.errors import DamagedError, FullError, StoreError
+from collectord.store import locking
+from collectord.store.locking import no_room
 from collectord.store.migrations import MIGRATIONS, SCHEMA_VERSION, unknown
 
 # "CLTR"; in the file's header, so that `file` and we can tell the database from somebody else's.
@@ -34,10 +35,8 @@ JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 MOST_PAGES = 2**30 - 1
 """SQLite's own limit (sqlite.org/limits.html); versions differ in it, and this one is 4 TiB."""
 
-LOCK_SUFFIX = ".lock"
-
-OURS = b"collectord's\n"
-"""In the lock file once a daemon had the database open: whatever the file is by now, it was no other program's."""
+ROOM_BYTES = 1024 * 1024
+"""What opening takes, the write-ahead log and its index included: so much has to be free before it is tried again."""
 
 # Primary result codes, sqlite.org/rescode.html; the extended code carries more in its higher bits.
 _PRIMARY_CODE = 0xFF
@@ -55,11 +54,23 @@ class Database:
         busy_timeout_ms: How long a statement waits for another program's lock.
         start_over: One that is damaged is moved aside, and a new one is made. Never another program's, nor one of a
             newer version.
+        wait_for_room: On a full disk it makes do until there is room, see ``lacking``.
 
     Raises:
         StoreError: folder missing or not writable, another daemon has the file, not a database, damaged, made by a
-            newer version, disk full. But for ``start_over`` the file itself is never replaced or moved.
+            newer version. But for ``start_over`` the file itself is never replaced or moved.
+        FullError: disk full; with ``wait_for_room`` only where the tables of an older version are to be changed.
     """
+
+    lacking: StoreError | None = None
+    """
+    What there was no room for, and :meth:`reopen` is to do.
+
+    The file is open then, for nobody else, and what is in it can be read: without the index of the write-ahead log,
+    which is a file as well, others can't. Or it is not, see ``stands_in``.
+    """
+    stands_in: bool = False
+    """There is no file yet: an empty database in memory is read in its place, and what is to be written fails."""
 
     damage: DamagedError | None = None
     """Found while it was open; :meth:`start_over` is due."""
@@ -71,34 +82,110 @@ class Database:
     _hurried = False
     _ours = False
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, start_over: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        start_over: bool = False,
+        wait_for_room: bool = False,
+    ) -> None:
         self.path = path
         self._busy_timeout_ms = busy_timeout_ms
-        self._lock_fd: int | None
-        self._lock_fd, self._ours = _lock(path)
+        self._wait_for_room = wait_for_room
+        self._lock_fd: int | None = None
+        there = self._is_there()
         try:
             try:
-                self._open()
+                self._begin(there=there)
             except DamagedError as error:
                 if not start_over:
                     raise
                 self.damage = error
                 self.start_over()
-            if not self._ours:
-                os.pwrite(self._lock_fd, OURS, os.fstat(self._lock_fd).st_size)
-                self._ours = True
+            self._note_ours()
         except BaseException:
             self._close()
             self._unlock()
             raise
 
-    def _open(self) -> None:
+    def _begin(self, *, there: bool) -> None:
+        try:
+            self._lock_fd, self._ours = locking.lock(self.path)
+            if self._wait_for_room and not there and self.free_bytes() < ROOM_BYTES:
+                # Not half of one.
+                raise FullError(no_room(self.path, "make the database"))
+            self._open()
+        except FullError as error:
+            if not self._wait_for_room:
+                raise
+            self._make_do(error, there=there)
+
+    def _open(self, *, checked: bool = False, alone: bool = False) -> None:
         with store_errors(self.path, "open", ours=self._ours):
             if self._ours and self.path.exists() and not self.path.stat().st_size:
                 # SQLite takes an empty file for a new database, without a word.
                 raise DamagedError(_damaged(self.path, "it is empty"))
             self._connect(str(self.path), uri=False, busy_timeout_ms=self._busy_timeout_ms)
-            self._prepare()
+            if alone:
+                # The index of the write-ahead log is in memory then (sqlite.org/wal.html, section 8).
+                self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._prepare(checked=checked, unchanged=alone)
+
+    def _make_do(self, lacking: StoreError, *, there: bool) -> None:
+        """Until there is room: with the file as it is, if there is one."""
+        self._close()
+        self.lacking = lacking
+        if there:
+            self._open(alone=True)
+        else:
+            self._stand_in()
+
+    def _stand_in(self) -> None:
+        self._connect(":memory:", uri=False, busy_timeout_ms=self._busy_timeout_ms)
+        MIGRATIONS.apply(self.tables)
+        self.stands_in = True
+
+    def _is_there(self) -> bool:
+        return self.path.exists() and self.path.stat().st_size > 0
+
+    def reopen(self) -> None:
+        """
+        Opens the file as it should be, once there is room.
+
+        Raises:
+            StoreError: it can't be yet; things are as before.
+        """
+        if self.lacking is None:
+            return
+        if self.free_bytes() < ROOM_BYTES:
+            raise FullError(str(self.lacking))
+        if self._lock_fd is None:
+            self._lock_fd, self._ours = locking.lock(self.path)
+        there = not self.stands_in
+        self._close()
+        try:
+            self._open(checked=True)
+        except StoreError as error:
+            if isinstance(error, DamagedError):
+                self.damage, there = error, False
+            elif not there:
+                self._remove_empty()
+            try:
+                self._make_do(error, there=there)
+            except StoreError:
+                self._close()
+                self._stand_in()
+            raise error
+        self.lacking, self.stands_in, self._hurried = None, False, False
+        self._note_ours()
+
+    def _note_ours(self) -> None:
+        """Whatever the file is from now on, it is no other program's."""
+        if self._ours or self.stands_in or self._lock_fd is None:
+            return
+        locking.note_ours(self._lock_fd)
+        self._ours = True
 
     def _close(self) -> None:
         if hasattr(self, "connection"):
@@ -127,13 +214,26 @@ class Database:
             raise StoreError(f"{self.path} is damaged and can't be moved aside: {error.strerror}") from error
         finally:
             self._close()
+        self.damage, self.found, self.moved_to, self._hurried = None, self.damage, aside, False
+        self.lacking, self.stands_in = None, False
         try:
             self._open()
+        except FullError as error:
+            if not self._wait_for_room:
+                self._close()
+                raise
+            self._remove_empty()
+            self._make_do(error, there=False)
         except BaseException:
             self._close()
             raise
-        self.damage, self.found, self.moved_to, self._hurried = None, self.damage, aside, False
         return aside
+
+    def _remove_empty(self) -> None:
+        """What opening in vain left behind: an empty file of ours would be taken for a damaged one."""
+        self._close()
+        if self.path.exists() and not self._is_there():
+            self.path.unlink()
 
     @classmethod
     def reader(cls, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, older: bool = False) -> "Database":
@@ -186,6 +286,8 @@ class Database:
         Raises:
             StoreError: nothing of it is stored, except where the commit itself failed half-way on the disk.
         """
+        if self.stands_in:
+            raise FullError(no_room(self.path, doing))
         with self._errors(doing):
             # The level can't change inside a transaction.
             if durable:
@@ -273,12 +375,16 @@ class Database:
         )
         self.tables = sqlite_utils.Database(self.connection, recursive_triggers=False, execute_plugins=False)
 
-    def _prepare(self) -> None:
-        """Checks the file and brings it to the newest schema."""
+    def _prepare(self, *, checked: bool = False, unchanged: bool = False) -> None:
+        """Checks the file, if it is not ``checked``, and brings it to the newest schema, or leaves it ``unchanged``."""
         self._check_ownership()
-        found = self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        found = "ok" if checked else self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise DamagedError(_damaged(self.path, found))
+        if unchanged:
+            if MIGRATIONS.pending(self.tables):
+                raise FullError(no_room(self.path, "bring the tables up to date"))
+            return
         self.tables.enable_wal()
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES:d}")
@@ -309,43 +415,6 @@ class Database:
             self._lock_fd = None
 
 
-def _lock(path: Path) -> tuple[int, bool]:
-    """
-    Takes the exclusive lock of the writing side; the lock file stays after the process ends.
-
-    Returns:
-        The lock, and whether a daemon had the database open before.
-    """
-    lock_path = path.with_name(path.name + LOCK_SUFFIX)
-    if not path.parent.is_dir():
-        raise StoreError(f"there is no folder {path.parent} for the database: make it, owned by the daemon's user")
-    try:
-        fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise StoreError(
-            f"the folder {path.parent} can't be written ({error.strerror}): the database needs a folder that belongs "
-            "to the daemon's user"
-        ) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ours = OURS in os.pread(fd, 100, 0)
-        # Written over before it is cut, so that no power cut takes what it says.
-        line = b"%d\n" % os.getpid() + (OURS if ours else b"")
-        os.pwrite(fd, line, 0)
-        os.ftruncate(fd, len(line))
-    except BlockingIOError as error:
-        holder = os.pread(fd, 20, 0).split(b"\n")[0].decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise StoreError(
-            f"{path} is in use by another collectord (process {holder}): stop that one first, or give this one a "
-            "database of its own"
-        ) from error
-    except OSError as error:
-        os.close(fd)
-        raise StoreError(f"{lock_path} can't be locked: {error.strerror}") from error
-    return fd, ours
-
-
 def _free_name(path: Path, now: datetime) -> Path:
     """A name for a damaged file that says what it is and since when; none of an earlier one."""
     base, number = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}"), 1
@@ -372,8 +441,11 @@ def store_errors(path: Path, doing: str, *, ours: bool = False) -> Iterator[None
         code = _code(error)
         if code == sqlite3.SQLITE_CORRUPT or (ours and code == sqlite3.SQLITE_NOTADB):
             raise DamagedError(_damaged(path, str(error))) from error
-        kind = FullError if code == sqlite3.SQLITE_FULL else StoreError
-        raise kind(_explain(path, doing, error)) from error
+        # The index of the write-ahead log can't be made on a full disk, which SQLite tells as another error.
+        elsewhere = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _is_full(path)
+        if code == sqlite3.SQLITE_FULL or elsewhere:
+            raise FullError(no_room(path, doing)) from error
+        raise StoreError(_explain(path, doing, error)) from error
 
 
 def _code(error: BaseException | None) -> int:
@@ -384,11 +456,6 @@ def _code(error: BaseException | None) -> int:
 
 def _explain(path: Path, doing: str, error: sqlite3.Error) -> str:
     match _code(error):
-        case sqlite3.SQLITE_FULL:
-            return (
-                f"can't {doing}: no space left for {path}, or less than [store] min_free: free some on its disk, the "
-                "daemon then goes on by itself"
-            )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return (
                 f"can't {doing}: {path} is locked by another program: end the program that writes to it "
@@ -403,6 +470,18 @@ def _explain(path: Path, doing: str, error: sqlite3.Error) -> str:
             )
         case _:
             return f"can't {doing}: {path}: {error}"
+
+
+def _is_full(path: Path) -> bool:
+    """Whether a disk has no room, and nothing else keeps us from writing there."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    files = not disk.f_files or disk.f_favail
+    return not (disk.f_bavail and files) and all(
+        os.access(each, os.W_OK) for each in (path.parent, path) if each.exists()
+    )
 
 
 def _damaged(path: Path, finding: str) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running
-from .servers import PATIENCE_S
+from .daemon import LISTENERS, Daemon, collectord, counted, denied, failures_rule, running, snmp_output
+from .servers import PATIENCE_S, snmptrapd
 
 LOUD = "203.0.113.66"
 ABOVE = 100
@@ -146,9 +146,7 @@ def test_disk_full(tmp_path: Path) -> None:
         daemon.send_udp(messages(0, 500))
         daemon.wait_stored("udp", 500)
         identity = (state / "snmp_engine.json").exists()
-        with contextlib.suppress(OSError), (state / "filler").open("wb", buffering=0) as filler:
-            while filler.write(b"\0" * 65536):
-                pass
+        fill(state)
         # Of many sources, so that it takes room.
         spread = [denied(f"10.{number % 7}.{number // 250}.{number % 250}", number) for number in range(6000)]
         daemon.send_tcp(counted([*spread, *messages(0, ABOVE + 1, LOUD)]))
@@ -175,6 +173,98 @@ def test_disk_full(tmp_path: Path) -> None:
         check_alerts(daemon)
         daemon.stop()
         assert "Traceback" not in daemon.said()
+
+
+@contextlib.contextmanager
+def lasting_disk(daemon: Daemon, mib: int) -> Iterator[Path]:
+    """As ``small_disk``, for several starts; gives the state folder as the daemon sees it."""
+    with small_disk(daemon, mib):
+        # It lasts as long as the first process that sees it.
+        holder = subprocess.Popen(
+            [*daemon.prefix, "sh", "-c", "echo there && exec sleep 600"], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "there\n"
+            daemon.prefix = ("nsenter", f"--target={holder.pid}", "--user", "--preserve-credentials", "--mount")
+            yield Path(f"/proc/{holder.pid}/root{daemon.folder}/state")
+        finally:
+            holder.kill()
+            holder.communicate()
+
+
+def fill(state: Path) -> None:
+    """Nothing more fits."""
+    for size in (65536, 512):
+        with contextlib.suppress(OSError), (state / "filler").open("ab", buffering=0) as filler:
+            while filler.write(b"\0" * size):
+                pass
+    disk = os.statvfs(state)
+    assert disk.f_bavail == 0
+
+
+RULE_NAME = "collectordAlarmRuleName.0 = STRING: "
+
+
+@pytest.mark.e2e
+def test_started_on_a_full_disk(tmp_path: Path) -> None:
+    """The first time, and with what it stored before: nothing is missed, and there is one raise of each alert."""
+    control = f'control_socket = "{tmp_path}/c/control.sock"\n'
+    mib = collectord("snmp", "mib", "--standalone").stdout.decode()
+    with snmptrapd(tmp_path / "traps", mib, community="public") as traps:
+        outputs = '[[output]]\ntype = "log"\nname = "log"\n' + snmp_output("noc", traps.port)
+        daemon = Daemon(tmp_path / "c", control + LISTENERS + NO_FLOOR + outputs, RULES)
+        daemon.socket = tmp_path / "c" / "control.sock"
+        with lasting_disk(daemon, 16) as state, contextlib.closing(daemon):
+            failing = 0
+            for start, sent in enumerate((500, 300), 1):
+                fill(state)
+                daemon.start()
+                assert len(events(daemon, "started on a full disk")) == start
+                daemon.send_udp(messages(0, sent))
+                failing += 1
+                daemon.wait(lambda: daemon.status()["store"]["failing_s"], "the database to fail", 2 * PATIENCE_S)
+                wait_told(daemon, ("database-failing", "raised"), failing)
+                assert "no space left" in daemon.status()["store"]["reason"]
+                check = collectord("status", "--check", "--config", str(daemon.config))
+                assert (check.returncode, check.stdout[:32]) == (2, b"CRITICAL - the database fails fo")
+                # The same source as before the restart: it is above still, and no news.
+                daemon.send_tcp(counted(messages(0, ABOVE + 1, LOUD)))
+                wait_told(daemon, ("excessive-failures", "raised"), 1)
+                daemon.wait_received("tcp", ABOVE + 1)
+                for rule, times in (("database-failing", start), ("excessive-failures", 1)):
+                    traps.wait_for_lines(times, f"{RULE_NAME}{rule}", 2 * PATIENCE_S)
+                (state / "filler").unlink()
+                wait_told(daemon, ("database-failing", "cleared"), failing)
+                daemon.wait_stored("tcp", ABOVE + 1)
+                daemon.wait_stored("udp", sent)
+                assert daemon.status()["store"]["failing_s"] == 0
+                daemon.wait(lambda: not waiting(daemon), "all alerts to be delivered")
+                daemon.stop()
+            for file in state.glob("collectord.db*"):
+                shutil.copy(file, tmp_path)
+            daemon.database = tmp_path / "collectord.db"
+            sums = daemon.sums("failures_by_source", "SrcIpAddr")
+            expected = Counter((f"198.51.100.{number % 10}",) for number in (*range(500), *range(300)))
+            assert sums == expected | {(LOUD,): 2 * (ABOVE + 1)}
+            assert told(daemon).count(("excessive-failures", "raised")) == 1
+            assert len([line for line in traps.lines() if f"{RULE_NAME}excessive-failures" in line]) == 1
+            assert daemon.rows("SELECT count(*) FROM outbox WHERE delivered_ns IS NULL") == [(0,)]
+            for (output,) in daemon.rows("SELECT DISTINCT output FROM outbox"):
+                numbers = daemon.rows("SELECT sequence FROM outbox WHERE output = ? ORDER BY id", output)
+                assert numbers == [(number,) for number in range(1, len(numbers) + 1)]
+            assert daemon.rows("PRAGMA integrity_check") == [("ok",)]
+            assert "Traceback" not in daemon.said()
+
+
+def wait_told(daemon: Daemon, what: tuple[str, str], count: int) -> None:
+    """Until a state of a rule's alert was told so often."""
+    daemon.wait(lambda: told(daemon).count(what) >= count, f"{what[0]} to be {what[1]}", 2 * PATIENCE_S)
+
+
+def waiting(daemon: Daemon) -> int:
+    """What waits for outputs."""
+    return sum(int(output["waiting"]) for output in daemon.status()["outputs"])
 
 
 @pytest.mark.e2e

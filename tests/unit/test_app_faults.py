@@ -16,7 +16,7 @@ from collectord import control, plan
 from collectord.app import App
 from collectord.clock import ManualClock
 from collectord.engine import Engine
-from collectord.errors import EX_SOFTWARE, EngineError
+from collectord.errors import EX_SOFTWARE, EngineError, FullError
 from collectord.model import Changes, Severity, UnreadGroup
 from collectord.store import quarantine
 from collectord.store import writer as writing
@@ -225,3 +225,23 @@ def test_watchdog(
             gate.set()
             loops[0].call_soon_threadsafe(app.stop)
             thread.join()
+
+
+async def test_a_new_version_on_a_full_disk(
+    make_setup: MakeSetup,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits for the room to change the tables, and makes its backup then."""
+    setup, tries, backups = make_setup(), iter([False, False]), []
+
+    def opened(path: Path, **how: bool) -> Database:
+        if not next(tries, True):
+            raise FullError("can't bring the tables up to date")
+        return Database(path, **how)
+
+    monkeypatch.setattr("collectord.app.Database", opened)
+    monkeypatch.setattr("collectord.app.ROOM_EVERY_S", 0)
+    monkeypatch.setattr("collectord.app.backup.before_migration", lambda *_: backups.append(1))
+    async with running(App(setup, clock=ManualClock(NOW_NS), outputs=[])) as app:
+        send(app, 2)
+    assert (stored(setup), len(backups)) == ({("udp", "session"): 2}, 3)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from collectord import log as logs
-from collectord import open_files, plan, tick
+from collectord import open_files, plan, stored, tick
 from collectord.actions import Actions
 from collectord.clock import ManualClock
 from collectord.config import Config
@@ -540,7 +540,7 @@ class TestRefused:
 
         daemon.write(many=rule(group_by='["SrcIpAddr", "DstPortNumber"]'))
         with monkeypatch.context() as patched:
-            patched.setattr(tick.key_states, "open_states", broken)
+            patched.setattr(stored.key_states, "open_states", broken)
             assert await daemon.refuse() == ["state/collectord.db: the disk is full"]
         assert "many_failures_1" not in daemon.database.tables.table_names()
         await self.goes_on(daemon, before)
