@@ -5,12 +5,12 @@ from collectord.errors import EngineError
 
 log = logs.get()
 
-MOST_IN_A_ROW = 5
+MOST_IN_A_ROW = 60
 """
-Passes one after the other in which the engine met a bug, and after which the daemon ends, to be started anew.
+Passes one after the other of which nothing could be stored, and after which the daemon ends, to be started anew.
 
-What comes with a single second or the end of a slot is over by then. A bug that stays may keep rules from being judged;
-a restart takes about as long as these passes, and goes on with what was stored.
+What comes with a single second, or with the slots of a minute, is over by then. Fewer would let systemd give up where a
+bug stays: it starts the service ten times within ten minutes (StartLimitBurst).
 """
 
 
@@ -19,23 +19,29 @@ class EngineStanding:
 
     def __init__(self) -> None:
         self.bugs = 0
-        """Panics outside of messages, which have an outcome of their own, since the start."""
+        """Panics outside of messages and connections, which have an outcome for that, since the start."""
         self.error: EngineError | None = None
         """Of the pass that is under way."""
+        self._missed = False
         self._in_a_row = 0
         self._untold = 0
         self._over: EngineError | None = None
 
     def begin(self) -> None:
         """A pass begins."""
-        self.error = None
+        self.error, self._missed = None, False
 
     def met(self, error: EngineError, bugs: int = 1) -> None:
-        """There was a bug, or several, in this pass."""
+        """There was a bug, or several, in this pass; the rest of it is done, however often that comes."""
         self.bugs += bugs
         self._untold += bugs
         self.error = error
         log.error("the engine met a bug and goes on; please report it, with the lines before", err=str(error))
+
+    def missed(self, error: EngineError) -> None:
+        """There was one for which nothing is stored of this pass."""
+        self.met(error)
+        self._missed = True
 
     def give_up(self, error: EngineError) -> None:
         """There was one after which nothing that it counts can be trusted."""
@@ -44,8 +50,8 @@ class EngineStanding:
 
     def passed(self) -> None:
         """The pass is over."""
-        self._in_a_row = 0 if self.error is None else self._in_a_row + 1
-        if self.error is not None and self._in_a_row >= MOST_IN_A_ROW:
+        self._in_a_row = self._in_a_row + 1 if self._missed else 0
+        if self._in_a_row >= MOST_IN_A_ROW:
             self._over = self.error
 
     def check(self) -> None:

@@ -324,7 +324,7 @@ class Tick:
                 self._upkeep.make_room(now_ns)
         except EngineError as error:
             # Of a row, which then comes with the next pass once more, or after all was stored.
-            self.engine_standing.met(error)
+            self.engine_standing.missed(error)
         if self.standing.passed(began_ns) or (self.standing.is_well and self._queued.standby.active):
             queued = self._store_again(now_ns) or queued
         if step_s:
@@ -339,7 +339,7 @@ class Tick:
         try:
             changes = self._engine.changes(now_ns)
         except EngineError as error:
-            self.engine_standing.met(error)
+            self.engine_standing.missed(error)
             return Changes(NO_BATCH, now_ns, {}, [], (), {}, {}, 0)
         if changes.panics:
             self.engine_standing.met(EngineError("windows or counts may lack in this pass"), changes.panics)

@@ -129,7 +129,7 @@ async def test_an_engine_that_does_not_recover(
     monkeypatch.setattr(Engine, "changes", changes)
     app = App(setup, clock=ManualClock(NOW_NS), outputs=[(output, Severity.LOW)])
     with pytest.raises(EngineError, match=r"does not recover from a bug .*index out of bounds") as caught:
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(40), asyncio.TaskGroup() as group:
             group.create_task(_until_it_ends(app, caught_by := []))
             await app.started.wait()
             send(app, THRESHOLD + 1)

@@ -6,33 +6,43 @@ from collectord.engine_standing import MOST_IN_A_ROW, EngineStanding
 from collectord.errors import EX_SOFTWARE, EngineError
 
 
-def a_pass(standing: EngineStanding, bugs: int) -> None:
+def a_pass(standing: EngineStanding, *, missed: bool) -> None:
     standing.begin()
-    if bugs:
-        standing.met(EngineError("a bug"), bugs)
+    if missed:
+        standing.missed(EngineError("a bug"))
     standing.passed()
 
 
 def test_bugs_now_and_then_are_counted() -> None:
     standing = EngineStanding()
     for _ in range(10):
-        for bugs in (*[2] * (MOST_IN_A_ROW - 1), 0):
-            a_pass(standing, bugs)
+        for missed in (*[True] * (MOST_IN_A_ROW - 1), False):
+            a_pass(standing, missed=missed)
             standing.check()
-    assert standing.bugs == 20 * (MOST_IN_A_ROW - 1)
+    assert standing.bugs == 10 * (MOST_IN_A_ROW - 1)
     assert [standing.news(), standing.news()] == [standing.bugs, 0]
     assert standing.error is None
+
+
+def test_bugs_in_passes_that_are_stored_are_lived_with() -> None:
+    standing = EngineStanding()
+    for _ in range(2 * MOST_IN_A_ROW):
+        standing.begin()
+        standing.met(EngineError("a bug of one counter"), 2)
+        standing.passed()
+        standing.check()
+    assert standing.bugs == 4 * MOST_IN_A_ROW
 
 
 def test_in_each_pass_they_are_the_end() -> None:
     standing = EngineStanding()
     for _ in range(MOST_IN_A_ROW):
         standing.check()
-        a_pass(standing, 1)
+        a_pass(standing, missed=True)
     for _ in range(2):
         with pytest.raises(EngineError, match=r"does not recover from a bug .a bug.") as caught:
             standing.check()
-        a_pass(standing, 0)
+        a_pass(standing, missed=False)
     assert caught.value.exit_status == EX_SOFTWARE
 
 

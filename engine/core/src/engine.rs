@@ -96,7 +96,7 @@ pub struct Engine {
     found: Found,
     /// What goes with the batch that is not acknowledged yet.
     sent: Option<(u64, Notes)>,
-    /// Panics outside of messages that no batch has told of.
+    /// Panics outside of messages and streams, which have an outcome for that, that no batch has told of.
     panics: u64,
 }
 
@@ -237,13 +237,13 @@ impl Engine {
         D: IntoIterator<Item = (Option<Ip>, &'m [u8])>,
         D::IntoIter: Clone,
     {
-        let Self { lean, surroundings, listeners, rates, found, panics, .. } = self;
+        let Self { lean, surroundings, listeners, rates, found, .. } = self;
         let Some(Listener { site, allow }) = listeners.get(listener) else { return 0 };
         let mut desk = Desk::new(lean, surroundings, found, *site, now_ns);
         let mut waiting = datagrams.into_iter();
         loop {
             let (mut again, before) = (waiting.clone(), desk.messages);
-            let done = survive(panics, || {
+            let done = survive(&mut 0, || {
                 desk.begin();
                 let mut page = Page::default();
                 for (peer, datagram) in waiting.by_ref() {
@@ -303,13 +303,13 @@ impl Engine {
     /// Does not panic. Where something inside does, the stream is known no longer: where its frames end can't be told any
     /// more. The rest of what came of it is one frame more, with the outcome for that; see [`Engine::has_stream`].
     pub fn feed(&mut self, stream: u64, bytes: &[u8], now_ns: u64) -> u64 {
-        let Self { lean, surroundings, listeners, found, streams, room, panics, .. } = self;
+        let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
         let Some(Stream { origin, framer, name }) = streams.get_mut(&stream) else { return 0 };
         let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
         let come = (framer.carried() as u64).saturating_add(bytes.len() as u64);
         let noted = found.bytes(origin.listener);
         let mut desk = Desk { proved: name.as_deref(), ..Desk::new(lean, surroundings, found, *site, now_ns) };
-        let done = survive(panics, || {
+        let done = survive(&mut 0, || {
             desk.begin();
             let mut page = Page::default();
             framer.feed(bytes, room, |frame| desk.ended(*origin, frame, &mut page));
@@ -333,12 +333,12 @@ impl Engine {
 
     /// The stream ended: what was unfinished gets its outcome; returns how many frames that were. Does not panic.
     pub fn disconnect(&mut self, stream: u64, now_ns: u64) -> u64 {
-        let Self { lean, surroundings, listeners, found, streams, room, panics, .. } = self;
+        let Self { lean, surroundings, listeners, found, streams, room, .. } = self;
         let Some(Stream { origin, mut framer, name }) = streams.remove(&stream) else { return 0 };
         let Some(Listener { site, allow: _ }) = listeners.get(origin.listener) else { return 0 };
         let carried = framer.carried() as u64;
         let mut desk = Desk { proved: name.as_deref(), ..Desk::new(lean, surroundings, found, *site, now_ns) };
-        let done = survive(panics, || {
+        let done = survive(&mut 0, || {
             desk.begin();
             let mut page = Page::default();
             framer.finish(room, |frame| desk.ended(origin, frame, &mut page));
@@ -356,7 +356,7 @@ impl Engine {
         self.panics = self.panics.saturating_add(1);
     }
 
-    /// Panics outside of messages since the last batch was begun; a batch tells of them as [`Changes::panics`].
+    /// Panics outside of messages and streams since the last batch was begun; a batch tells of them as [`Changes::panics`].
     pub fn panics(&self) -> u64 {
         self.panics
     }

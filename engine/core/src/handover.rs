@@ -36,7 +36,7 @@ pub struct Changes {
     pub carried: usize,
     /// Peers over their rate, and those that no longer are.
     pub limited: Vec<Limited>,
-    /// Panics outside of messages since the last call, this one included: a window may lack, or rows.
+    /// Panics outside of messages and streams since the last call, this one included: a window may lack, or rows.
     pub panics: u64,
 }
 
