@@ -9,6 +9,8 @@
 set -eu
 umask 022
 export LC_ALL=C.UTF-8
+# Compiled files would tell where this was built (pip imports what it has installed); they are made below, all at once.
+export PYTHONDONTWRITEBYTECODE=1
 
 cd "$(dirname "$0")/../.."
 here=packaging/deb
