@@ -181,7 +181,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
         highlight=False,
     )
     if bugs := tick.get("engine_bugs"):
-        text = f"THE ENGINE MET A BUG {bugs:,} times and went on; counts may lack something. Please report it"
+        text = f"THE ENGINE MET A BUG ({bugs:,} so far) and went on; counts may lack something. Please report it"
         console.print(f"{text}, with the log", highlight=False, style="bold", soft_wrap=True)
     for counter in answer["counters"]:
         if counter["evicted"] or counter["without_key"] or counter["exempted"]:

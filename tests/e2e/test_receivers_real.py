@@ -16,6 +16,7 @@ from collectord.outputs.mib_names import NOTIFICATIONS, OBJECTS, Kind
 
 from .daemon import LISTENERS, Daemon, collectord_here, counted, denied, failures_rule, running
 from .servers import PATIENCE_S, UNPACKED, Program, find_program, free_port, snmptrapd_with, wait_for
+from .test_snmp_real import engine_of
 
 ROOTS = (mib.DEFAULT_ROOT, "1.3.6.1.4.1.99999.7.1")
 
@@ -307,11 +308,11 @@ def test_snmptrapd_accepts_version_3_with_our_configuration(
         assert b"no SNMP engine ID yet" in early.stderr
     try:
         daemon.start()
+        engine_id = engine_of(daemon)["engine_id"]
         quiet = receiver_config(daemon, "snmptrapd", tmp_path / "quiet")["snmptrapd.conf"]
         assert "password with" not in quiet
         text = receiver_config(daemon, "snmptrapd", tmp_path / "files", "--with-secrets")["snmptrapd.conf"]
-        engine_id = json.loads((folder / "state" / "snmp_engine.json").read_text())["engine_id"]
-        assert (f"createUser -e 0x{engine_id} collector SHA-256 " in text) == (notification == "trap")
+        assert (f"createUser -e {engine_id} collector SHA-256 " in text) == (notification == "trap")
         receiver = tmp_path / "receiver"
         receiver.mkdir()
         text += f"traphandle default {tmp_path / 'capture'} {captured}\n"

@@ -120,7 +120,7 @@ class TestRunning:
     def test_bugs_of_the_engine(self, run: Any, answer: dict[str, Any]) -> None:
         assert "BUG" not in run("status").stdout
         answer["tick"]["engine_bugs"] = 1_234
-        assert "THE ENGINE MET A BUG 1,234 times and went on" in run("status").stdout
+        assert "THE ENGINE MET A BUG (1,234 so far) and went on" in run("status").stdout
 
     def test_snmp_engine(self, run: Any, answer: dict[str, Any]) -> None:
         """Shown where there is one; receivers of SNMPv3 need it."""
