@@ -275,7 +275,7 @@ class App:
     async def _ticks(
         self, writer: Writer, tick: Tick, deliveries: Deliveries, status: DaemonStatus, notifier: Notifier
     ) -> None:
-        steps = 0
+        retries = 0
         while True:
             try:
                 queued = await writer.run(tick.run)
@@ -286,8 +286,8 @@ class App:
                 return
             if queued:
                 deliveries.wake()
-            if tick.steps > steps:
-                steps = tick.steps
+            if tick.retries > retries:
+                retries = tick.retries
                 deliveries.retry()
             notifier.status(status.line())
             notifier.watchdog()
@@ -376,8 +376,10 @@ async def _open(config: Config, notifier: Notifier) -> Database:
     Only where a new version is to change the tables there must be room for that: without what is in them it could not
     tell outputs anything that they would understand. So the start waits.
     """
+    kept: Path | None = None
     while True:
-        backup.before_migration(config, partial(_keeping, notifier))
+        # One is enough, however long the room for the rest takes.
+        kept = kept or backup.before_migration(config, partial(_keeping, notifier))
         try:
             database = Database(config.database, start_over=True, wait_for_room=True)
         except FullError as error:

@@ -101,7 +101,7 @@ class Deliveries:
             worker.wake()
 
     def retry(self) -> None:
-        """Wait no longer for the next try: the wall clock was stepped."""
+        """Wait no longer for the next try."""
         for worker in self.workers:
             worker.retry()
 

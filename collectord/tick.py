@@ -118,8 +118,8 @@ class Tick:
         """There was no room for the tables, or to take up a new database in place of a damaged one."""
         self._ageing = Ageing(clock.mono_ns)
         self._upkeep = Upkeep(database, self.tables, self.alerts, self.outbox, self._ageing, self.counters)
-        self.steps = 0
-        """Of the wall clock, and when the database had room again, since the start: outputs try at once then."""
+        self.retries = 0
+        """How often outputs were to try at once: the wall clock was stepped, or the database had room again."""
         self._use(setup)
 
     def _use(self, setup: Setup) -> None:
@@ -376,7 +376,7 @@ class Tick:
         except EngineError as error:
             self.engine_standing.met(error)
         self._ageing.step(step_s)
-        self.steps += 1
+        self.retries += 1
         if self._health is not None:
             self._health.restart(now_ns)
         try:
@@ -473,7 +473,7 @@ class Tick:
             if self._unmade or not isinstance(error, FullError):
                 self._store_failed(error)
             return
-        self.steps += 1
+        self.retries += 1
         log.info("database is open to others again", path=self._database.path)
 
     def _make(self) -> None:

@@ -227,11 +227,14 @@ def test_watchdog(
             thread.join()
 
 
+@pytest.mark.parametrize(("room_at", "asked"), [(99, 3), (2, 2)])
 async def test_a_new_version_on_a_full_disk(
     make_setup: MakeSetup,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
+    room_at: int,
+    asked: int,
 ) -> None:
-    """It waits for the room to change the tables, and makes its backup then."""
+    """It waits for the room to change the tables, and makes its backup then; one, if there is room for that earlier."""
     setup, tries, backups = make_setup(), iter([False, False]), []
 
     def opened(path: Path, **how: bool) -> Database:
@@ -239,9 +242,13 @@ async def test_a_new_version_on_a_full_disk(
             raise FullError("can't bring the tables up to date")
         return Database(path, **how)
 
+    def backup(*_: object) -> Path | None:
+        backups.append(1)
+        return Path("kept") if len(backups) >= room_at else None
+
     monkeypatch.setattr("collectord.app.Database", opened)
     monkeypatch.setattr("collectord.app.ROOM_EVERY_S", 0)
-    monkeypatch.setattr("collectord.app.backup.before_migration", lambda *_: backups.append(1))
+    monkeypatch.setattr("collectord.app.backup.before_migration", backup)
     async with running(App(setup, clock=ManualClock(NOW_NS), outputs=[])) as app:
         send(app, 2)
-    assert (stored(setup), len(backups)) == ({("udp", "session"): 2}, 3)
+    assert (stored(setup), len(backups)) == ({("udp", "session"): 2}, asked)

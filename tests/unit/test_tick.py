@@ -472,7 +472,7 @@ class TestClockStep:
         daemon.outbox.failed(entry.id, "nobody there", daemon.clock.now_ns() + 60 * NS_PER_S)
         daemon.clock.step(-3600)
         assert daemon.tick.run() is True
-        assert daemon.tick.steps == 1
+        assert daemon.tick.retries == 1
         assert len(daemon.outbox.due("noc", daemon.clock.now_ns(), 10)) == 1
 
     def test_maintenance_goes_on(self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_a_step_of_the_clock(daemon: Daemon, broken: dict[str, int]) -> None:  #
     broken["restart_windows"] = 1
     daemon.clock.step(3600)
     daemon.tick.run()
-    assert (daemon.tick.steps, daemon.tick.engine_standing.bugs) == (1, 1)
+    assert (daemon.tick.retries, daemon.tick.engine_standing.bugs) == (1, 1)
     daemon.deny(2)
     daemon.tick.run()
     assert totals(daemon) == [2]

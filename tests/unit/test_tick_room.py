@@ -38,7 +38,7 @@ def test_the_first_start(start: Callable[[], Daemon], disk: Disk) -> None:  # no
     assert [entry["event"] for entry in logs] == [
         "database is open to others again", "database can be written again",
     ]  # fmt: skip
-    assert daemon.tick.steps == 1
+    assert daemon.tick.retries == 1
     assert (daemon.history(), daemon.tick.standing.reason) == (["raised", "updated:2"], "")
     assert daemon.tick.run() is False
     assert [row[2:] for row in daemon.rows()] == [("203.0.113.1", 11 * THRESHOLD + 1)]
