@@ -112,8 +112,8 @@ def _not_for_the_service(config: Config, files: Sequence[str]) -> list[str]:
     except KeyError:
         return []  # It is not installed as a service.
     groups = os.getgrouplist(service.pw_name, service.pw_gid)
-    keys = ("community_file", "auth_password_file", "priv_password_file", "ca_file", "cert_file", "key_file")
-    named = [getattr(each, key, None) for each in (*config.listener, *config.output) for key in keys]
+    tables = (*config.listener, *config.output)
+    named = [value for table in tables for key, value in table if key.endswith("_file")]
     found = []
     for path in dict.fromkeys(map(str, (*files, *filter(None, named)))):
         status = os.stat(path)
