@@ -184,6 +184,8 @@ class Metrics(Collector):
         rules = [rule.name for rule in self._tick.setup.rules if rule.mode is not Mode.OFF]
         raised = [((rule,), counters.raised.get(rule, 0)) for rule in rules]
         yield _counter("alerts_raised", "Alerts raised, those of mode report included.", raised, "rule")
+        words = "Raises for which there was no place among the active alerts; a key counts again in each window."
+        yield _counter("alerts_refused", words, [((), sum(counters.refused.values()))])
         words = "States of alerts that wait in memory for the database."
         yield _gauge("alerts_unstored", words, [((), counters.unstored_alerts)])
         words = "States of alerts given up because the database could not be written."

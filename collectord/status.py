@@ -111,7 +111,7 @@ class DaemonStatus:
             "snmp": self._snmp(),
             "alerts": {
                 "active": self._states.active_count,
-                "refused": self._states.refused,
+                "refused": dict(tick.refused),
                 "ailing": dict(tick.ailing),
             },
             "database_bytes": self._tick.figures.used_bytes,

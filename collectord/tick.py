@@ -47,7 +47,7 @@ from collectord.upkeep import Upkeep
 log = structlog.get_logger()
 
 MAX_UNSTORED_ALERTS = 10_000
-"""Alert states kept in memory while the database can't be written; as many as may be active."""
+"""Alert states kept in memory while the database can't be written; as many as one rule may have active alerts."""
 
 SETTLING_PASSES = 8
 """
@@ -90,7 +90,7 @@ class Tick:
         raised: Callable[[Alert], None] | None = None,
         queue: Queue | None = None,
     ) -> None:
-        self.counters = TickCounters()
+        self.counters = TickCounters(refused=states.refused)
         self._engine = engine
         self._clock = clock
         self._database = database

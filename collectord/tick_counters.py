@@ -42,6 +42,8 @@ class TickCounters:
     exempted: dict[str, int] = field(default_factory=dict)
     raised: dict[str, int] = field(default_factory=dict)
     """Raises since the start, by rule."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Raises for which there was no place, by reason; a key counts again in each window in which it is over."""
     active: Mapping[tuple[Severity, Mode], int] = field(default_factory=dict)
     """Alerts that are active."""
     ailing: Mapping[str, int] = field(default_factory=dict)

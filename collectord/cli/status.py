@@ -173,16 +173,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
         _show_busy(answer, console)
     if snmp := answer.get("snmp"):
         console.print(f"SNMP engine ID {snmp['engine_id']}, boots {snmp['boots']:,}", highlight=False)
-    tick = answer["tick"]
-    console.print(
-        f"{answer['alerts']['active']} active alerts (collectord alerts); tick {tick['last_ms']} ms, "
-        f"longest {tick['longest_ms']} ms"
-        + "".join(f", {tick[key]} {words}" for key, words in _UNUSUAL.items() if tick[key]),
-        highlight=False,
-    )
-    if bugs := tick.get("engine_bugs"):
-        text = f"THE ENGINE MET A BUG ({bugs:,} so far) and went on; counts may lack something. Please report it"
-        console.print(f"{text}, with the log", highlight=False, style="bold", soft_wrap=True)
+    _show_tick(answer, console)
     for counter in answer["counters"]:
         if counter["evicted"] or counter["without_key"] or counter["exempted"]:
             console.print(
@@ -190,6 +181,23 @@ def show(answer: dict[str, Any], console: Console) -> None:
                 f"{counter['without_key']:,} sessions without its key, {counter['exempted']:,} exempt",
                 highlight=False,
             )
+
+
+def _show_tick(answer: dict[str, Any], console: Console) -> None:
+    """What the passes do, and what they had no place for."""
+    tick = answer["tick"]
+    console.print(
+        f"{answer['alerts']['active']} active alerts (collectord alerts); tick {tick['last_ms']} ms, "
+        f"longest {tick['longest_ms']} ms"
+        + "".join(f", {tick[key]} {words}" for key, words in _UNUSUAL.items() if tick[key]),
+        highlight=False,
+    )
+    for reason, count in answer["alerts"]["refused"].items():
+        text = f"no place for {count:,} raises so far: {reason}; they follow when there is room"
+        console.print(text, highlight=False, style="bold", soft_wrap=True)
+    if bugs := tick.get("engine_bugs"):
+        text = f"THE ENGINE MET A BUG ({bugs:,} so far) and went on; counts may lack something. Please report it"
+        console.print(f"{text}, with the log", highlight=False, style="bold", soft_wrap=True)
 
 
 def _moment(text: str) -> str:

@@ -31,11 +31,14 @@ from collectord.detect.rules import Rule
 from collectord.detect.watchlist import Watchlist
 from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Window
 
-MAX_ACTIVE_OF_RULE = 2_500
-"""A flood that makes one rule true for thousands of keys leaves places for the others."""
+MAX_ACTIVE_OF_RULE = 10_000
+"""Of one rule; far more than people can look at. Further ones are counted, and raised when there is room again."""
 
-MAX_ACTIVE = 10_000
-"""Active alerts; far more than people can look at. Further ones are counted, and raised when there is room again."""
+MAX_ACTIVE = 20_000
+"""Active alerts of all rules, some 100 MB with their evidence: a flood of one rule leaves as many to the others."""
+
+PLACES_OF_RULE = 200
+"""Active alerts that a rule may always have, however many the others have: more than outputs are sent in a storm."""
 
 MAX_REMEMBERED = 100_000
 """Cleared alerts whose number of raises is remembered; about 20 MB."""
@@ -70,6 +73,7 @@ class AlertStates:
         address_of: Addresses of devices, for what an alert is about; None: none is known.
         max_active: Bound of active alerts; the rules about the collector's health pass it.
         max_active_of_rule: Bound of each rule's active alerts.
+        places_of_rule: Active alerts that a rule may have although the others fill the common bound.
         max_remembered: Bound of cleared alerts whose episodes are counted on.
     """
 
@@ -83,6 +87,7 @@ class AlertStates:
         address_of: AddressOf | None = None,
         max_active: int = MAX_ACTIVE,
         max_active_of_rule: int = MAX_ACTIVE_OF_RULE,
+        places_of_rule: int = PLACES_OF_RULE,
         max_remembered: int = MAX_REMEMBERED,
     ) -> None:
         self._rules = {rule.name: rule for rule in rules}
@@ -94,6 +99,7 @@ class AlertStates:
         self._watchlist = watchlist
         self._max_active = max_active
         self._max_active_of_rule = max_active_of_rule
+        self._places_of_rule = places_of_rule
         self._max_remembered = max_remembered
         self._active: dict[str, dict[str, _Active]] = {}
         self._active_count = 0
@@ -317,9 +323,10 @@ class AlertStates:
 
     def _no_room(self, rule: Rule) -> str:
         """Why there is no place for one more alert of this rule; empty if there is."""
-        if len(self._active.get(rule.name, ())) >= self._max_active_of_rule:
+        of_rule = len(self._active.get(rule.name, ()))
+        if of_rule >= self._max_active_of_rule:
             return f"{self._max_active_of_rule:,} alerts of {rule.name} are active"
-        if self._active_count >= self._max_active and not rule.health:
+        if self._active_count >= self._max_active and of_rule >= self._places_of_rule and not rule.health:
             return f"{self._max_active:,} alerts are active"
         return ""
 

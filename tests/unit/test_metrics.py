@@ -48,8 +48,9 @@ class Parts:
     def __init__(self, listeners: list[UdpListener | TcpListener], folder: Path) -> None:
         counters = TickCounters(
             ticks=3, duration_sum_ns=1_500_000_000, carried=4, store_failures=5, unstored_alerts=6, lost_alerts=7,
-            shed_rows=8, clamped=9, not_quarantined=10, evicted={"port_volume": 11}, without_key={}, exempted={},
-            raised={"excessive-failures": 12}, active={(Severity.HIGH, Mode.NOTIFY): 13}, engine_bugs=14,
+            refused={"a": 20, "b": 3}, shed_rows=8, clamped=9, not_quarantined=10, evicted={"port_volume": 11},
+            without_key={}, exempted={}, raised={"excessive-failures": 12},
+            active={(Severity.HIGH, Mode.NOTIFY): 13}, engine_bugs=14,
         )  # fmt: skip
         counters.durations[0], counters.durations[-1] = 2, 1
         seed = [rule for rule in plan.load(None).rules if rule.name in ("excessive-failures", "port-misuse")]
@@ -113,6 +114,7 @@ def test_figures(parts: Parts) -> None:
         "store_failures_total": (5, {}),
         "alerts_unstored": (6, {}),
         "alerts_lost_total": (7, {}),
+        "alerts_refused_total": (23, {}),
         "store_shed_rows_total": (8, {}),
         "engine_bugs_total": (14, {}),
         "counter_clamped_records_total": (9, {}),

@@ -65,6 +65,7 @@ def worker() -> SimpleNamespace:
 @pytest.fixture
 def tick() -> SimpleNamespace:
     counters = TickCounters(
+        refused={"too many": 1},
         ticks=9,
         engine_bugs=2,
         last_duration_ns=1_500_000,
@@ -111,7 +112,7 @@ def status(
     """The status of a daemon whose parts are as the other fixtures say."""
     seed = [rule for rule in plan.load(None).rules if rule.name in ("excessive-failures", "port-misuse")]
     setup = plan.check(Config(state_dir=tmp_path), seed)
-    states = SimpleNamespace(active_count=2, refused={"too many": 1})
+    states = SimpleNamespace(active_count=2)
     outbox = SimpleNamespace(
         counts=lambda: {"noc": OutboxCounts(3, 1, 7, 0, {"age": 4}, 2), "gone": OutboxCounts(1, 1, 1, 0)}
     )

@@ -316,6 +316,11 @@ class TestPlugin:
         )
         assert "the old one is /x/collectord.db.corrupt-1" in run("status").stdout
 
+    def test_no_place_for_alerts(self, run: Any, answer: dict[str, Any]) -> None:
+        answer["alerts"]["refused"] = {"10,000 alerts of mine are active": 1234}
+        text = "no place for 1,234 raises so far: 10,000 alerts of mine are active; they follow when there is room"
+        assert text in run("status").stdout
+
     def test_it_does_not_run(self, run: Any) -> None:
         status, line = self.check(run)
         assert status == 2

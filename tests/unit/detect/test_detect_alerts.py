@@ -273,7 +273,7 @@ def test_report_mode(make_rule: MakeRule) -> None:
 
 def test_bound_of_active_alerts(make_rule: MakeRule) -> None:
     """Further ones are counted with the reason, and raised when there is room."""
-    states = AlertStates([make_rule()], Watchlist(), max_active=2)
+    states = AlertStates([make_rule()], Watchlist(), max_active=2, places_of_rule=1)
     many = {f"192.0.2.{n}": 5001 for n in range(5)}
 
     assert 2 == len(states.judge([window(0, many)], at(0)))
@@ -286,21 +286,26 @@ def test_bound_of_active_alerts(make_rule: MakeRule) -> None:
 
 
 def test_a_flood_of_one_rule_leaves_room_for_others(make_rule: MakeRule) -> None:
-    """Each rule has a bound of its own, and what is said of the collector's health passes the common one."""
-    rules = [make_rule(), make_rule(name="other", counter="other"), make_rule(name="own", counter="own", health=True)]
-    states = AlertStates(rules, Watchlist(), max_active=3, max_active_of_rule=2)
+    """Each rule has a bound and places of its own; what is said of the collector's health passes the common bound."""
+    names = ("other", "late")
+    rules = [
+        make_rule(),
+        *(make_rule(name=name, counter=name) for name in names),
+        make_rule(name="own", counter="own", health=True),
+    ]
+    states = AlertStates(rules, Watchlist(), max_active=5, max_active_of_rule=3, places_of_rule=1)
     many = {f"192.0.2.{n}": 5001 for n in range(5)}
     flood = window(0, many)
-    others = [replace(flood, rule=name) for name in ("other", "own")]
+    others = [replace(flood, rule=name) for name in (*names, "own")]
 
     found = states.judge([flood, *others], at(0))
 
     raised = [alert.rule for alert in found]
-    assert {"excessive-failures": 2, "other": 1, "own": 2} == {name: raised.count(name) for name in raised}
+    assert {"excessive-failures": 3, "other": 2, "late": 1, "own": 3} == {name: raised.count(name) for name in raised}
     assert {
-        "2 alerts of excessive-failures are active": 3,
-        "3 alerts are active": 4,
-        "2 alerts of own are active": 3,
+        "3 alerts of excessive-failures are active": 2,
+        "5 alerts are active": 3 + 4,
+        "3 alerts of own are active": 2,
     } == states.refused
 
 
