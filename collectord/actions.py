@@ -128,8 +128,8 @@ class Actions:
             also=(*EXEMPT_NAMES, *rule.key_fields),
         )
         known = names_of_key(rule)
-        unknown = sorted(where.fields(tests) - known)
-        if not wrong and unknown:
+        unknown = [] if wrong else sorted(where.fields(tests) - known)
+        if unknown:
             wrong.append(
                 f"the alerts of {name} don't say {', '.join(unknown)}, they say {', '.join(sorted(known))}: what only "
                 "a session says is exempted in the rule's file"

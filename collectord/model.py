@@ -71,6 +71,26 @@ RULE_FIELDS = (
     "ThreatCategory",
 )
 
+# Those of them that hold a word of a closed list (the engine's session.rs has the same), with the words.
+FIELD_WORDS = {
+    "DvcAction": (
+        *("Allow", "Deny", "Drop", "Drop ICMP", "Reset", "Reset Source", "Reset Destination"),
+        *("Encrypt", "Decrypt", "VPNroute"),
+    ),
+    "EventResult": ("Success", "Partial", "Failure", "NA"),
+    "EventResultDetails": (
+        *("Failover", "Invalid TCP", "Invalid Tunnel", "Maximum Retry", "Reset", "Routing issue", "Simulation"),
+        *("Terminated", "Timeout", "Transient error", "Unknown", "NA"),
+    ),
+    "EventSeverity": ("Informational", "Low", "Medium", "High"),
+    "EventSubType": ("Start", "End"),
+    "EventType": ("NetworkSession", "EndpointNetworkSession", "L2NetworkSession", "Flow", "IDS"),
+    "NetworkDirection": ("Inbound", "Outbound", "Local", "External", "Listen", "NA"),
+}
+
+# The protocols that logs name, as sessions have them whatever a device writes.
+PROTOCOLS = ("TCP", "UDP", "ICMP", "IPv6-ICMP", "GRE", "ESP", "AH", "SCTP", "IGMP", "PIM")
+
 # Number fields that a rule may add up.
 SUM_FIELDS = (
     "SrcBytes",

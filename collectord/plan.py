@@ -7,7 +7,7 @@ each of its samples gives exactly what it says.
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -105,7 +105,8 @@ def check(config: Config, rules: Sequence[Rule] | None = None, *, every_sample: 
         replace(definition, capacity=config.bounds.keys_per_counter)
         for definition in rule_values.counter_definitions(rules, watchlist)
     )
-    problems += _wrong_in_plan(plan, definitions, profiles, samples=every_sample or bool(_files(config.profiles_dir)))
+    samples = every_sample or bool(_files(config.profiles_dir))
+    problems += _wrong_in_plan(plan, definitions, profiles, samples=samples, rules=_rule_files(config))
     if problems:
         raise ConfigError(problems)
     return Setup(config, profiles, rules, watchlist, hosts, plan, definitions)
@@ -118,7 +119,12 @@ def installed_rules(config: Config, further: Sequence[Path] = ()) -> tuple[Rule,
     Raises:
         ConfigError: everything that is wrong in any of them.
     """
-    return rule_files.load([*data.rules(), *_files(config.rules_dir), *further])
+    return rule_files.load(_rule_files(config, further))
+
+
+def _rule_files(config: Config, further: Sequence[Path] = ()) -> list[Path]:
+    """The file of each rule; of two of the same name the later one counts."""
+    return list({path.stem: path for path in [*data.rules(), *_files(config.rules_dir), *further]}.values())
 
 
 def _files(folder: Path | None) -> list[Path]:
@@ -179,7 +185,12 @@ def _strange_values(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, st
 
 
 def _wrong_in_plan(
-    plan: Plan, definitions: Sequence[CounterDefinition], profiles: tuple[Document, ...], *, samples: bool
+    plan: Plan,
+    definitions: Sequence[CounterDefinition],
+    profiles: tuple[Document, ...],
+    *,
+    samples: bool,
+    rules: Sequence[Path] = (),
 ) -> list[Problem]:
     """
     What the engine finds wrong, and with ``samples`` those that fail of the profiles that are right.
@@ -190,7 +201,8 @@ def _wrong_in_plan(
     try:
         Engine(plan, definitions)
     except PlanError as error:
-        problems = [_located(path, reason, profiles) for path, reason in error.problems]
+        counters = _by_counter(plan, rules)
+        problems = [_located(path, reason, profiles, counters) for path, reason in error.problems]
         wrong = {keys[1] for path, _ in error.problems if (keys := toml.parse_key(path))[:1] == ("profiles",)}
         right = tuple(document for number, document in enumerate(profiles) if number not in wrong)
         if len(right) < len(profiles):
@@ -287,12 +299,16 @@ def _plan(config: Config, profiles: Sequence[Document], rules: Sequence[Rule], w
     )
 
 
-def _located(path: str, reason: str, profiles: Sequence[Document]) -> Problem:
-    """A problem of the plan at the place in the profile's file that it came from."""
+def _located(path: str, reason: str, profiles: Sequence[Document], counters: Sequence[Document | None] = ()) -> Problem:
+    """A problem of the plan at the place in the profile's or the rule's file that it came from."""
     keys = toml.parse_key(path)
     match keys:
         case ("profiles", int(number), *rest) if number < len(profiles):
             return profiles[number].problem(tuple(rest), *_with_hint(reason, rest))
+        case ("counters", int(number), *rest) if number < len(counters) and (document := counters[number]) is not None:
+            # Exempts that the key of an alert decides are not in the plan, so their numbers differ.
+            place = ("exempt",) if rest[:1] == ["exempt"] else tuple(rest)
+            return document.problem(place, reason)
         case ("devices", int(number), *_):
             # The table's name in the configuration.
             return Problem("configuration", None, f"device{path.removeprefix('devices')}", reason)
@@ -401,21 +417,15 @@ def check_rules(setup: Setup, files: Sequence[Path]) -> list[Problem]:
         rule_values.resolved(replace(rule, mode=Mode.REPORT) if rule.name in names else rule, config.internal_networks)
         for rule in loaded
     ]
-    try:
-        Engine(_plan(config, (), rules, setup.watchlist), rule_values.counter_definitions(rules))
-    except PlanError as error:
-        counters = [definition.name for definition in rule_values.counter_definitions(rules)]
-        documents = {str(document.values.get("counter")): document for document in map(toml.load, files)}
-        return [_in_rule(path, reason, counters, documents) for path, reason in error.problems]
-    return []
+    plan = _plan(config, (), rules, setup.watchlist)
+    return _wrong_in_plan(
+        plan, rule_values.counter_definitions(rules), (), samples=False, rules=_rule_files(config, files)
+    )
 
 
-def _in_rule(path: str, reason: str, counters: Sequence[str], documents: Mapping[str, Document]) -> Problem:
-    """A problem of the plan at the place in the rule's file that it came from."""
-    match toml.parse_key(path):
-        case ("counters", int(number), *rest) if counters[number] in documents:
-            # Exempts that the key of an alert decides are not in the plan, so their numbers differ.
-            place = ("exempt",) if rest[:1] == ["exempt"] else tuple(rest)
-            return documents[counters[number]].problem(place, reason)
-        case _:
-            return Problem("configuration", None, path, reason)
+def _by_counter(plan: Plan, rules: Sequence[Path]) -> list[Document | None]:
+    """The rule's file that each counter of the plan comes from; of several that share it one."""
+    if not plan.counters:
+        return []
+    documents = {str(document.values.get("counter")): document for document in map(toml.load, rules)}
+    return [documents.get(counter["name"]) for counter in plan.counters]

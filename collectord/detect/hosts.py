@@ -7,10 +7,10 @@ with a site is for that site alone, and goes before one of the same length for a
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from collectord.detect import csv_file
+from collectord.detect import csv_file, where
 from collectord.errors import ConfigError, Problem
 
 COLUMNS = ("CIDR", "name", "site", "role", "owner")
@@ -131,9 +131,11 @@ def parse(text: str, file: str) -> Hosts:
 def _wrong(values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """(column, what was expected, hint) of each cell that is wrong."""
     try:
-        ip_network(values["CIDR"])
+        right = where.is_network(str(ip_network(values["CIDR"])))
     except ValueError:
-        hint = _without_host_bits(values["CIDR"])
+        right = False
+    if not right:
+        hint = _as_meant(values["CIDR"])
         yield "CIDR", f"expected an address or a network, got {csv_file.shown(values['CIDR'])}", hint
     for column, text in values.items():
         if len(text) > MAX_CHARACTERS:
@@ -142,9 +144,9 @@ def _wrong(values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
             yield column, "control characters are not allowed", ""
 
 
-def _without_host_bits(text: str) -> str:
+def _as_meant(text: str) -> str:
     try:
-        network: IPv4Network | IPv6Network = ip_network(text, strict=False)
+        meant = str(ip_network(text, strict=False))
     except ValueError:
-        return 'such as "192.0.2.7" or "10.1.0.0/16"'
-    return f'write "{network}"'
+        meant = ""
+    return f'write "{meant}"' if where.is_network(meant) else 'such as "192.0.2.7" or "10.1.0.0/16"'

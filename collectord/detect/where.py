@@ -3,18 +3,20 @@ Tests on the fields of a session, as rules and exempts write them; the engine re
 
     where = { EventResult = "Failure", DstPortNumber = [139, "5800-5810"], SrcIpAddr = { not = "internal" } }
 
-A value or a list of which one must fit: text for text fields (exact), a number or a ``"from-to"`` range for ports, an
-address or network for addresses. ``{ not = ... }`` turns it round (a field without a value fits then), ``{ differs =
-"DstIpAddr" }`` wants another value than that field has. ``internal`` stands for the site's own networks.
+A value or a list of which one must fit: text for text fields (exact; where a field has a closed list of words, one of
+these), a number or a ``"from-to"`` range for ports, an address or network for addresses. ``{ not = ... }`` turns it
+round (a field without a value fits then), ``{ differs = "DstIpAddr" }`` wants another value than that field has.
+``internal`` stands for the site's own networks.
 
 Here the tests are checked, and tried on the key of an alert.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any
 
-from collectord.model import RULE_FIELDS, KeyValue, is_number_field
+from collectord.detect import csv_file
+from collectord.model import FIELD_WORDS, PROTOCOLS, RULE_FIELDS, KeyValue, is_number_field
 
 INTERNAL = "internal"
 
@@ -63,8 +65,28 @@ def fits(tests: Mapping[str, Any], values: Mapping[str, KeyValue | Sequence[str]
     return all(_fits(name, test, values) for name, test in tests.items())
 
 
+def is_network(text: str) -> bool:
+    """
+    Whether it is an address or a network that holds the addresses of sessions.
+
+    Those have no IPv4 in the form of IPv6, and no interface (``%eth0``).
+    """
+    try:
+        network = ip_network(text)
+    except ValueError:
+        return False
+    prefix = text.partition("/")[2]
+    mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None
+    return not mapped and "%" not in text and (not prefix or prefix.isdigit())
+
+
 def _is_address(name: str) -> bool:
     return name.endswith("IpAddr")
+
+
+def _kind(name: str) -> str:
+    """What a field holds."""
+    return "an address" if _is_address(name) else "a port" if is_number_field(name) else "text"
 
 
 def _check_test(name: str, value: Any, place: tuple[str, ...], wrong: Wrong) -> None:
@@ -74,6 +96,8 @@ def _check_test(name: str, value: Any, place: tuple[str, ...], wrong: Wrong) -> 
         elif set(value) == {"differs"}:
             if value["differs"] not in RULE_FIELDS:
                 wrong((*place, "differs"), "expected the ASIM name of a field that rules may use")
+            elif name not in RULE_FIELDS or value["differs"] == name or _kind(value["differs"]) != _kind(name):
+                wrong((*place, "differs"), f"expected another field that holds {_kind(name)}")
         else:
             wrong(place, "expected { not = ... } or { differs = ... }")
         return
@@ -93,11 +117,14 @@ def _expected(name: str, item: Any) -> str:
         return "" if _range(item) else 'a port, or a range such as "5800-5810"'
     if not isinstance(item, str):
         return "text in quotes"
-    if _is_address(name) and item != INTERNAL:
-        try:
-            ip_network(item)
-        except ValueError:
-            return f'an address, a network such as "10.0.0.0/8", or "{INTERNAL}"'
+    if _is_address(name) and item != INTERNAL and not is_network(item):
+        return f'an address, a network such as "10.0.0.0/8", or "{INTERNAL}", got {csv_file.shown(item)}'
+    if name in FIELD_WORDS and item not in FIELD_WORDS[name]:
+        return f"one of {', '.join(FIELD_WORDS[name])}, got {csv_file.shown(item)}"
+    if name == "NetworkProtocol":
+        right = [known for known in PROTOCOLS if known.casefold() == item.casefold()]
+        if item.isdigit() or right not in ([], [item]):
+            return f'the name that IANA gives it, such as "{(right or PROTOCOLS)[0]}", got {csv_file.shown(item)}'
     return ""
 
 

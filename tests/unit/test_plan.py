@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from collectord import data, plan
 from collectord.config import Config
+from collectord.detect import where
 from collectord.detect.watchlist import ThresholdType
-from collectord.engine import Engine
+from collectord.engine import Engine, PlanError
 from collectord.errors import ConfigError, Problem
-from collectord.model import RULE_FIELDS
+from collectord.model import FIELD_WORDS, RULE_FIELDS
 from collectord.output_settings import SnmpOutput, SyslogOutput
 from collectord.settings import Bounds, Device, TcpListener
 from collectord.settings import UdpListener as UdpConfig
@@ -171,6 +173,20 @@ class TestSetup:
 
         counters = {definition.name for definition in plan.check(Config(rules_dir=tmp_path / "rules")).definitions}
         assert counters >= {f"counter_{number}" for number in range(len(RULE_FIELDS))}
+
+    def test_the_loader_and_the_engine_know_the_same_words(self) -> None:
+        """Of the fields that hold a word of a closed list: the engine tells its own when a profile has another."""
+        told: dict[str, str] = {}
+        shipped = plan.load(None).plan
+        for name in RULE_FIELDS:
+            maps = [{"from": "a", "to": {"b": {name: "Sideways"}}}]
+            profile = {"name": "x", "title": "x", "EventVendor": "x", "EventProduct": "x", "detect": [{"starts": "{"}],
+                       "reader": "json", "fields": {}, "map": maps}  # fmt: skip
+            try:
+                Engine(replace(shipped, profiles=[profile], counters=()), ())
+            except PlanError as error:
+                told.update((name, reason) for _, reason in error.problems if " is one of " in reason)
+        assert told == {name: f"{name} is one of {', '.join(words)}" for name, words in FIELD_WORDS.items()}
 
     def test_the_watchlist_gives_the_levels(self, write: Write) -> None:
         path = write("ports.csv", data.conf("port-watchlist.csv").read_text("utf-8"))
@@ -339,6 +355,16 @@ class TestReport:
         found = problems(Config(profiles_dir=tmp_path / "profiles"))
 
         assert [p.reason for p in found] == ["'denied' is read by acme"]
+
+    def test_a_rule_that_only_the_engine_finds_wrong(
+        self, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has the place in the rule's file all the same."""
+        monkeypatch.setattr(where, "FIELD_WORDS", {})
+        write("rules/many-failures.toml", RULE.replace('"Failure"', '"Failed"'))
+        found = told(Config(rules_dir=tmp_path / "rules"), tmp_path)
+
+        assert [("rules/many-failures.toml", "where.EventResult")] == [(file, key) for file, line, key in found if line]
 
     def test_a_device_of_a_profile_that_is_none(self, tmp_path: Path) -> None:
         """Told by the key that stands in the configuration."""

@@ -135,11 +135,11 @@ class TestCheck:
         ("old", "new", "want"),
         [
             ('"Failure"', '"Failed"', ":5: where.EventResult: "),
-            ('"low"', '"low"\n[[exempt]]\nDvcAction = "Denied"\nreason = "x"', ":12: exempt"),
+            ('"low"', '"low"\n[[exempt]]\nDvcAction = "Denied"\nreason = "x"', ":13: exempt[0].DvcAction: "),
         ],
     )
-    def test_what_only_the_engine_knows(self, run: Any, own: Path, old: str, new: str, want: str) -> None:
-        """Values that a field can never have, also in a rule that is off."""
+    def test_values_of_a_closed_list(self, run: Any, own: Path, old: str, new: str, want: str) -> None:
+        """Another one can never come, also in a rule that is off."""
         own.write_text(RULE.replace(old, new))
         result = run("rules", "check", str(own))
 

@@ -58,7 +58,22 @@ def test_internal_is_filled_in() -> None:
         ({"DstPortNumber": 65_536}, 'DstPortNumber: expected a port, or a range such as "5800-5810"'),
         ({"SrcIpAddr": {"not": "all"}}, "SrcIpAddr.not: expected an address"),
         ({"SrcIpAddr": {"differs": "x"}}, "SrcIpAddr.differs: expected the ASIM name"),
+        ({"SrcIpAddr": {"differs": "SrcIpAddr"}}, "SrcIpAddr.differs: expected another field that holds an address"),
+        (
+            {"SrcPortNumber": {"differs": "SrcIpAddr"}},
+            "SrcPortNumber.differs: expected another field that holds a port",
+        ),
         ({"SrcIpAddr": {"is": "x"}}, "SrcIpAddr: expected { not = ... } or { differs = ... }"),
+        ({"SrcIpAddr": "::ffff:192.0.2.1"}, "SrcIpAddr: expected an address"),
+        ({"SrcIpAddr": "fe80::1%eth0"}, "SrcIpAddr: expected an address"),
+        ({"SrcIpAddr": "192.0.2.0/255.255.255.0"}, "SrcIpAddr: expected an address"),
+        ({"EventResult": "Failed"}, 'EventResult: expected one of Success, Partial, Failure, NA, got "Failed"'),
+        (
+            {"DvcAction": {"not": ["Deny", "drop"]}},
+            "DvcAction.not: expected one of Allow, Deny, Drop, Drop ICMP, Reset,",
+        ),
+        ({"NetworkProtocol": "tcp"}, 'NetworkProtocol: expected the name that IANA gives it, such as "TCP", got "tcp"'),
+        ({"NetworkProtocol": "17"}, 'NetworkProtocol: expected the name that IANA gives it, such as "TCP", got "17"'),
         ({"DvcAction": 1}, "DvcAction: expected text in quotes"),
         ({"blocked": "yes"}, "blocked: expected true or false"),
     ],
@@ -68,3 +83,17 @@ def test_refused(tests: dict[str, Any], want: str) -> None:
     found: list[str] = []
     where.check(tests, lambda place, reason: found.append(f"{'.'.join(place)}: {reason}"))
     assert [want] == [line[: len(want)] for line in found]
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        {"SrcIpAddr": ["internal", "2001:DB8::/32", "0.0.0.0/0"], "DstIpAddr": {"differs": "SrcIpAddr"}},
+        {"NetworkProtocol": ["TCP", "IPv6-ICMP", "EIGRP", "Sprite-RPC"], "DvcAction": ["Drop ICMP", "Reset Source"]},
+    ],
+)
+def test_approved(tests: dict[str, Any]) -> None:
+    """Any spelling of a network, any protocol, any word of a closed list."""
+    found: list[str] = []
+    where.check(tests, lambda place, reason: found.append(f"{'.'.join(place)}: {reason}"))
+    assert found == []
