@@ -190,9 +190,9 @@ class App:
             await retain(deliveries.names)
             with contextlib.suppress(FullError):  # Done once there is room.
                 await writer.run(outbox.retry_now)
-            await writer.run(
-                tick.reconcile, states.reconcile(self._setup.rules, self._setup.watchlist, self._clock.now_ns())
-            )
+            now_ns = self._clock.now_ns()
+            told = states.reconcile(self._setup.rules, self._setup.watchlist, now_ns, anew=tick.begun)
+            await writer.run(tick.reconcile, told)
             reloader = Reloader(
                 self._load,
                 self._path,

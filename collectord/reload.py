@@ -228,7 +228,8 @@ class Reloader:
         )
         self._actions.resolve()
         now_ns = self._clock.now_ns()
-        self._tick.reconcile(self._states.reconcile(setup.rules, setup.watchlist, now_ns, setup.hosts))
+        told = self._states.reconcile(setup.rules, setup.watchlist, now_ns, setup.hosts, anew=self._tick.begun)
+        self._tick.reconcile(told)
 
     async def _note(self, reload: Reload) -> None:
         what = "taken" if reload.taken else f"refused: {reload.count}"

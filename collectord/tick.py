@@ -114,6 +114,8 @@ class Tick:
         self.standing = StoreStanding(database, clock.mono_ns)
         self.engine_standing = EngineStanding()
         self._began_ns: int | None = None
+        self.begun: frozenset[str] = frozenset()
+        """Counters that hold nothing of before, because they count something else now: since start or reload."""
         self._unmade = self._afresh = False
         """There was no room for the tables, or to take up a new database in place of a damaged one."""
         self._ageing = Ageing(clock.mono_ns)
@@ -160,6 +162,7 @@ class Tick:
 
     def _made(self) -> Sequence[CounterDefinition]:
         """The counters whose tables are there: all, or on a full disk those that were there."""
+        self.begun = self._beginning(self.setup)
         try:
             _tell_aside(self.tables.ensure(self.setup.definitions))
         except FullError as error:
@@ -167,6 +170,10 @@ class Tick:
             self._store_failed(error)
             return [each for each in self.setup.definitions if self.tables.holds(each)]
         return self.setup.definitions
+
+    def _beginning(self, setup: Setup) -> frozenset[str]:
+        """The counters whose tables hold nothing that is of use to them."""
+        return frozenset(each.name for each in setup.definitions if not self.tables.holds(each))
 
     def take_up(self, setup: Setup) -> None:
         """
@@ -185,6 +192,7 @@ class Tick:
         as_before = all(each in going_on for each in self.setup.definitions) and longest_s == self._longest_window_s
         self._settle(1 if as_before else SETTLING_PASSES)
         now_ns = self._clock.now_ns()
+        begun = self._beginning(setup)
         with self._database.transaction("take up the changed configuration"):
             aside = self.tables.ensure(setup.definitions)
             held = [
@@ -202,6 +210,7 @@ class Tick:
             raise
         self._evidence.take_up(setup.rules, kept)
         self._use(setup)
+        self.begun = begun
         for each in held:
             self._give_back(each)
         # The pass just before judged every day that had ended until then.

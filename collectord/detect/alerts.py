@@ -17,14 +17,14 @@ outputs see a raise. A sent alert that is held from then on is updated without b
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collectord.detect import telling, wording
 from collectord.detect.device import AddressOf, device
 from collectord.detect.exempts import Exempts
-from collectord.detect.findings import Finding, Judgement, judge_window, modes_of_rows
+from collectord.detect.findings import Finding, Judgement, judge_window, limit_of_rows, modes_of_rows
 from collectord.detect.holds import Holds
 from collectord.detect.hosts import Hosts
 from collectord.detect.rules import Rule
@@ -179,7 +179,13 @@ class AlertStates:
         return told
 
     def reconcile(
-        self, rules: Iterable[Rule], watchlist: Watchlist, now_ns: int, hosts: Hosts | None = None
+        self,
+        rules: Iterable[Rule],
+        watchlist: Watchlist,
+        now_ns: int,
+        hosts: Hosts | None = None,
+        *,
+        anew: Collection[str] = (),
     ) -> list[Alert]:
         """
         Takes over new rules and a new watchlist; alerts that they leave no ground for are cleared with that reason.
@@ -189,6 +195,7 @@ class AlertStates:
             watchlist: For the rules that use it.
             now_ns: Wall time, ns.
             hosts: What is known of addresses; None: as before.
+            anew: Counters that hold nothing of before, because they count something else now.
 
         Returns:
             The cleared states, and updates of those whose rule or row has a new severity.
@@ -202,7 +209,7 @@ class AlertStates:
         told: list[Alert] = []
         for active in self._all_active():
             rule = self._rules.get(active.told.rule)
-            reason = _no_longer(rule, watchlist, active.told)
+            reason = _no_longer(rule, watchlist, active.told, active.peak, anew)
             if reason:
                 self._clear(active, reason, f"cleared: {reason}", now_ns, told)
             elif rule is not None and not rule.uses_watchlist and rule.severity != active.told.severity:
@@ -402,7 +409,9 @@ class AlertStates:
             if alert_id not in warm and judged_ns - active.last_over_ns >= hold_ns
         ]
         for active in quiet:
-            reason, what = telling.quiet(rule, active.told.threshold, active.peak)
+            # A limit of the rule's own may be another one since.
+            threshold = active.told.threshold if rule.threshold is None else rule.threshold
+            reason, what = telling.quiet(rule, threshold, active.peak)
             self._clear(active, reason, what, judged_ns, told)
 
     def _clear_exempt(self, active: _Active | None, exempt: str, now_ns: int, told: list[Alert]) -> None:
@@ -468,8 +477,8 @@ def identity(rule: str, site: str, key: Mapping[str, KeyValue]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
 
-def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert) -> str:
-    """Why an active alert has lost its ground; empty if it has not."""
+def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert, peak: int, anew: Collection[str]) -> str:
+    """Why an active alert that reached ``peak`` has lost its ground; empty if it has not."""
     if rule is None:
         return "the rule was removed"
     if rule.mode is Mode.OFF:
@@ -479,12 +488,21 @@ def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert) -> str:
     if not rule.uses_watchlist:
         if set(rule.key_fields) != set(alert.key):
             return "the rule was changed"
-        return f"the rule's mode is now {rule.mode.value}" if rule.mode is not mode else ""
-    modes = modes_of_rows(rule, watchlist, alert.key)
-    if not modes:
-        return "the watchlist row was removed"
-    if mode not in modes:
-        return f"the watchlist row's mode is now {min(modes).value}"
+        if rule.mode is not mode:
+            return f"the rule's mode is now {rule.mode.value}"
+    else:
+        modes = modes_of_rows(rule, watchlist, alert.key)
+        if not modes:
+            return "the watchlist row was removed"
+        if mode not in modes:
+            return f"the watchlist row's mode is now {min(modes).value}"
+    if rule.counter in anew:
+        return "what the rule counts was changed"
+    if rule.timespan_s != alert.window_s:
+        return f"the rule's window is now {wording.span(rule.timespan_s)}"
+    limit = limit_of_rows(rule, watchlist, alert.key) if rule.uses_watchlist else rule.threshold
+    if limit is not None and peak <= limit:
+        return f"the {'watchlist row' if rule.uses_watchlist else 'rule'}'s limit is now {limit:,}"
     return ""
 
 

@@ -43,13 +43,21 @@ def judge_window(rule: Rule, watchlist: Watchlist, window: Window) -> Iterator[F
 
 def modes_of_rows(rule: Rule, watchlist: Watchlist, key: Mapping[str, KeyValue]) -> set[Mode]:
     """The modes in which an alert with this key may stand: one for each kind of row that it can come from."""
+    return {_mode(rule, row) for row in _rows_of(rule, watchlist, key)}
+
+
+def limit_of_rows(rule: Rule, watchlist: Watchlist, key: Mapping[str, KeyValue]) -> int | None:
+    """The lowest threshold of the rows that an alert with this key can come from; None where each day has its own."""
+    limits = [row.threshold for row in _rows_of(rule, watchlist, key) if row.threshold is not None]
+    return min(limits, default=None)
+
+
+def _rows_of(rule: Rule, watchlist: Watchlist, key: Mapping[str, KeyValue]) -> Iterator[WatchRow]:
     kind, protocol = rule.rows or ThresholdType.STATIC, str(key["NetworkProtocol"])
-    return {
-        _mode(rule, row)
-        for row in watchlist.at(kind, int(key["DstPortNumber"]))
-        if row.name == key["Name"]
-        and (row.protocol == protocol if rule.aggregate_rows else row.matches(protocol, row.direction, row.action))
-    }
+    for row in watchlist.at(kind, int(key["DstPortNumber"])):
+        fits = row.protocol == protocol if rule.aggregate_rows else row.matches(protocol, row.direction, row.action)
+        if fits and row.name == key["Name"]:
+            yield row
 
 
 def _judge_keys(rule: Rule, window: Window) -> Iterator[Finding]:

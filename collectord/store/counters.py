@@ -140,8 +140,10 @@ class Counters:
     def holds(self, definition: CounterDefinition) -> bool:
         """Whether what is kept under the definition's name is of this definition; :meth:`ensure` sees to that."""
         with self._database.reading("look at the counter tables") as connection:
-            there = not definition.has_table or definition.name in self._database.tables.table_names()
-            return there and meta.read(connection, f"definition:{definition.name}") == _meaning(definition)
+            sql = self._statements(definition)
+            fits = sql.table in self._database.tables.table_names() and self._fits(sql)
+            same = meta.read(connection, f"definition:{definition.name}") == _meaning(definition)
+            return same and (fits or not definition.has_table)
 
     def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
         """

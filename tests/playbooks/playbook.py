@@ -270,7 +270,8 @@ class Story:
         self.tick.run()
         self.close()
         self._begin(self._rules if rules is None else rules, self._ports if ports is None else ports)
-        self.tick.reconcile(self.states.reconcile(self._rules, self._ports, self.clock.now_ns()))
+        now_ns = self.clock.now_ns()
+        self.tick.reconcile(self.states.reconcile(self._rules, self._ports, now_ns, anew=self.tick.begun))
         return self
 
     def at(self, time: str) -> "Story":

@@ -157,6 +157,11 @@ def test_a_rule_that_changed_clears_what_it_raised(play: Play) -> None:
         ([rule(RULE, mode=Mode.OFF)], "the rule was switched off", nothing),
         ([rule(RULE, mode=Mode.REPORT)], "the rule's mode is now report", again),
         ([rule(RULE, group_by=("SrcIpAddr", "DstIpAddr"))], "the rule was changed", nothing),
+        ([rule(RULE, where={"EventResult": "Partial"})], "what the rule counts was changed", nothing),
+        ([rule(RULE, step_s=300)], "what the rule counts was changed", nothing),
+        ([rule(RULE, counter="failures")], "what the rule counts was changed", nothing),
+        ([rule(RULE, timespan_s=600)], "the rule's window is now 10 min", again),
+        ([rule(RULE, threshold=5001)], "the rule's limit is now 5,001", nothing),
     ]:
         story = play(RULE)
         story.send(5001, **FAILURE).expect(raised(RULE))
@@ -165,3 +170,15 @@ def test_a_rule_that_changed_clears_what_it_raised(play: Play) -> None:
     story.send(5001, **FAILURE).expect(raised(RULE))
     story.restart(rules=[rule(RULE, title="Many from {SrcIpAddr}", tactics=())]).expect(nothing)
     story.restart(rules=[rule(RULE, severity=Severity.HIGH)]).expect(updated(RULE))
+
+
+def test_another_limit_under_an_alert_that_is_over_it(play: Play) -> None:
+    """It stays, and is held against the new one from then on."""
+    story = play(RULE, pass_s=10)
+    story.send(6001, **FAILURE).expect(raised(RULE))
+    story.restart(rules=[rule(RULE, threshold=6000)]).expect(nothing)
+    story.restart(rules=[rule(RULE, threshold=1000)]).expect(nothing)
+    for minute in range(5, 30, 5):
+        story.at(f"{minute}:00").send(801, **FAILURE)
+    story.at("44:50").expect(nothing)
+    story.at("45:10").expect(cleared(RULE, reason="at or below 800 for 15 min", count=6001))

@@ -135,6 +135,7 @@ def test_a_row_that_changed_clears_what_it_raised(play: Play) -> None:
         (SMB.replace("445", "446"), "the watchlist row was removed"),
         (SMB.replace("High", "Disabled"), "the watchlist row was removed"),
         (SMB.replace("445,smb,*", "445,smb,UDP"), "the watchlist row was removed"),
+        (SMB.replace("1000", "1001"), "the watchlist row's limit is now 1,001"),
     ]:
         story = play(RULE, ports=watchlist(SMB))
         story.send(1001, DvcAction="Allow", **TO_445).expect(raised(RULE))

@@ -343,11 +343,31 @@ def test_rule_changed_away(make_rule: MakeRule, states: AlertStates, changed: di
 
 
 def test_rule_with_another_threshold_goes_on(make_rule: MakeRule, states: AlertStates) -> None:
-    """Same identity, no clear; the new level decides when it ends."""
-    states.judge([window(0, {A: 5001})], at(0))
+    """An alert that reached the new one as well: same identity, no clear; the new level decides when it ends."""
+    states.judge([window(0, {A: 60_000})], at(0))
 
-    assert [] == states.reconcile([make_rule(threshold=50_000)], Watchlist(), at(30))
-    play(states, [*minutes(1, 14, {A: 6000}), (15 * 60, {A: 6000}, [f"{A} cleared 5001"])])
+    assert [] == states.reconcile([make_rule(threshold=59_999)], Watchlist(), at(30))
+    play(states, [*minutes(1, 14, {A: 6000}), (15 * 60, {A: 6000}, [f"{A} cleared 60000"])])
+
+
+@pytest.mark.parametrize(
+    ("changed", "anew", "reason"),
+    [
+        ({"threshold": 5001}, (), "the rule's limit is now 5,001"),
+        ({"timespan_s": 600}, (), "the rule's window is now 10 min"),
+        ({}, ("failures_by_source",), "what the rule counts was changed"),
+    ],
+)
+def test_what_would_not_be_an_alert_any_more_is_none(
+    make_rule: MakeRule, states: AlertStates, changed: dict[str, int], anew: tuple[str, ...], reason: str
+) -> None:
+    """At once, with what was changed."""
+    states.judge([window(0, {A: 5001})], at(0))
+    assert [] == states.reconcile([make_rule(threshold=5000)], Watchlist(), at(20), anew=["another"])
+
+    [cleared] = states.reconcile([make_rule(**changed)], Watchlist(), at(30), anew=anew)
+
+    assert ("cleared", reason) == (cleared.event, cleared.reason)
 
 
 def test_rule_with_another_severity(make_rule: MakeRule, states: AlertStates) -> None:
