@@ -21,10 +21,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from collectord.detect import telling, wording
+from collectord.detect import ground, telling, wording
 from collectord.detect.device import AddressOf, device
 from collectord.detect.exempts import Exempts
-from collectord.detect.findings import Finding, Judgement, judge_window, limit_of_rows, modes_of_rows
+from collectord.detect.findings import Finding, Judgement, judge_window
 from collectord.detect.holds import Holds
 from collectord.detect.hosts import Hosts
 from collectord.detect.rules import Rule
@@ -209,7 +209,7 @@ class AlertStates:
         told: list[Alert] = []
         for active in self._all_active():
             rule = self._rules.get(active.told.rule)
-            reason = _no_longer(rule, watchlist, active.told, active.peak, anew)
+            reason = ground.lost(rule, watchlist, active.told, active.peak, anew)
             if reason:
                 self._clear(active, reason, f"cleared: {reason}", now_ns, told)
             elif rule is not None and not rule.uses_watchlist and rule.severity != active.told.severity:
@@ -475,35 +475,6 @@ def identity(rule: str, site: str, key: Mapping[str, KeyValue]) -> str:
     """The id of an alert: 16 hex digits of SHA-256 over rule, site and key; the order of its fields is no matter."""
     text = json.dumps([rule, site, sorted(key.items())], separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
-
-
-def _no_longer(rule: Rule | None, watchlist: Watchlist, alert: Alert, peak: int, anew: Collection[str]) -> str:
-    """Why an active alert that reached ``peak`` has lost its ground; empty if it has not."""
-    if rule is None:
-        return "the rule was removed"
-    if rule.mode is Mode.OFF:
-        return "the rule was switched off"
-    # What is held back would be sent but for that.
-    mode = Mode.NOTIFY if alert.held else alert.mode
-    if not rule.uses_watchlist:
-        if set(rule.key_fields) != set(alert.key):
-            return "the rule was changed"
-        if rule.mode is not mode:
-            return f"the rule's mode is now {rule.mode.value}"
-    else:
-        modes = modes_of_rows(rule, watchlist, alert.key)
-        if not modes:
-            return "the watchlist row was removed"
-        if mode not in modes:
-            return f"the watchlist row's mode is now {min(modes).value}"
-    if rule.counter in anew:
-        return "what the rule counts was changed"
-    if rule.timespan_s != alert.window_s:
-        return f"the rule's window is now {wording.span(rule.timespan_s)}"
-    limit = limit_of_rows(rule, watchlist, alert.key) if rule.uses_watchlist else rule.threshold
-    if limit is not None and peak <= limit:
-        return f"the {'watchlist row' if rule.uses_watchlist else 'rule'}'s limit is now {limit:,}"
-    return ""
 
 
 def _with(details: Mapping[str, Any], held: str, about: dict[str, str] | None = None) -> dict[str, Any]:
