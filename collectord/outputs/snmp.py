@@ -10,7 +10,7 @@ from collectord.model import Alert, Severity
 from collectord.outputs.heartbeat import SignOfLife
 from collectord.outputs.mib import DEFAULT_ROOT, arcs
 from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
-from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Receiver, Security
+from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Security
 from collectord.outputs.snmp_identity import EngineIdentity
 from collectord.outputs.snmp_users import Credentials, Loaded, LoadedCommunity
 
@@ -50,22 +50,17 @@ class SnmpOutput:
     ) -> None:
         self.name = name
         self._engine = engine
-        self._host = host
-        self._port = port
         self._credentials = credentials
         self._security: Security | None = None
-        self._patience = patience
         self._root = arcs(root)
         self._collector_host = socket.gethostname() if collector_host is None else collector_host
-        self._connect_limit_s = connect_limit_s
-        self._link: Link | None = None
         self._as_device = as_device
         self._cold_start = cold_start
         self._ready = asyncio.Event()
-        self._turn = asyncio.Lock()
         self._last_sequence = 0
-        self._first_address = 0
-        """Of a receiver with several, the one to begin with: that of the last time, or behind it if it was silent."""
+        # An inform that nobody acknowledges takes its time, and no alert waits behind a heartbeat.
+        self._alerts = _Way(engine, host, port, patience, connect_limit_s)
+        self._heartbeats = _Way(engine, host, port, patience, connect_limit_s)
 
     @property
     def engine_identity(self) -> EngineIdentity | None:
@@ -96,7 +91,7 @@ class SnmpOutput:
         self._security = self._engine.admit(loaded)
         if self._cold_start:
             with contextlib.suppress(DeliveryError):
-                await self._notify(cold_start_pdu(**self._sender()))
+                await self._notify(self._alerts, cold_start_pdu(**self._sender()))
         self._ready.set()
 
     async def send(self, alert: Alert, sequence: int) -> None:
@@ -111,18 +106,20 @@ class SnmpOutput:
         """
         if not self.wants(alert):
             return
-        await self._notify(trap_pdu(alert, sequence, **self._sender(), as_device=self._as_device))
+        await self._notify(self._alerts, trap_pdu(alert, sequence, **self._sender(), as_device=self._as_device))
         self._last_sequence = sequence
 
     async def alive(self, sign: SignOfLife) -> None:
         """
         Send a heartbeat, once the output has started; it carries the number of the alert that was sent last.
 
+        For one caller at a time; alerts may be on their way meanwhile.
+
         Raises:
             DeliveryError: as for ``send``.
         """
         await self._ready.wait()
-        await self._notify(heartbeat_pdu(sign, self._last_sequence, **self._sender()))
+        await self._notify(self._heartbeats, heartbeat_pdu(sign, self._last_sequence, **self._sender()))
 
     def _sender(self) -> dict[str, Any]:
         """What every notification says of us."""
@@ -132,25 +129,58 @@ class SnmpOutput:
             "collector_host": self._collector_host,
         }
 
-    async def _notify(self, pdu: Any) -> None:
-        # A heartbeat must not meddle with the connection that an alert is on its way over.
-        async with self._turn:
-            await self._notify_in_turn(pdu)
+    async def _notify(self, way: "_Way", pdu: Any) -> None:
+        if self._security is None:
+            raise DeliveryError("the output was not started")
+        await way.notify(self._security, pdu)
 
-    async def _notify_in_turn(self, pdu: Any) -> None:
+    async def close(self) -> None:
+        """Close the sockets, and the engine with the last output."""
+        self._ready.clear()
+        self._alerts.close()
+        self._heartbeats.close()
+        security, self._security = self._security, None
+        if security is not None:
+            self._engine.dismiss(security)
+        await self._engine.release(self.name)
+
+
+class _Way:
+    """The way to a receiver, for one notification at a time; its arguments are those of :class:`SnmpOutput`."""
+
+    def __init__(
+        self, engine: NotificationEngine, host: str, port: int, patience: Patience | None, connect_limit_s: float
+    ) -> None:
+        self.link: Link | None = None
+        """None: the receiver is looked up for the next notification."""
+        self._engine = engine
+        self._host = host
+        self._port = port
+        self._patience = patience
+        self._connect_limit_s = connect_limit_s
+        self._first_address = 0
+        """Of a receiver with several, the one to begin with: that of the last time, or behind it if it was silent."""
+
+    async def notify(self, security: Security, pdu: Any) -> None:
+        """
+        Send a notification.
+
+        Raises:
+            DeliveryError: as for :meth:`SnmpOutput.send`.
+        """
         try:
-            if self._link is None:
-                await self._send_anew(pdu)
+            if self.link is None:
+                await self._send_anew(security, pdu)
             else:
-                await self._engine.notify(self._link, pdu)
+                await self._engine.notify(self.link, pdu)
         except (DeliveryError, asyncio.CancelledError) as error:
             # The name may stand for another address next time.
-            self._disconnect()
+            self.close()
             if not isinstance(error, NoWay):
                 self._first_address += 1
             raise
 
-    async def _send_anew(self, pdu: Any) -> None:
+    async def _send_anew(self, security: Security, pdu: Any) -> None:
         """Look the receiver up and send to the first of its addresses that there is a way to."""
         try:
             async with asyncio.timeout(self._connect_limit_s):
@@ -162,30 +192,17 @@ class SnmpOutput:
         for index in range(first, first + len(receivers)):
             self._first_address = index % len(receivers)
             try:
-                await self._send_to(receivers[self._first_address], pdu)
+                self.link = await self._engine.connect(receivers[self._first_address], security, self._patience)
+                await self._engine.notify(self.link, pdu)
             except NoWay as error:
-                self._disconnect()
+                self.close()
                 last_error = error
             else:
                 return
         raise last_error or NoWay(f"can't reach {self._host} port {self._port}")
 
-    async def _send_to(self, receiver: Receiver, pdu: Any) -> None:
-        if self._security is None:
-            raise DeliveryError("the output was not started")
-        self._link = await self._engine.connect(receiver, self._security, self._patience)
-        await self._engine.notify(self._link, pdu)
-
-    async def close(self) -> None:
-        """Close the socket, and the engine with the last output."""
-        self._ready.clear()
-        self._disconnect()
-        security, self._security = self._security, None
-        if security is not None:
-            self._engine.dismiss(security)
-        await self._engine.release(self.name)
-
-    def _disconnect(self) -> None:
-        link, self._link = self._link, None
+    def close(self) -> None:
+        """Close the socket; the next notification opens another."""
+        link, self.link = self.link, None
         if link is not None:
             link.close()

@@ -163,7 +163,7 @@ async def test_receiver_with_new_boots(tmp_path: Path, engine: NotificationEngin
             await noc.send(alert(), sequence)
             (line,) = server.wait_for_lines(1, "TRAP")
         assert names(line)["collectordNotificationSequence.0"] == f"Counter32: {sequence}"
-        links.add(noc._link.domain if noc._link else ())
+        links.add(noc._alerts.link.domain if noc._alerts.link else ())
     assert noc is not None
     await noc.close()
     assert len(links) == 1

@@ -190,8 +190,8 @@ class TestOutput:
         noc = output(engine, receiver.getsockname()[1])
         await noc.start()
         await noc.send(alert(), 1)
-        assert noc._link is not None
-        noc._link.transport.error_received(ConnectionRefusedError(111, "Connection refused"))
+        assert noc._alerts.link is not None
+        noc._alerts.link.transport.error_received(ConnectionRefusedError(111, "Connection refused"))
         with pytest.raises(
             DeliveryError, match=r"refused: Connection refused; does a receiver listen on 127\.0\.0\.1 port"
         ):
@@ -203,8 +203,8 @@ class TestOutput:
         noc = output(engine, receiver.getsockname()[1])
         await noc.start()
         await noc.send(alert(), 1)
-        assert noc._link is not None
-        transport = noc._link.transport
+        assert noc._alerts.link is not None
+        transport = noc._alerts.link.transport
         transport.error_received(RuntimeError("first"))
         transport.error_received(OSError(1, "second"))
         with pytest.raises(DeliveryError, match="datagram refused: first"):

@@ -18,6 +18,7 @@ from collectord import log
 from collectord.errors import DeliveryError, SecretError
 from collectord.model import NS_PER_S
 from collectord.outputs.delivery import DeliveryWorker, QueuedAlert
+from collectord.outputs.heartbeat import SignOfLife
 from collectord.outputs.snmp import SnmpOutput
 from collectord.outputs.snmp_engine import ENGINE_TIME_MAX_S, NotificationEngine, Patience
 from collectord.outputs.snmp_identity import BOOTS_MAX, next_identity
@@ -28,6 +29,8 @@ from ...alerts import alert
 SECRET = "hush-4711-hush"
 
 ALERT = alert()
+
+SIGN = SignOfLife(active=0, every_s=300, started_ns=0, now_ns=0)
 
 
 class Receiver(asyncio.DatagramProtocol):
@@ -194,6 +197,29 @@ class TestInforms:
         await noc.close()
         assert noc.datagrams_ignored >= 4
 
+    async def test_an_alert_does_not_wait_behind_a_heartbeat(
+        self, engine: NotificationEngine, receiver: Receiver
+    ) -> None:
+        """A heartbeat that nobody acknowledges waits for its own time, and fails without a word about the alert."""
+
+        def answers(inform: bytes) -> list[bytes]:
+            return [] if b"heartbeat" in inform else [acknowledged(inform)]
+
+        receiver.answers = answers
+        noc = output(engine, receiver.port, patience=Patience(5, 3))
+        await noc.start()
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(noc.alive(SIGN))
+            await receiver.came.wait()
+            await noc.send(ALERT, 7)
+            assert not beating.done()
+            assert noc._heartbeats.link is not None
+            beating.cancel()
+        assert noc._heartbeats.link is None
+        assert noc._alerts.link is not None
+        await noc.close()
+        assert receiver.sequences() == [0, 7]
+
     async def test_given_up_from_outside(self, engine: NotificationEngine, receiver: Receiver) -> None:
         """As when the daemon stops: the socket goes, and what pysnmp still has of it does no harm."""
         noc = output(engine, receiver.port, patience=Patience(0.2, 0))
@@ -202,7 +228,7 @@ class TestInforms:
             sending = tasks.create_task(noc.send(ALERT, 7))
             await receiver.came.wait()
             sending.cancel()
-        assert noc._link is None
+        assert noc._alerts.link is None
         other = output(engine, receiver.port, patience=Patience(0.3, 0))
         await other.start()
         with pytest.raises(DeliveryError):
