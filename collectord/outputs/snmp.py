@@ -73,7 +73,11 @@ class SnmpOutput:
         return self._engine.incoming.dropped + self._engine.incoming.failed
 
     def wants(self, alert: Alert) -> bool:
-        """Alerts from low severity up: what is informational is no alarm."""
+        """
+        Alerts from low severity up: what is informational is no alarm.
+
+        One that becomes so after its raise went out is told of to its end: the manager shows it until it clears.
+        """
         return alert.severity is not Severity.INFORMATIONAL
 
     async def start(self) -> None:
@@ -96,7 +100,7 @@ class SnmpOutput:
 
     async def send(self, alert: Alert, sequence: int) -> None:
         """
-        Send one notification; an alert that is not wanted counts as sent.
+        Send one notification.
 
         A trap has no receipt: it counts as delivered when the kernel took it and no refusal came back at once. An
         inform counts as delivered when the receiver acknowledged it.
@@ -104,8 +108,6 @@ class SnmpOutput:
         Raises:
             DeliveryError: no address, no way, refused by the receiver's host, or not acknowledged.
         """
-        if not self.wants(alert):
-            return
         await self._notify(self._alerts, trap_pdu(alert, sequence, **self._sender(), as_device=self._as_device))
         self._last_sequence = sequence
 
