@@ -25,8 +25,11 @@ from collectord.outputs.alarm import (
 )
 from collectord.outputs.heartbeat import SignOfLife
 
-PDU_LIMIT_BYTES = 1_400
-"""Below the Ethernet MTU with room for headers and tunnels: a trap in IP fragments is often lost."""
+PDU_LIMIT_BYTES = 1_180
+"""
+What SNMPv3 puts around it has up to 210 octets (user, engine ID and digest of the greatest length), so that a message
+stays below 1,400: an Ethernet frame has room for it and for the headers of a tunnel. IP fragments are often lost.
+"""
 
 _SYS_UP_TIME = (1, 3, 6, 1, 2, 1, 1, 3, 0)
 _SNMP_TRAP_OID = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
@@ -79,13 +82,13 @@ def trap_pdu(
     Texts are one line of UTF-8 of at most 255 octets; the summary is shortened first, then the key and the names.
 
     Args:
-        alert: Any but an informational one.
+        alert: Any.
         sequence: Wraps as a Counter32 does.
         root: OID of ``collectord``.
         uptime_ticks: Value of ``sysUpTime.0``.
         collector_host: Value of the object of that name, and of the resource where that is no device.
         as_device: ``snmpTrapAddress.0`` with the device's address follows as the last, where that is an IPv4 address.
-        limit_bytes: For the PDU alone; the message adds some 20 octets and the community.
+        limit_bytes: For the PDU alone.
     """
     texts = {
         1: cut(alert.id, 64),

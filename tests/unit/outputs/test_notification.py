@@ -11,7 +11,7 @@ from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
 from collectord.model import AlarmType, Alert, AlertState, Severity
 from collectord.outputs.heartbeat import SignOfLife
-from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
+from collectord.outputs.notification import PDU_LIMIT_BYTES, cold_start_pdu, heartbeat_pdu, trap_pdu
 
 from ...alerts import T0_NS, alert
 
@@ -102,7 +102,7 @@ class TestPdu:
     def test_the_summary_is_shortened_first(self) -> None:
         long = alert(key={f"Field{n}": "x" * 40 for n in range(6)}, summary="s" * 300, rule="r" * 200, site="h" * 255)
         pdu = trap(long, collector_host="c" * 200)
-        assert len(encoder.encode(pdu)) <= 1400
+        assert len(encoder.encode(pdu)) <= PDU_LIMIT_BYTES
         found = values(pdu)
         assert len(found[14]) < 255
         assert len(found[4]) == 200
@@ -132,7 +132,7 @@ class TestPdu:
         """Whatever the wire put into it: all objects in their order, each text one line that prints."""
         pdu = trap(state, collector_host=host, root=LONG_ROOT, as_device=as_device)
         encoded = encoder.encode(pdu)
-        assert len(encoded) <= 1400
+        assert len(encoded) <= PDU_LIMIT_BYTES
         decoded, _ = decoder.decode(encoded, asn1Spec=v2c.TrapPDU())
         found = varbinds(decoded)
         names = list(found)[2:]
@@ -162,7 +162,7 @@ class TestPdu:
             details={"device": {"name": "d" * 255, "address": "192.0.2.1"}},
         )  # fmt: skip
         pdu = trap(long, collector_host="c" * 255, as_device=True)
-        assert len(encoder.encode(pdu)) <= 1400
+        assert len(encoder.encode(pdu)) <= PDU_LIMIT_BYTES
         assert list(varbinds(pdu))[-1] == TRAP_ADDRESS
         assert len(values(pdu)[14]) < 255
 
@@ -172,7 +172,7 @@ class TestOthers:
     def test_heartbeat(self, active: int, host: str, sequence: int) -> None:
         sign = SignOfLife(active=active, every_s=300, started_ns=T0_NS, now_ns=T0_NS)
         pdu = heartbeat_pdu(sign, sequence, root=LONG_ROOT, uptime_ticks=2**32 - 1, collector_host=host)
-        assert len(encoder.encode(pdu)) <= 1400
+        assert len(encoder.encode(pdu)) <= PDU_LIMIT_BYTES
         assert list(varbinds(pdu))[2:] == [(*LONG_ROOT, 1, number, 0) for number in range(1, 18)]
         objects = {name[-2]: value for name, value in list(varbinds(pdu).items())[2:]}
         assert int(objects[8]) == min(active, 2**32 - 1)

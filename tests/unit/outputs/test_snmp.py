@@ -21,7 +21,7 @@ from collectord.model import NS_PER_S, Alert, AlertState, Severity
 from collectord.outputs.snmp import SnmpOutput, trap_pdu
 from collectord.outputs.snmp_engine import NotificationEngine
 from collectord.outputs.snmp_identity import BOOTS_MAX, EngineIdentity, machine_id, next_identity
-from collectord.outputs.snmp_users import Community
+from collectord.outputs.snmp_users import Community, User
 
 from ...alerts import alert
 
@@ -273,6 +273,19 @@ class TestOutput:
             await noc.send(alert(severity=Severity.INFORMATIONAL, state=state), 2)
         told = [values(received(receiver)[1]) for _ in range(2)]
         assert [(int(each[2]), int(each[3])) for each in told] == [(3, 2), (2, 1)]
+        await noc.close()
+
+    @pytest.mark.parametrize("auth", ["MD5", "SHA-256", "SHA-512"])
+    async def test_the_longest_message(self, engine: NotificationEngine, receiver: socket.socket, auth: str) -> None:
+        """With all that SNMPv3 puts around it: one frame of a tunnel over Ethernet, no IP fragments."""
+        user = User("u" * 32, lambda: "auth password", lambda: "priv password", auth, "AES-256")
+        noc = output(engine, receiver.getsockname()[1], credentials=user, as_device=True, collector_host="c" * 64)
+        await noc.start()
+        device = {"name": "d" * 65_536, "address": "192.0.2.1"}
+        key = {"DvcHostname": "\U0001f525" * 65_536}
+        await noc.send(alert(summary="s" * 65_536, site="h" * 64, key=key, details={"device": device}), 2**31)
+        # Of our engine ID 15 octets fewer than there may be, twice; a receiver's in an inform may have all of them.
+        assert 1_250 < len(receiver.recv(65_535)) < 1_400 - 2 * (32 - 17)
         await noc.close()
 
 
