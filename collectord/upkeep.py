@@ -105,6 +105,7 @@ class Upkeep:
         if not due:
             return False
         self._shed(now_s)
+        self._retention.age_former(self._tables_to_age, self._ageing.now_ns(now_ns) // NS_PER_S)
         looked_at = [self._longest_window_s[each.name] + 2 * each.slot_s for each in self._definitions]
         key_states.expire(self._database, now_s - max(looked_at, default=0), now_s)
         devices.trim(self._database)

@@ -259,6 +259,24 @@ class Counters:
                 deleted += connection.execute(sql.delete_slot, (slot,)).rowcount
         return deleted
 
+    def former(self, definitions: Iterable[CounterDefinition]) -> list[CounterDefinition]:
+        """
+        Tables of counters that none of these is: put aside for another definition, or of rules that are gone or off.
+
+        Returns:
+            Each as a counter of its own, for :meth:`expire`; its ``slot_s`` tells hours and days from slots.
+        """
+        present = {level.name for definition in definitions for level in rollups.levels(definition)}
+        with self._database.reading("look at the counter tables"):
+            names = [name for name in self._database.tables.table_names() if name not in present]
+            return [found for name in names if (found := self._as_former(name)) is not None]
+
+    def drop_if_empty(self, definition: CounterDefinition) -> None:
+        """Drops a table of :meth:`former` that has no row any more."""
+        if self.first_slot(definition, 2**63 - 1) is None:
+            with self._database.transaction("drop an old counter table") as connection:
+                connection.execute(f"DROP TABLE {quote_identifier(definition.name)}")
+
     def folded_until(self, definition: CounterDefinition) -> int:
         """Slots that start before (epoch seconds) are cut to their largest keys."""
         with self._database.reading("read how far counters are folded") as connection:
@@ -312,6 +330,15 @@ class Counters:
         table = self._database.tables.table(sql.table)
         names = tuple(column.name for column in table.columns)
         return names == (*sql.columns, "EventCount", "messages", "error") and tuple(table.pks) == sql.columns
+
+    def _as_former(self, name: str) -> CounterDefinition | None:
+        """A table as a counter of its own; None if it is not one of a counter."""
+        names = tuple(column.name for column in self._database.tables.table(name).columns)
+        definition = CounterDefinition(name, {}, names[2:-3], rollups.length_s(name))
+        try:
+            return definition if self._fits(self._statements(definition)) else None
+        except StoreError:
+            return None
 
     def _put_aside(self, table: str) -> str:
         names = set(self._database.tables.table_names())

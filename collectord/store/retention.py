@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from collectord.model import CounterDefinition
 from collectord.store import rollups
-from collectord.store.counters import Counters
+from collectord.store.counters import EXPIRE_ROWS_PER_CALL, Counters
 from collectord.store.db import Database
 from collectord.store.rollups import DAY_S, HOUR_S
 
@@ -82,9 +82,28 @@ class Retention:
         tables.expire(hours, min(old_s - self._keep.hours_s, tables.rolled_until(hours)))
         tables.expire(days, old_s - self._keep.days_s)
 
+    def age_former(self, definitions: Sequence[CounterDefinition], ageing_s: int) -> None:
+        """
+        One bite for the tables of counters that there are no more; one that is empty then goes.
+
+        Args:
+            definitions: The counters that there are.
+            ageing_s: The time by which rows are too old, epoch seconds.
+        """
+        kept_s = {HOUR_S: self._keep.hours_s, DAY_S: self._keep.days_s}
+        left = EXPIRE_ROWS_PER_CALL
+        for former in self._counters.former(definitions):
+            left -= self._counters.expire(
+                former, ageing_s - kept_s.get(former.slot_s, self._keep.slots_s), most_rows=left
+            )
+            if left <= 0:
+                return
+            self._counters.drop_if_empty(former)
+
     def shed(self, definitions: Sequence[CounterDefinition], now_s: int, room_bytes: int | None = None) -> int:
         """
-        Deletes the oldest slots while the database is larger than it may be: first of the finest tables, days last.
+        Deletes the oldest slots while the database is larger than it may be: first of counters that there are no more,
+        then of the finest tables, days last.
 
         Never what is not rolled up yet, nor the present day, nor anything but counters.
 
@@ -103,10 +122,15 @@ class Retention:
             spare_bytes = min(SPARE_BYTES, file_bytes // 8)
             if room_bytes < spare_bytes:
                 most_bytes = min(most_bytes, file_bytes + room_bytes - spare_bytes)
-        for depth in range(3):
-            bounds = {
-                level: self._may_go(depth, level, now_s) for level in (rollups.levels(d)[depth] for d in definitions)
-            }
+        if self._database.used_bytes() <= most_bytes:
+            return 0
+        everything = 2**63 - 1
+        for depth in range(-1, 3):
+            bounds = (
+                dict.fromkeys(self._counters.former(definitions), everything)
+                if depth < 0
+                else {d: self._may_go(depth, d, now_s) for d in (rollups.levels(d)[depth] for d in definitions)}
+            )
             while self._database.used_bytes() > most_bytes and deleted < SHED_ROWS_PER_CALL:
                 oldest = [
                     (slot, level)

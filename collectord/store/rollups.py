@@ -48,6 +48,12 @@ def levels(definition: CounterDefinition) -> tuple[CounterDefinition, CounterDef
     return definition, hours_of(definition), days_of(definition)
 
 
+def length_s(table: str) -> int:
+    """How long the slots of a table are by its name, also where it was put aside; 1: as the counter's own."""
+    name = table.rstrip("0123456789").removesuffix("_")
+    return HOUR_S if name.endswith("_hours") else DAY_S if name.endswith("_days") else 1
+
+
 @dataclass(frozen=True, slots=True)
 class _StepSql:
     """The statements that take rows from one table to the next."""

@@ -238,6 +238,65 @@ def test_size(database: Database, counters: Counters) -> None:
     assert [today] == table(database, "failures_by_source")
 
 
+def former(database: Database) -> set[str]:
+    return {name for name in database.tables.table_names() if name.startswith(FAILURES.name)}
+
+
+def changed(database: Database, counters: Counters) -> Counters:
+    """A day in the tables of a definition that is another one from then on."""
+    put(counters, 1, *((START_S, "", f"2001:db8::{n:x}", 1, 1, 0) for n in range(2_000)))
+    aged(database, counters, START_S + DAY_S)
+    counters.ensure([dataclasses.replace(FAILURES, where={}), PORTS])
+    return counters
+
+
+def test_former_tables_age(database: Database, counters: Counters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was put aside, and what belongs to rules that are gone, goes when it is too old; then the table does."""
+    monkeypatch.setattr(retention, "EXPIRE_ROWS_PER_CALL", 1)
+    changed(database, counters)
+    put(counters, 2, (START_S, "", 445, "TCP", 10, 2, 0), definition=PORTS)
+    present = [dataclasses.replace(FAILURES, where={})]
+    ages = Retention(database, counters, KEEP, LOOK_BACK_S)
+    levels = ("", "_hours", "_days")
+    those = {f"{FAILURES.name}{level}" for level in levels}
+    for after_s, left in [
+        (KEEP.slots_s, {f"{FAILURES.name}{level}_1" for level in levels}),
+        (KEEP.slots_s + 1, {f"{FAILURES.name}_hours_1", f"{FAILURES.name}_days_1"}),
+        (KEEP.hours_s + 1, {f"{FAILURES.name}_days_1"}),
+        (KEEP.days_s + 1, set()),
+    ]:
+        for _ in range(8):
+            ages.age_former(present, START_S + after_s)
+        assert those | left == former(database)
+        assert ("port_volume" in database.tables.table_names()) == (after_s == KEEP.slots_s)
+    # Its rule is back.
+    counters.ensure([*present, PORTS])
+    put(counters, 3, (START_S, "", 445, "TCP", 10, 2, 0), definition=PORTS)
+    aged(database, counters, START_S + DAY_S)
+    assert {START_S: 10} == day_sums(database, PORTS)
+
+
+def test_former_tables_make_room_first(database: Database, counters: Counters) -> None:
+    """They count for the size as well."""
+    changed(database, counters)
+    new = dataclasses.replace(FAILURES, where={})
+    for day in range(2):
+        put(counters, day + 2, (START_S + day * DAY_S, "", "192.0.2.10", 1, 1, 0))
+        aged(database, counters, START_S + 2 * DAY_S)
+    small = dataclasses.replace(KEEP, max_bytes=database.used_bytes() - 1)
+    assert Retention(database, counters, small, LOOK_BACK_S).shed([new, PORTS], START_S + 2 * DAY_S) > 1_000
+    assert [START_S, START_S + DAY_S] == [row[0] for row in table(database, FAILURES.name)]
+
+
+def test_no_other_table_is_a_former_one(database: Database, counters: Counters) -> None:
+    """Neither our own nor somebody else's."""
+    database.connection.execute("CREATE TABLE mine (slot INTEGER PRIMARY KEY, site TEXT, EventCount INTEGER)")
+    assert counters.former([FAILURES, PORTS]) == []
+    assert {each.name for each in counters.former([])} == {
+        f"{name}{level}" for name in (FAILURES.name, PORTS.name) for level in ("", "_hours", "_days")
+    }
+
+
 SITES = ("", "north")
 ROWS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 5), st.integers(1, 50)), max_size=6)
 STEPS = st.one_of(
