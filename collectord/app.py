@@ -145,6 +145,7 @@ class App:
                 holds=holds,
                 hosts=self._setup.hosts,
                 address_of=silences.address,
+                watches=lambda rule, site, name: health.watches(rule, site, name),
             )
             deliveries = Deliveries(config, self._clock, active=lambda: states.active_count, given=self._given_outputs)
             queue = Queue(database, deliveries.policies)
@@ -154,6 +155,14 @@ class App:
             workers = deliveries.workers
             names = ReverseDns(self._resolve, mono_ns=self._clock.mono_ns)
             namer = Namer(names, lambda wanted, found: writer.run(tick.name, wanted.alert_id, wanted.episode, found))
+            health = Health(
+                self._setup.rules,
+                silences,
+                [listener.name for listener in config.listener],
+                self._kernel_drops,
+                deliveries.up,
+                queue.take_dropped,
+            )
             tick = Tick(
                 self._setup,
                 engine=engine,
@@ -162,14 +171,7 @@ class App:
                 run=os.urandom(8).hex(),
                 states=states,
                 receivers=deliveries.wanted,
-                health=Health(
-                    self._setup.rules,
-                    silences,
-                    [listener.name for listener in config.listener],
-                    self._kernel_drops,
-                    deliveries.up,
-                    queue.take_dropped,
-                ),
+                health=health,
                 raised=lambda alert: _ask_names(tick.setup, namer, alert),
                 queue=queue,
             )

@@ -128,7 +128,7 @@ class Health:
             self._silences.seen(seen.site, seen.name, seen.peer, seen.last_ns)
             if seen.clock_off_ms is not None:
                 clocks[seen.site, seen.name] = abs(seen.clock_off_ms) // 1000
-        self._gauges.tell(Gauge.CLOCK_OFF_S, clocks)
+        self._gauges.tell(Gauge.CLOCK_OFF_S, clocks, now_ns)
         lost = [(("", self._listeners[listener]), n) for listener, outcome, n, _ in changes.ledger if outcome in LOSSES]
         if bugs:
             lost.append((("", ENGINE), bugs))
@@ -141,7 +141,7 @@ class Health:
         begins, self._losing = losing and not self._losing, losing
         self._gauges.add(Gauge.ALERTS_HELD_BACK, ((("", rule), n) for rule, n in held_back.items()), now_ns)
         if store is not None:
-            self._gauges.tell(Gauge.DATABASE_FAILING_S, {("", store.name): store.failing_s})
+            self._gauges.tell(Gauge.DATABASE_FAILING_S, {("", store.name): store.failing_s}, now_ns)
             self._gauges.add(Gauge.DATABASES_REPLACED, [(("", store.name), store.replaced)], now_ns)
         wrong = store is not None and bool(store.failing_s or store.replaced)
         self._at_once, self._wrong = begins or wrong or self._wrong, wrong
@@ -153,11 +153,17 @@ class Health:
         if 0 <= now_ns - self._judged_ns < JUDGED_EVERY_NS and not self._at_once:
             return []
         self._judged_ns = now_ns
-        self._gauges.tell_all(Gauge.OUTPUT_FAILING_S, self._failing(now_ns))
+        self._gauges.tell_all(Gauge.OUTPUT_FAILING_S, self._failing(now_ns), now_ns)
         return [
             *(self._silences.window(rule, now_ns) for rule in self._silence_rules),
             *(self._gauges.window(rule, now_ns) for rule in self._gauge_rules),
         ]
+
+    def watches(self, rule: Rule, site: str, name: str) -> bool:
+        """Whether a rule of the types ``silence`` and ``gauge`` has anything to say of what bears this name."""
+        if rule.type is RuleType.SILENCE:
+            return self._silences.watches(site, name)
+        return self._gauges.knows(Gauge(rule.gauge), (site, name))
 
     def pauses(self) -> list[DevicePauses]:
         """The devices' pauses that are to be stored."""

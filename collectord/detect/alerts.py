@@ -17,7 +17,7 @@ outputs see a raise. A sent alert that is held from then on is updated without b
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,6 +61,10 @@ class _Active:
     """Of the key's addresses, by reverse DNS."""
 
 
+Watches = Callable[[Rule, str, str], bool]
+"""Whether a rule without a counter has anything to say of what bears this name at this site."""
+
+
 class AlertStates:
     """
     The alerts of a set of rules.
@@ -71,6 +75,7 @@ class AlertStates:
         holds: What keeps alerts from being sent; None: nothing.
         hosts: What is known of addresses, for summaries and exempts by role.
         address_of: Addresses of devices, for what an alert is about; None: none is known.
+        watches: What the rules without a counter look at, for what is told of a clear; None: all.
         max_active: Bound of active alerts; the rules about the collector's health pass it.
         max_active_of_rule: Bound of each rule's active alerts.
         places_of_rule: Active alerts that a rule may have although the others fill the common bound.
@@ -85,6 +90,7 @@ class AlertStates:
         holds: Holds | None = None,
         hosts: Hosts | None = None,
         address_of: AddressOf | None = None,
+        watches: Watches | None = None,
         max_active: int = MAX_ACTIVE,
         max_active_of_rule: int = MAX_ACTIVE_OF_RULE,
         places_of_rule: int = PLACES_OF_RULE,
@@ -94,6 +100,7 @@ class AlertStates:
         self.holds = holds or Holds()
         self._hosts = hosts or Hosts()
         self._address_of = address_of
+        self._watches = watches
         self.exempts = Exempts(self._hosts)
         self.exempts.set_rules(self._rules.values())
         self._watchlist = watchlist
@@ -411,8 +418,13 @@ class AlertStates:
         for active in quiet:
             # A limit of the rule's own may be another one since.
             threshold = active.told.threshold if rule.threshold is None else rule.threshold
-            reason, what = telling.quiet(rule, threshold, active.peak)
+            watched = bool(rule.counter) or self._is_watched(rule, active.told)
+            reason, what = telling.quiet(rule, threshold, active.peak, watched=watched)
             self._clear(active, reason, what, judged_ns, told)
+
+    def _is_watched(self, rule: Rule, alert: Alert) -> bool:
+        (name,) = alert.key.values()
+        return self._watches is None or self._watches(rule, alert.site, str(name))
 
     def _clear_exempt(self, active: _Active | None, exempt: str, now_ns: int, told: list[Alert]) -> None:
         if active is not None:

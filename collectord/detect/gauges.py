@@ -16,6 +16,9 @@ SUMMED_NS = 300 * NS_PER_S
 SUMMED = frozenset((Gauge.MESSAGES_LOST, Gauge.ALERTS_HELD_BACK, Gauge.ALERTS_DROPPED, Gauge.DATABASES_REPLACED))
 """Gauges that are told as increments; of the others the level is told."""
 
+FORGOTTEN_NS = 86_400 * NS_PER_S
+"""When a level that nobody told since is no more: who sends nothing for a day has no clock that could be wrong."""
+
 MAX_KEYS = 20_000
 """Of one gauge: as many as there may be devices, whose names come from the wire."""
 
@@ -28,7 +31,9 @@ class Gauges:
 
     def __init__(self) -> None:
         self._increments: dict[Gauge, deque[tuple[int, GaugeKey, int]]] = {gauge: deque() for gauge in SUMMED}
-        self._levels: dict[Gauge, dict[GaugeKey, int]] = {gauge: {} for gauge in Gauge if gauge not in SUMMED}
+        self._levels: dict[Gauge, dict[GaugeKey, tuple[int, int]]] = {
+            gauge: {} for gauge in Gauge if gauge not in SUMMED
+        }
 
     def add(self, gauge: Gauge, increments: Iterable[tuple[GaugeKey, int]], now_ns: int) -> None:
         """Increments of a gauge that is summed; those of 0 are passed over."""
@@ -37,19 +42,23 @@ class Gauges:
         while entries and (len(entries) > MAX_KEYS or not 0 <= now_ns - entries[0][0] < SUMMED_NS):
             entries.popleft()
 
-    def tell(self, gauge: Gauge, levels: Mapping[GaugeKey, int]) -> None:
-        """Levels of a gauge; keys that were told before and are not among them stay as they were."""
-        self._tell(self._levels[gauge], levels)
+    def tell(self, gauge: Gauge, levels: Mapping[GaugeKey, int], now_ns: int) -> None:
+        """Levels of a gauge; keys that were told before and are not among them stay as they were, for a day."""
+        self._tell(self._levels[gauge], levels, now_ns)
 
-    def tell_all(self, gauge: Gauge, levels: Mapping[GaugeKey, int]) -> None:
+    def tell_all(self, gauge: Gauge, levels: Mapping[GaugeKey, int], now_ns: int) -> None:
         """Every level of a gauge; what is not among them is no more."""
         known = self._levels[gauge] = {}
-        self._tell(known, levels)
+        self._tell(known, levels, now_ns)
 
-    def _tell(self, known: dict[GaugeKey, int], levels: Mapping[GaugeKey, int]) -> None:
+    def _tell(self, known: dict[GaugeKey, tuple[int, int]], levels: Mapping[GaugeKey, int], now_ns: int) -> None:
         for key, level in levels.items():
             if key in known or len(known) < MAX_KEYS:
-                known[key] = level
+                known[key] = (level, now_ns)
+
+    def knows(self, gauge: Gauge, key: GaugeKey) -> bool:
+        """Whether there is a level of this key; of a gauge that is summed nothing is 0."""
+        return gauge in SUMMED or key in self._levels[gauge]
 
     def window(self, rule: Rule, now_ns: int) -> Window:
         """How the rule's gauge stands: the keys that are over its clear level."""
@@ -60,7 +69,10 @@ class Gauges:
                 if 0 <= now_ns - at_ns < SUMMED_NS:
                     values[key] = values.get(key, 0) + increment
         else:
-            values = self._levels[gauge]
+            known = self._levels[gauge]
+            for key in [key for key, (_, at_ns) in known.items() if abs(now_ns - at_ns) >= FORGOTTEN_NS]:
+                del known[key]
+            values = {key: value for key, (value, _) in known.items()}
         level = rule.clear_level(rule.threshold or 0)
         keys = (WindowKey(site, (name,), value, 0) for (site, name), value in values.items() if value > level)
         return Window(rule.name, now_ns - rule.timespan_s * NS_PER_S, now_ns, closed=False, keys=tuple(keys))

@@ -3,7 +3,8 @@ Devices that stopped sending.
 
 Sightings and the time go in, windows for the rules of type ``silence`` come out. A device is given the larger of the
 rule's ``after`` and ``factor`` times its longest pause of the last seven days. When all devices of a site, or all
-behind a relay, are silent, that is one alert: what failed is the way to them.
+behind a relay, are silent, that is one alert: what failed is the way to them. Each sent its last message at another
+time, so whoever is silent first waits for the others as long as none of them sends.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,12 @@ MAX_WATCHED = 16_384
 
 MIN_TOGETHER = 2
 """Devices that make a group; one alone speaks for itself."""
+
+TOGETHER_WITHIN_S = 300
+"""
+How much earlier than the others a device may fall silent and still be one of them. Whoever is given 15 minutes pauses
+for a third of it at most, so that is how far apart their last messages may lie.
+"""
 
 
 @dataclass(slots=True)
@@ -51,6 +58,7 @@ class Silences:
         self._started_ns = started_ns
         self._devices: dict[tuple[str, str], _Watched] = {}
         self._changed: set[tuple[str, str]] = set()
+        self._watched: set[tuple[str, str]] = set()
         self.take_up(listed, relays, started_ns)
 
     def take_up(self, listed: Iterable[tuple[str | None, str]], relays: Sequence[str], now_ns: int) -> None:
@@ -107,6 +115,10 @@ class Silences:
         watched = self._devices.get((site, name))
         return "" if watched is None or self._is_relay(watched.peer) else watched.peer
 
+    def watches(self, site: str, name: str) -> bool:
+        """Whether the last window was about this device, or about what a group of them is called together."""
+        return (site, name) in self._watched
+
     def changed(self) -> list[DevicePauses]:
         """What is to be stored since the last call."""
         told = [DevicePauses(site, name, dict(self._devices[site, name].gaps)) for site, name in sorted(self._changed)]
@@ -125,17 +137,25 @@ class Silences:
 
     def _keys(self, rule: Rule, now_ns: int) -> Iterator[WindowKey]:
         silent: dict[tuple[str, str], WindowKey] = {}
-        watched: dict[tuple[str, str], _Watched] = {}
-        for (site, name), device in self._devices.items():
-            if not _is_watched(rule, device):
-                continue
-            watched[site, name] = device
-            key = self._silent(rule, site, name, device, now_ns)
-            if key is not None:
-                silent[site, name] = key
+        soon: set[tuple[str, str]] = set()
+        watched = {place: device for place, device in self._devices.items() if _is_watched(rule, device)}
+        for (site, name), device in watched.items():
+            silence_s, limit_s, longest_s = self._silence(rule, device, now_ns)
+            if silence_s + TOGETHER_WITHIN_S >= limit_s:
+                soon.add((site, name))
+            if silence_s > rule.clear_level(limit_s):
+                seen_ns, peer = device.last_seen_ns, device.peer
+                details = {"last_seen_ns": seen_ns, "longest_pause_s": longest_s, "peer": peer}
+                silent[site, name] = WindowKey(site, (name,), silence_s, 0, limit_s, details)
+        groups = self._groups(watched)
+        self._watched = {*watched, *groups}
         together: set[tuple[str, str]] = set()
-        for (site, label), members in self._groups(watched).items():
-            if len(members) < MIN_TOGETHER or not members <= silent.keys() or members <= together:
+        waiting: set[tuple[str, str]] = set()
+        for (site, label), members in groups.items():
+            if len(members) < MIN_TOGETHER or not members <= soon or members <= together:
+                continue
+            if not members <= silent.keys():
+                waiting |= members
                 continue
             together |= members
             keys = [silent[member] for member in members]
@@ -147,7 +167,7 @@ class Silences:
             # What was told of a member by itself stays, so that no clear says that it is back.
             yield (
                 key
-                if member not in together
+                if member not in together | waiting
                 else WindowKey(key.site, key.key, key.count, 0, key.threshold, key.details, keeps_only=True)
             )
 
@@ -164,17 +184,14 @@ class Silences:
     def _is_relay(self, peer: str) -> bool:
         return bool(peer and self._relays) and any(ip_address(peer) in network for network in self._relays)
 
-    def _silent(self, rule: Rule, site: str, name: str, device: _Watched, now_ns: int) -> WindowKey | None:
+    def _silence(self, rule: Rule, device: _Watched, now_ns: int) -> tuple[int, int, int]:
+        """For how long a device is silent, how long it may be, and its longest pause of the last days, in seconds."""
         quiet = rule.silence
         silence_ns = now_ns - max(device.last_seen_ns or device.first_seen_ns, self._started_ns)
         today = now_ns // DAY_NS
         longest_ns = max((gap for day, gap in device.gaps.items() if day > today - GAP_DAYS), default=0)
         limit_s = max(quiet.after_s, int(quiet.factor * longest_ns) // NS_PER_S) if quiet else 0
-        silence_s = silence_ns // NS_PER_S
-        if silence_s <= rule.clear_level(limit_s):
-            return None
-        details = {"last_seen_ns": device.last_seen_ns, "longest_pause_s": longest_ns // NS_PER_S, "peer": device.peer}
-        return WindowKey(site, (name,), silence_s, 0, limit_s, details)
+        return silence_ns // NS_PER_S, limit_s, longest_ns // NS_PER_S
 
     def _place(self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int) -> _Watched:
         for each in {name.casefold(), peer.casefold()}:

@@ -44,8 +44,11 @@ def clear_summary(alert: Alert, what: str, hosts: Hosts, names: Mapping[str, str
     return wording.summary(who(alert.key, alert.site, hosts, names), what, alert.id)
 
 
-def quiet(rule: Rule, threshold: int, peak: int) -> tuple[str, str]:
-    """Why an alert cleared that was quiet for long enough: in short, and with what it was."""
+def quiet(rule: Rule, threshold: int, peak: int, *, watched: bool = True) -> tuple[str, str]:
+    """Why an alert cleared, quiet for long enough or of nothing any more: in short, and with what it was."""
+    if not watched:
+        reason = "it is not watched any more"
+        return reason, f"not watched any more (peak {_much(rule, peak)}, limit {threshold:,})"
     if rule.type is RuleType.SILENCE:
         return "it sends again", f"sends again (silent for {peak:,} s, limit {threshold:,} s)"
     reason = f"at or below {rule.clear_level(threshold):,}"

@@ -223,7 +223,22 @@ class Story:
         self._rules, self._ports = rules, ports
         holds = Holds(learn_until_ns=self._learn_until_ns, storm_cap=self._storm_cap)
         silences = Silences([(None, name) for name in self._devices], (), self.clock.now_ns())
-        self.states = AlertStates(rules, ports, holds=holds, hosts=self._hosts, address_of=silences.address)
+        self.health = Health(
+            rules,
+            silences,
+            [listener.name for listener in setup.config.listener],
+            lambda: self._dropped,
+            lambda: self._outputs,
+            self._take_given_up,
+        )
+        self.states = AlertStates(
+            rules,
+            ports,
+            holds=holds,
+            hosts=self._hosts,
+            address_of=silences.address,
+            watches=self.health.watches,
+        )
         # What the kernel dropped is counted from the start of a run.
         self._dropped.clear()
         self.tick = Tick(
@@ -234,14 +249,7 @@ class Story:
             run=f"run {self._runs}",
             states=self.states,
             receivers=self._receivers,
-            health=Health(
-                rules,
-                silences,
-                [listener.name for listener in setup.config.listener],
-                lambda: self._dropped,
-                lambda: self._outputs,
-                self._take_given_up,
-            ),
+            health=self.health,
         )
         self.tick.restore()
         self._actions = Actions(
@@ -333,6 +341,17 @@ class Story:
     def output(self, name: str, *, up: bool) -> "Story":
         """The last try of an output went well, or did not."""
         self._outputs[name] = up
+        return self
+
+    def without_output(self, name: str) -> "Story":
+        """An output is taken out of the configuration."""
+        del self._outputs[name]
+        return self
+
+    def list_devices(self, *devices: str) -> "Story":
+        """The configuration lists these devices from now on."""
+        self.tick.run()
+        self.health.take_up(self._rules, [(None, name) for name in devices], (), self.clock.now_ns())
         return self
 
     def given_up(self, count: int, output: str = "noc") -> "Story":

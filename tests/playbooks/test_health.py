@@ -32,7 +32,7 @@ def test_device_silent(play: Play) -> None:
 def test_device_silent_from_the_start(play: Play) -> None:
     """One that is listed and was never heard."""
     story = play("device-silent", devices=[FW_1, FW_9], pass_s=10)
-    reports(story.at("5:00"), FW_1)
+    reports(story.at("6:00"), FW_1)
     story.at("15:11").expect(raised("device-silent", Dvc=FW_9))
 
 
@@ -69,6 +69,45 @@ def test_device_silent_together(play: Play) -> None:
         cleared("device-silent", Dvc="every device"),
         raised("device-silent", Dvc=FW_2),
         raised("device-silent", Dvc=FW_3),
+    )
+
+
+def test_device_silent_together_at_times_of_their_own(play: Play) -> None:
+    """Devices send when they have something to say: whoever is silent first waits for the others, and not for long."""
+    story = play("device-silent", devices=[FW_1, FW_2, FW_3], pass_s=10)
+    story.every(290, "9:40", lambda story: reports(story, FW_1))
+    reports(story.at("12:00"), FW_2)
+    reports(story.at("14:30"), FW_3)
+    story.at("29:30").expect(nothing)
+    story.at("29:41").expect(raised("device-silent", Dvc="every device", count=910))
+    reports(story.at("31:00"), FW_2)
+    story.at("31:11").expect(
+        cleared("device-silent", Dvc="every device"),
+        raised("device-silent", Dvc=FW_1),
+        raised("device-silent", Dvc=FW_3),
+    )
+
+
+def test_device_silent_waits_for_no_device_that_sends(play: Play) -> None:
+    """Nor for one that paused for long by nature."""
+    story = play("device-silent", devices=[FW_1, FW_2], pass_s=10)
+    reports(story.at("1:00"), FW_1, FW_2)
+    reports(story.at("5:01"), FW_2)
+    story.at("16:11").expect(nothing)
+    reports(story.at("17:00"), FW_2)
+    story.at("17:11").expect(raised("device-silent", Dvc=FW_1))
+    reports(story.at("18:00"), FW_1)
+    # FW_2 has 36 minutes by now, and FW_1 even more.
+    story.at("18:11").expect(cleared("device-silent", Dvc=FW_1, reason="it sends again"))
+    story.at("53:11").expect(raised("device-silent", Dvc=FW_2))
+
+
+def test_device_silent_and_not_listed_any_more(play: Play) -> None:
+    """Nobody says that it sends again."""
+    story = play("device-silent", devices=[FW_1], pass_s=10)
+    story.at("15:11").expect(raised("device-silent", Dvc=FW_1))
+    story.list_devices().at("15:31").expect(
+        cleared("device-silent", Dvc=FW_1, reason="it is not watched any more", count=910)
     )
 
 
@@ -109,6 +148,15 @@ def test_device_clock_off(play: Play, off: str, quiet: str) -> None:
     story.send(1, device=FW_1, device_time=_time("1:20:00", "00:00:00"), **SESSION)
     story.at("1:24:50").expect(nothing)
     story.at("1:25:11").expect(cleared("device-clock-off", Dvc=FW_1, reason="at or below 240 for 5 min"))
+
+
+def test_device_clock_off_of_a_device_that_is_gone(play: Play) -> None:
+    """A day after its last message nobody knows its clock."""
+    story = play("device-clock-off", pass_s=60)
+    story.send(1, device=FW_1, device_time=_time("0:00:00", "01:00:00"), **SESSION)
+    story.at("0:01:00").expect(raised("device-clock-off", Dvc=FW_1, count=3600))
+    story.at("23:59:30").expect(nothing)
+    story.at("24:05:30").expect(cleared("device-clock-off", Dvc=FW_1, reason="it is not watched any more"))
 
 
 def _time(now: str, off: str) -> str:
@@ -154,6 +202,9 @@ def test_output_down(play: Play) -> None:
     story.output("siem", up=True).at("50:11").expect(cleared("output-down", output="siem"))
     story.at("51:00").output("siem", up=False).at("54:00").output("siem", up=True).at("54:30")
     story.output("siem", up=False).at("59:00").expect(nothing)
+    story.at("59:41").expect(raised("output-down", output="siem"))
+    story.without_output("siem").at("59:51")
+    story.expect(cleared("output-down", output="siem", reason="it is not watched any more"))
 
 
 def test_alerts_dropped(play: Play) -> None:

@@ -376,7 +376,8 @@ class Silences:
     Which devices fell silent: 15 minutes, or three times the longest pause of the last seven days.
 
     Devices are those of the list, and others between whose first and last message lies a day. When all of them, two at
-    least, are silent together, that is one alert; whoever was told of alone before stays so.
+    least, are silent together, that is one alert; whoever was told of alone before stays so. Nobody is told of alone
+    while all of them are to be told of within five minutes, unless one of them sends.
     """
 
     listed: frozenset[str]
@@ -391,6 +392,7 @@ class Silences:
     def look(self, now_ms: int) -> Iterator[tuple[str, Key, int, int]]:
         """A pass: (raised or cleared, device, when, seconds of silence)."""
         silent: dict[str, int] = {}
+        soon: set[str] = set()
         watched = [device for device in self.listed | self.heard_ms.keys() if self._is_watched(device)]
         for device in watched:
             times = self.heard_ms.get(device, [])
@@ -400,13 +402,18 @@ class Silences:
                 for earlier, later in itertools.pairwise(times)
                 if later // DAY_MS > now_ms // DAY_MS - 7
             ]
-            if silence_s > max([900, *(3 * pause // 1000 for pause in pauses)]):
+            limit_s = max([900, *(3 * pause // 1000 for pause in pauses)])
+            if silence_s > limit_s:
                 silent[device] = silence_s
+            if silence_s >= limit_s - 300:
+                soon.add(device)
         stays = set(silent)
         told = dict(silent)
         if len(watched) >= 2 and len(silent) == len(watched):
             told = {"every device": min(silent.values())}
             stays.add("every device")
+        elif len(watched) >= 2 and len(soon) == len(watched):
+            told = {}
         for device, silence_s in told.items():
             if device not in self.active:
                 self.active.add(device)

@@ -9,6 +9,7 @@ from collectord.model import NS_PER_S
 
 MakeRule = Callable[..., Rule]
 
+DAY_NS = 86_400 * NS_PER_S
 NOW_NS = 1_700_000_000 * NS_PER_S
 
 
@@ -43,14 +44,26 @@ def test_a_stepped_clock_forgets(make_rule: MakeRule) -> None:
 def test_levels_stand_as_told(make_rule: MakeRule) -> None:
     """Until told anew; over the clear level they are in the window."""
     gauges, rule = Gauges(), rule_on(make_rule, Gauge.CLOCK_OFF_S, 300)
-    gauges.tell(Gauge.CLOCK_OFF_S, {("", "fw-1"): 400, ("branch", "fw-2"): 250, ("", "fw-3"): 240})
+    gauges.tell(Gauge.CLOCK_OFF_S, {("", "fw-1"): 400, ("branch", "fw-2"): 250, ("", "fw-3"): 240}, NOW_NS)
     assert {"fw-1": 400, "fw-2": 250} == standing(gauges, rule, NOW_NS)
-    gauges.tell(Gauge.CLOCK_OFF_S, {("", "fw-1"): 0})
+    gauges.tell(Gauge.CLOCK_OFF_S, {("", "fw-1"): 0}, NOW_NS)
     assert {"fw-2": 250} == standing(gauges, rule, NOW_NS)
+
+
+def test_a_level_that_nobody_tells_is_forgotten(make_rule: MakeRule) -> None:
+    """After a day; what is summed is always known."""
+    gauges, rule = Gauges(), rule_on(make_rule, Gauge.CLOCK_OFF_S, 300)
+    gauges.tell(Gauge.CLOCK_OFF_S, {("", "fw-1"): 400, ("", "fw-2"): 400}, NOW_NS)
+    gauges.tell(Gauge.CLOCK_OFF_S, {("", "fw-2"): 500}, NOW_NS + NS_PER_S)
+    assert {"fw-1": 400, "fw-2": 500} == standing(gauges, rule, NOW_NS + DAY_NS - 1)
+    assert {"fw-2": 500} == standing(gauges, rule, NOW_NS + DAY_NS)
+    assert not gauges.knows(Gauge.CLOCK_OFF_S, ("", "fw-1"))
+    assert gauges.knows(Gauge.CLOCK_OFF_S, ("", "fw-2"))
+    assert gauges.knows(Gauge.MESSAGES_LOST, ("", "udp"))
 
 
 def test_bounded(make_rule: MakeRule) -> None:
     """Names come from the wire."""
     gauges, rule = Gauges(), rule_on(make_rule, Gauge.CLOCK_OFF_S, 0)
-    gauges.tell(Gauge.CLOCK_OFF_S, {("", f"forged-{number}"): 1 for number in range(MAX_KEYS + 10)})
+    gauges.tell(Gauge.CLOCK_OFF_S, {("", f"forged-{number}"): 1 for number in range(MAX_KEYS + 10)}, NOW_NS)
     assert MAX_KEYS == len(gauges.window(rule, NOW_NS).keys)
