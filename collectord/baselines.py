@@ -6,7 +6,8 @@ window that is still open and grows, so that what is over is told while it happe
 judged once more, whole. A new day begins with nothing, and what was over the day before clears by itself.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,12 +29,16 @@ class _Past:
 
     day_s: int
     days: list[int]
+    """Those of all sites together."""
     totals: dict[Key, dict[int, int]]
+    days_of: Callable[[str], list[int]]
+    """A site's own: one that was added lately has no days of 0 from before."""
     expectations: dict[Key, Expectation | None] = field(default_factory=dict)
 
     def expectation(self, key: Key, baseline: Baseline) -> Expectation | None:
         if key not in self.expectations:
-            self.expectations[key] = expect(series(self.totals.get(key, {}), self.days), baseline)
+            site, _ = key
+            self.expectations[key] = expect(series(self.totals.get(key, {}), self.days_of(site)), baseline)
         return self.expectations[key]
 
 
@@ -117,7 +122,12 @@ class Baselines:
                 definition, days[0], day_s, fields=rule.alert_by, ports=self._ports(rule)
             ):
                 totals.setdefault((site, values), {})[day] = total
-        return _Past(day_s, days, totals)
+
+        @functools.cache
+        def days_of(site: str) -> list[int]:
+            return real_days(self._history.first_day(definition, site), day_s, baseline.days)
+
+        return _Past(day_s, days, totals, days_of)
 
     def _ports(self, rule: Rule) -> Sequence[int] | None:
         return None if rule.rows is None else self._watchlist.ports(rule.rows)

@@ -186,7 +186,9 @@ def _scores(
             keys.setdefault((site, values), {})[day] = total
     if not keys:
         return
-    tried = tuning.try_scores(baseline, keys.values(), first_day, judged)
+    since = {site: history.first_day(definition, site) for site in {site for site, _ in keys}}
+    of_keys = [(totals, since[site] or first_day) for (site, _), totals in keys.items()]
+    tried = tuning.try_scores(baseline, of_keys, judged)
     peaks = [max(totals.values()) for totals in keys.values()]
     yield _found(rule, "", "score", baseline.score, len(judged), peaks, tried)
 

@@ -1,8 +1,8 @@
 """
 Today against the days before: from which sum on a day is out of the ordinary.
 
-Pure arithmetic on whole numbers. Both methods look at real days only: those since the counter has had anything at all.
-A day on which a key is missing is a real one with the sum 0; a day before the counter began is none.
+Pure arithmetic on whole numbers. Both methods look at real days only: those since the counter has had anything at all
+of the key's site. A day on which a key is missing is a real one with the sum 0; a day before the site began is none.
 """
 
 import math
@@ -38,7 +38,7 @@ def real_days(first_day_s: int | None, day_s: int, days: int) -> list[int]:
     The days to look back at, oldest first.
 
     Args:
-        first_day_s: Start (epoch seconds) of the first day that the counter has anything of; None: it has nothing.
+        first_day_s: Start (epoch seconds) of the first day of the counter, or of a site in it; None: there is none.
         day_s: Start of the day that is judged.
         days: How many to look back at, at most.
     """

@@ -105,21 +105,20 @@ def try_thresholds(rule: Rule, sums: Iterable[Changes], candidates: Sequence[int
 
 
 def try_scores(
-    baseline: Baseline, keys: Iterable[Mapping[int, int]], first_day_s: int, judged: Sequence[int]
+    baseline: Baseline, keys: Iterable[tuple[Mapping[int, int], int]], judged: Sequence[int]
 ) -> list[Candidate]:
     """
     What each score of a baseline would have raised: one alert for each day and key that was over.
 
     Args:
         baseline: The rule's numbers.
-        keys: The sums by day of each key.
-        first_day_s: The first day that the counter has anything of.
+        keys: The sums by day of each key, and the first day that the counter has anything of its site.
         judged: Starts of the days to look at.
     """
     scores = sorted({*SCORES, baseline.score})
     alerts, found = [0] * len(scores), [0] * len(scores)
     rules = [replace(baseline, score=score) for score in scores]
-    for totals in keys:
+    for totals, first_day_s in keys:
         seen = [False] * len(scores)
         for day in judged:
             if totals.get(day, 0) < baseline.at_least:

@@ -19,6 +19,17 @@ Key = tuple[str, tuple[KeyValue, ...]]
 _UNSAID = {True: "0", False: "''"}
 """What stands in a port's or another field's column where the session does not say it."""
 
+_FIRST_OF_SITE = """
+    WITH RECURSIVE starts(slot) AS (
+        SELECT min(slot) FROM {0}
+        UNION ALL
+        SELECT (SELECT min(slot) FROM {0} WHERE slot > starts.slot) FROM starts WHERE starts.slot IS NOT NULL
+    )
+    SELECT slot FROM starts
+    WHERE EXISTS (SELECT 1 FROM {0} AS row WHERE row.slot = starts.slot AND row.site = ?) LIMIT 1
+"""
+"""From slot to slot by the primary key (slot, site, ...): a table may have a million rows of other sites before."""
+
 
 class History:
     """
@@ -31,9 +42,24 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def first_day(self, definition: CounterDefinition) -> int | None:
-        """The start (epoch seconds) of the first day that the counter has anything of; None: it has nothing."""
-        return min(self._ends("min", definition), default=None)
+    def first_day(self, definition: CounterDefinition, site: str | None = None) -> int | None:
+        """
+        The start (epoch seconds) of the first day that the counter has anything of; None: it has nothing.
+
+        Args:
+            definition: The counter.
+            site: Anything of this site; None: of any.
+        """
+        if site is None:
+            return min(self._ends("min", definition), default=None)
+        with self._database.reading("read since when there is a site") as connection:
+            # Whatever is in a finer table from before a mark is in the coarser one as well.
+            for level in reversed(rollups.levels(definition)):
+                found = connection.execute(_FIRST_OF_SITE.format(quote_identifier(level.name)), (site,)).fetchone()
+                if found is not None:
+                    slot: int = found[0]
+                    return slot - slot % DAY_S
+        return None
 
     def last_day(self, definition: CounterDefinition) -> int | None:
         """The start (epoch seconds) of the last day that the counter has anything of; None: it has nothing."""

@@ -220,10 +220,13 @@ class Days:
         self.first_day_s = None if first_day is None else START_S + first_day * DAY_S
         self.totals = totals
         self.reads = 0
+        self.later_site = 0
         self.broken = False
 
-    def first_day(self, definition: CounterDefinition) -> int | None:
-        return self.first_day_s
+    def first_day(self, definition: CounterDefinition, site: str | None = None) -> int | None:
+        if self.first_day_s is None or site is None:
+            return self.first_day_s
+        return self.first_day_s + self.later_site * DAY_S
 
     def days(
         self, definition: CounterDefinition, from_s: int, before_s: int, **options: Any
@@ -301,6 +304,16 @@ def test_too_few_days(judged: Callable[[Days], Baselines]) -> None:
         assert told(judged(days).windows(at(8.5))) == [(8.5, False, [])]
         assert days.reads == 0
     assert judged(Days(1, {8: 10_000})).windows(at(8.5))[0].keys != ()
+
+
+def test_a_site_that_was_added_later(judged: Callable[[Days], Baselines]) -> None:
+    """Its days begin with it: a host of its own is none that did nothing for days before."""
+    days = Days(0, {11: 150, 13: 150, 14: 150, 15: 150, 16: 150, 17: 150, 18: 5_000})
+    assert [len(judged(days).windows(at(when))[0].keys) for when in (11.5, 18.5)] == [1, 1]
+    days.later_site = 11
+    assert [len(judged(days).windows(at(when))[0].keys) for when in (11.5, 17.5, 18.5)] == [0, 0, 1]
+    (key,) = judged(days).windows(at(18.5))[0].keys
+    assert key.details["past"] == [150, 0, 150, 150, 150, 150, 150]
 
 
 def test_what_could_not_be_read_is_asked_again(judged: Callable[[Days], Baselines]) -> None:

@@ -79,12 +79,12 @@ def test_scores() -> None:
     steady = {day * DAY_S: 400 for day in range(20)}
     spike = steady | {15 * DAY_S: 520, 16 * DAY_S: 2_000}
     judged = [day * DAY_S for day in range(7, 20)]
-    tried = {each.limit: each for each in tuning.try_scores(Baseline(), [steady, spike], 0, judged)}
+    tried = {each.limit: each for each in tuning.try_scores(Baseline(), [(steady, 0), (spike, 0)], judged)}
 
     assert sorted(tried) == [3, 4, 5, 6, 8, 10, 15, 20]
     assert (tried[5].alerts, tried[5].keys) == (2, 1)
     assert (tried[8].alerts, tried[20].alerts) == (1, 1)
-    odd = tuning.try_scores(Baseline(score=4.5, method="mean"), [spike], 0, judged)
+    odd = tuning.try_scores(Baseline(score=4.5, method="mean"), [(spike, 0)], judged)
     assert [each.limit for each in odd] == [3, 4, 4.5, 5, 6, 8, 10, 15, 20]
 
 

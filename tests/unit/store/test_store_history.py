@@ -82,3 +82,15 @@ def test_first_day(history: History, database: Database) -> None:
     for level in ("", "_hours", "_days"):
         database.connection.execute(f"DELETE FROM port_volume{level}")
     assert history.first_day(PORTS) is None
+    assert history.first_day(PORTS, "north") is None
+
+
+@pytest.mark.parametrize("gone", range(5))
+def test_first_day_of_a_site(history: History, database: Database, gone: int) -> None:
+    """Wherever it stands: on the first days it has nothing yet."""
+    for level in ("", "_hours", "_days"):
+        before = ("north", START_S + gone * DAY_S)
+        database.connection.execute(f"DELETE FROM port_volume{level} WHERE site = ? AND slot < ?", before)
+    assert history.first_day(PORTS, "") == START_S
+    assert history.first_day(PORTS, "south") is None
+    assert history.first_day(PORTS, "north") == (START_S + gone * DAY_S if gone < 4 else None)
