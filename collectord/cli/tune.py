@@ -1,8 +1,9 @@
 """``collectord tune``: what other limits would have found."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ from rich.table import Table
 
 from collectord import plan
 from collectord.cli.options import config_option, echo_json, json_option, shown
-from collectord.detect import tuning
+from collectord.clock import SystemClock
+from collectord.detect import tuning, where
+from collectord.detect.alerts import identity
 from collectord.detect.baseline import DAY_S
+from collectord.detect.exempts import Exempts
+from collectord.detect.findings import key_of
 from collectord.detect.rules import Baseline, Rule, RuleType
 from collectord.detect.tuning import Candidate, Changes
 from collectord.detect.watchlist import ThresholdType, WatchRow
 from collectord.errors import StoreError
-from collectord.model import CounterDefinition, Mode
+from collectord.model import CounterDefinition, KeyValue, Mode
 from collectord.plan import Setup
-from collectord.store import backup
+from collectord.store import backup, exceptions
 from collectord.store.db import Database
 from collectord.store.history import History, Key
 from collectord.store.rollups import levels
@@ -30,6 +35,9 @@ SUMS = frozenset((RuleType.EVENT_COUNT, RuleType.VALUE_SUM, RuleType.BASELINE))
 """Types whose counters stay in the database as sums."""
 
 LOOK_BACK_DAYS = 60
+
+AlertKey = tuple[str, tuple[tuple[str, KeyValue], ...]]
+"""Site and key of an alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ def tune(rule: str | None, config_path: Path | None, as_json: bool) -> None:
     found: list[Tuned] = []
     with _progress() as progress, backup.copied(setup.config.database, progress) as database:
         for each in rules:
-            found += _tuned(setup, each, database)
+            found += try_limits(setup, each, database)
     if as_json:
         for tuned in found:
             echo_json(_as_json(tuned))
@@ -103,7 +111,7 @@ class _progress:
 
     def __init__(self) -> None:
         columns = (TextColumn("copying the database"), BarColumn(), TaskProgressColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
     def __enter__(self) -> Callable[[int, int], None]:
         self._bar.start()
@@ -114,23 +122,43 @@ class _progress:
         self._bar.stop()
 
 
-def _tuned(setup: Setup, rule: Rule, database: Database) -> Iterator[Tuned]:
+def try_limits(setup: Setup, rule: Rule, database: Database) -> Iterator[Tuned]:
+    """What other limits of a rule would have found; each row of the watchlist has its own."""
     (definition,) = (each for each in setup.definitions if each.name == rule.counter)
     if not {level.name for level in levels(definition)} <= set(database.tables.table_names()):
         # The daemon has not run with this rule yet.
         return
     history = History(database)
+    spared = _spared(setup, rule, database)
     if rule.baseline is not None:
-        yield from _scores(setup, rule, rule.baseline, history, definition)
+        yield from _scores(setup, rule, rule.baseline, history, definition, spared)
     elif rule.rows is not None:
-        yield from _row_thresholds(setup, rule, rule.rows, history, definition)
+        yield from _row_thresholds(setup, rule, rule.rows, history, definition, spared)
     else:
-        yield from _thresholds(rule, history, definition)
+        yield from _thresholds(rule, history, definition, spared)
 
 
-def _thresholds(rule: Rule, history: History, definition: CounterDefinition) -> Iterator[Tuned]:
+Spared = Callable[[str, Mapping[str, KeyValue]], bool]
+"""Whether an alert of a site with a key would be exempt."""
+
+
+def _spared(setup: Setup, rule: Rule, database: Database) -> Spared:
+    """What is exempt now, in the rule's file or by command, raises nothing at any limit."""
+    now_ns = SystemClock().now_ns()
+    networks = setup.config.internal_networks
+    exempts = Exempts(setup.hosts)
+    exempts.set_rules([rule])
+    exempts.set_added(
+        replace(each, where=where.resolved(each.where, networks)) for each in exceptions.exempts(database, now_ns)
+    )
+    return lambda site, key: exempts.reason(rule, identity(rule.name, site, key), site, key, now_ns) is not None
+
+
+def _thresholds(rule: Rule, history: History, definition: CounterDefinition, spared: Spared) -> Iterator[Tuned]:
     def sums() -> Iterator[Changes]:
-        return (changes for _, changes in _window_sums(rule, history, definition))
+        for (site, key), changes in _window_sums(rule, history, definition):
+            if not spared(site, dict(zip(rule.key_fields, key, strict=True))):
+                yield changes
 
     first, last, peaks = 2**63, 0, []
     for changes in sums():
@@ -147,13 +175,18 @@ def _thresholds(rule: Rule, history: History, definition: CounterDefinition) -> 
 
 
 def _row_thresholds(
-    setup: Setup, rule: Rule, rows: ThresholdType, history: History, definition: CounterDefinition
+    setup: Setup, rule: Rule, rows: ThresholdType, history: History, definition: CounterDefinition, spared: Spared
 ) -> Iterator[Tuned]:
-    of_row: dict[WatchRow, list[Changes]] = {}
-    for (_, key), changes in _window_sums(rule, history, definition):
-        for row in setup.watchlist.matching(rows, dict(zip(rule.group_by, key, strict=True))):
-            of_row.setdefault(row, []).append(changes)
-    for row, sums in sorted(of_row.items(), key=lambda item: item[0].line):
+    of_row: dict[WatchRow, dict[AlertKey, list[Changes]]] = {}
+    for (site, values), changes in _window_sums(rule, history, definition):
+        cell = dict(zip(rule.group_by, values, strict=True))
+        for row in setup.watchlist.matching(rows, cell):
+            key = key_of(rule, row, cell)
+            if not spared(site, dict(key)):
+                of_row.setdefault(row, {}).setdefault((site, key), []).append(changes)
+    combine: Callable[[Iterable[int]], int] = sum if rule.aggregate_rows else max
+    for row, of_alert in sorted(of_row.items(), key=lambda item: item[0].line):
+        sums = [tuning.together(each, combine) for each in of_alert.values()]
         peaks = [max(total for _, total in changes) for changes in sums]
         candidates = tuning.thresholds(peaks, row.threshold)
         days = (max(each[-1][0] for each in sums) - min(each[0][0] for each in sums)) / DAY_S
@@ -164,11 +197,16 @@ def _row_thresholds(
 
 def _window_sums(rule: Rule, history: History, definition: CounterDefinition) -> Iterator[tuple[Key, Changes]]:
     for key, slots in history.slots(definition):
-        yield key, tuning.window_sums(slots, definition.slot_s, rule.timespan_s)
+        yield key, tuning.window_sums(slots, rule.step_s, rule.timespan_s)
 
 
 def _scores(
-    setup: Setup, rule: Rule, baseline: Baseline, history: History, definition: CounterDefinition
+    setup: Setup,
+    rule: Rule,
+    baseline: Baseline,
+    history: History,
+    definition: CounterDefinition,
+    spared: Spared,
 ) -> Iterator[Tuned]:
     first_day, last_day = history.first_day(definition), history.last_day(definition)
     if first_day is None or last_day is None:
@@ -176,20 +214,24 @@ def _scores(
     first_judged = max(first_day + baseline.min_days * DAY_S, last_day - LOOK_BACK_DAYS * DAY_S)
     judged = range(first_judged, last_day + DAY_S, DAY_S)
     ports = None if rule.rows is None else setup.watchlist.ports(rule.rows)
-    keys: dict[Key, dict[int, int]] = {}
+    of_alert: dict[AlertKey, dict[Key, dict[int, int]]] = {}
     from_day = first_judged - baseline.days * DAY_S
     for day, site, values, total in history.days(
         definition, from_day, last_day + DAY_S, fields=rule.alert_by, ports=ports
     ):
         cell = dict(zip(rule.group_by if rule.alert_by is None else rule.alert_by, values, strict=True))
-        if rule.rows is None or any(setup.watchlist.matching(rule.rows, cell)):
-            keys.setdefault((site, values), {})[day] = total
-    if not keys:
+        alerts = {tuple(cell.items())}
+        if rule.rows is not None:
+            alerts = {key_of(rule, row, cell) for row in setup.watchlist.matching(rule.rows, cell)}
+        for key in alerts:
+            if not spared(site, dict(key)):
+                of_alert.setdefault((site, key), {}).setdefault((site, values), {})[day] = total
+    if not of_alert:
         return
-    since = {site: history.first_day(definition, site) for site in {site for site, _ in keys}}
-    of_keys = [(totals, since[site] or first_day) for (site, _), totals in keys.items()]
-    tried = tuning.try_scores(baseline, of_keys, judged)
-    peaks = [max(totals.values()) for totals in keys.values()]
+    since = {site: history.first_day(definition, site) for site in {site for site, _ in of_alert}}
+    sums = [(list(of_key.values()), since[site] or first_day) for (site, _), of_key in of_alert.items()]
+    tried = tuning.try_scores(baseline, sums, judged)
+    peaks = [max(max(totals.values()) for totals in each) for each, _ in sums]
     yield _found(rule, "", "score", baseline.score, len(judged), peaks, tried)
 
 

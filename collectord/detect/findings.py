@@ -100,7 +100,7 @@ def _judge_cells(rule: Rule, watchlist: Watchlist, window: Window) -> Iterator[F
     for found in _keys(window):
         cell = dict(zip(rule.group_by, found.key, strict=True))
         for row in watchlist.matching(kind, cell):
-            key = _key_of(rule, row, cell)
+            key = key_of(rule, row, cell)
             if rule.aggregate_rows:
                 added_up.setdefault((found.site, row, key), []).append((found, cell))
             else:
@@ -129,7 +129,8 @@ def _judge_cells(rule: Rule, watchlist: Watchlist, window: Window) -> Iterator[F
         )
 
 
-def _key_of(rule: Rule, row: WatchRow, cell: Mapping[str, KeyValue]) -> tuple[tuple[str, KeyValue], ...]:
+def key_of(rule: Rule, row: WatchRow, cell: Mapping[str, KeyValue]) -> tuple[tuple[str, KeyValue], ...]:
+    """The key of the alert that a cell is about where it is held against a row."""
     protocol = row.protocol if rule.aggregate_rows else cell["NetworkProtocol"]
     values = {**cell, "Name": row.name, "NetworkProtocol": protocol}
     return tuple((name, values[name]) for name in rule.key_fields)

@@ -6,7 +6,7 @@ threshold, cleared when the sum stayed at or below the clear level for long enou
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from collectord.detect.baseline import expect, real_days, series
@@ -31,13 +31,13 @@ class Candidate:
     """Keys that had one of these alerts at least."""
 
 
-def window_sums(slots: Iterable[tuple[int, int]], slot_s: int, timespan_s: int) -> list[tuple[int, int]]:
+def window_sums(slots: Iterable[tuple[int, int]], step_s: int, timespan_s: int) -> list[tuple[int, int]]:
     """
     The sum over a sliding window each time that it changes.
 
     Args:
-        slots: (start of the slot in epoch seconds, sum) of one key.
-        slot_s: Length of a slot.
+        slots: (start of the slot in epoch seconds, sum) of one key; a slot is a step or a part of one.
+        step_s: Time between two windows.
         timespan_s: Length of the window.
 
     Returns:
@@ -45,13 +45,37 @@ def window_sums(slots: Iterable[tuple[int, int]], slot_s: int, timespan_s: int) 
     """
     steps: dict[int, int] = {}
     for slot, count in slots:
-        steps[slot + slot_s] = steps.get(slot + slot_s, 0) + count
-        left = slot + slot_s + max(timespan_s, slot_s)
+        entered = slot - slot % step_s + step_s
+        steps[entered] = steps.get(entered, 0) + count
+        left = entered + max(timespan_s, step_s)
         steps[left] = steps.get(left, 0) - count
     total, found = 0, []
     for when in sorted(steps):
         total += steps[when]
         found.append((when, total))
+    return found
+
+
+def together(several: Sequence[Changes], combine: Callable[[Iterable[int]], int]) -> Changes:
+    """
+    What belongs to one alert: several sums as one.
+
+    Args:
+        several: Each as :func:`window_sums` gives it.
+        combine: ``sum`` where they are added up, ``max`` where each is held against the limit by itself.
+    """
+    if len(several) == 1:
+        return several[0]
+    present = [0] * len(several)
+    moments: dict[int, list[tuple[int, int]]] = {}
+    for number, changes in enumerate(several):
+        for when, total in changes:
+            moments.setdefault(when, []).append((number, total))
+    found = []
+    for when in sorted(moments):
+        for number, total in moments[when]:
+            present[number] = total
+        found.append((when, combine(present)))
     return found
 
 
@@ -105,34 +129,40 @@ def try_thresholds(rule: Rule, sums: Iterable[Changes], candidates: Sequence[int
 
 
 def try_scores(
-    baseline: Baseline, keys: Iterable[tuple[Mapping[int, int], int]], judged: Sequence[int]
+    baseline: Baseline, alerts: Iterable[tuple[Collection[Mapping[int, int]], int]], judged: Sequence[int]
 ) -> list[Candidate]:
     """
-    What each score of a baseline would have raised: one alert for each day and key that was over.
+    What each score of a baseline would have raised: an alert for each day on which something of its key was over.
 
     Args:
         baseline: The rule's numbers.
-        keys: The sums by day of each key, and the first day that the counter has anything of its site.
+        alerts: For each key of an alert the sums by day of what is held against its own past, and the first day that the
+            counter has anything of its site.
         judged: Starts of the days to look at.
     """
     scores = sorted({*SCORES, baseline.score})
-    alerts, found = [0] * len(scores), [0] * len(scores)
+    raised, found = [0] * len(scores), [0] * len(scores)
     rules = [replace(baseline, score=score) for score in scores]
-    for totals, first_day_s in keys:
-        seen = [False] * len(scores)
-        for day in judged:
-            if totals.get(day, 0) < baseline.at_least:
-                continue
-            past = series(totals, real_days(first_day_s, day, baseline.days))
-            for number, rule in enumerate(rules):
-                expectation = expect(past, rule)
-                if expectation is None or totals[day] <= expectation.limit:
-                    # A larger score finds nothing that a smaller one does not.
-                    break
-                alerts[number] += 1
-                seen[number] = True
-        found = [count + one for count, one in zip(found, seen, strict=True)]
-    return [Candidate(*each) for each in zip(scores, alerts, found, strict=True)]
+    for sums, first_day_s in alerts:
+        # The scores rise, and one finds nothing that a smaller one does not: that many of them find something.
+        reached = [max((_reached(rules, totals, first_day_s, day) for totals in sums), default=0) for day in judged]
+        for number in range(len(scores)):
+            over = sum(each > number for each in reached)
+            raised[number] += over
+            found[number] += over > 0
+    return [Candidate(*each) for each in zip(scores, raised, found, strict=True)]
+
+
+def _reached(rules: Sequence[Baseline], totals: Mapping[int, int], first_day_s: int, day: int) -> int:
+    """How many of these baselines, whose scores rise, a day is over."""
+    if totals.get(day, 0) < rules[0].at_least:
+        return 0
+    past = series(totals, real_days(first_day_s, day, rules[0].days))
+    for number, rule in enumerate(rules):
+        expectation = expect(past, rule)
+        if expectation is None or totals[day] <= expectation.limit:
+            return number
+    return len(rules)
 
 
 def proposed(candidates: Sequence[Candidate], days: float) -> Candidate:

@@ -22,6 +22,16 @@ def test_window_sums() -> None:
         (60, 5), (120, 12), (180, 7), (240, 0), (660, 1), (780, 0),
     ]  # fmt: skip
     assert tuning.window_sums([], 60, 300) == []
+    # Slots of a counter that is shared with a rule of shorter steps: windows begin where this rule's do.
+    assert tuning.window_sums([(240, 5), (300, 7), (540, 1)], 300, 300) == [(300, 5), (600, 8), (900, 0)]
+
+
+def test_sums_of_one_alert() -> None:
+    """Added up, or the largest."""
+    one, other = [(60, 5), (360, 0)], [(120, 7), (180, 2), (480, 0)]
+    assert tuning.together([one], sum) == one
+    assert tuning.together([one, other], sum) == [(60, 5), (120, 12), (180, 7), (360, 2), (480, 0)]
+    assert tuning.together([one, other], max) == [(60, 5), (120, 7), (180, 5), (360, 2), (480, 0)]
 
 
 @given(
@@ -79,13 +89,16 @@ def test_scores() -> None:
     steady = {day * DAY_S: 400 for day in range(20)}
     spike = steady | {15 * DAY_S: 520, 16 * DAY_S: 2_000}
     judged = [day * DAY_S for day in range(7, 20)]
-    tried = {each.limit: each for each in tuning.try_scores(Baseline(), [(steady, 0), (spike, 0)], judged)}
+    tried = {each.limit: each for each in tuning.try_scores(Baseline(), [([steady], 0), ([spike], 0)], judged)}
 
     assert sorted(tried) == [3, 4, 5, 6, 8, 10, 15, 20]
     assert (tried[5].alerts, tried[5].keys) == (2, 1)
     assert (tried[8].alerts, tried[20].alerts) == (1, 1)
-    odd = tuning.try_scores(Baseline(score=4.5, method="mean"), [(spike, 0)], judged)
+    odd = tuning.try_scores(Baseline(score=4.5, method="mean"), [([spike], 0)], judged)
     assert [each.limit for each in odd] == [3, 4, 4.5, 5, 6, 8, 10, 15, 20]
+    # What makes one alert is one, on whichever of its sums the day was over.
+    both = tuning.try_scores(Baseline(), [([steady, spike, spike], 0)], judged)
+    assert both == tuning.try_scores(Baseline(), [([spike], 0)], judged)
 
 
 def test_proposed() -> None:
