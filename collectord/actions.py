@@ -184,11 +184,7 @@ class Actions:
         return number, False
 
     def _alert(self, arguments: dict[str, Any]) -> Alert:
-        alert_id = _text(arguments, "id")
-        alert = self._alerts.show(alert_id)
-        if alert is None:
-            raise RequestError(f"there is no alert {alert_id}")
-        return alert
+        return self._alerts.meant(_text(arguments, "id"))
 
     def _mark(self, alert: Alert, kind: MarkKind, user: int, reason: str, until_ns: int | None = None) -> AlertMark:
         who = user_name(user)

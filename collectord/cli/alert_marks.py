@@ -30,7 +30,7 @@ def ack(alert_id: str, note: str, config_path: Path | None, as_json: bool) -> No
       collectord alerts ack 3f2a91c07d5be148 --note "calling the branch"
     """
     mark = control.ask(configuration.load(config_path).control_socket, "alert-ack", id=alert_id, note=note)
-    _tell(mark, f"{alert_id} acknowledged by {mark['who']}", as_json)
+    _tell(mark, f"{mark['alert_id']} acknowledged by {mark['who']}", as_json)
 
 
 @click.command()
@@ -55,7 +55,7 @@ def shelve(alert_id: str, for_s: int | None, reason: str, config_path: Path | No
     until_ns = SystemClock().now_ns() + for_s * NS_PER_S
     socket = configuration.load(config_path).control_socket
     mark = control.ask(socket, "alert-shelve", id=alert_id, until_ns=until_ns, reason=reason)
-    _tell(mark, f"{alert_id} shelved by {mark['who']} until {local_time(until_ns)}", as_json)
+    _tell(mark, f"{mark['alert_id']} shelved by {mark['who']} until {local_time(until_ns)}", as_json)
 
 
 @click.command()
@@ -69,8 +69,8 @@ def unshelve(alert_id: str, config_path: Path | None) -> None:
     Examples:
       collectord alerts unshelve 3f2a91c07d5be148
     """
-    control.ask(configuration.load(config_path).control_socket, "alert-unshelve", id=alert_id)
-    click.echo(f"{shown(alert_id)} is no longer shelved")
+    found = control.ask(configuration.load(config_path).control_socket, "alert-unshelve", id=alert_id)
+    click.echo(f"{shown(found)} is no longer shelved")
 
 
 def _tell(mark: dict[str, Any], text: str, as_json: bool) -> None:

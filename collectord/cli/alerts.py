@@ -25,7 +25,6 @@ from collectord.cli.options import (
 from collectord.cli.tell import resync
 from collectord.clock import SystemClock
 from collectord.detect import telling
-from collectord.errors import EX_USAGE
 from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, rfc3339
 from collectord.store import marks as stored_marks
 from collectord.store import names as stored_names
@@ -192,6 +191,9 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
     """
     Show one alert: what, when, how much over the limit, who reported it, its history, and what was sent where.
 
+    Of an ID its first characters will do, four at least, where no other alert begins so; ack, shelve and unshelve take
+    it like that, too.
+
     \b
     Examples:
       collectord alerts show 3f2a91c07d5be148
@@ -199,13 +201,11 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
     """
     with database_reader(configuration.load(config_path)) as database:
         stored = Alerts(database)
-        alert, history = stored.show(alert_id), stored.history(alert_id)
-        deliveries = Outbox(database).deliveries(alert_id)
-        marks = stored_marks.of(database, [alert_id]).get(alert_id, {})
-        names = {} if alert is None else stored_names.of(database, [alert]).get(alert_id, {})
-    if alert is None:
-        click.echo(f"collectord: there is no alert {shown(alert_id)}", err=True)
-        raise SystemExit(EX_USAGE)
+        alert = stored.meant(alert_id)
+        history = stored.history(alert.id)
+        deliveries = Outbox(database).deliveries(alert.id)
+        marks = stored_marks.of(database, [alert.id]).get(alert.id, {})
+        names = stored_names.of(database, [alert]).get(alert.id, {})
     if as_json:
         echo_json(
             {

@@ -11,14 +11,22 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from collectord.errors import RequestError
 from collectord.model import AlarmType, Alert, AlertState, Mode, Severity
 from collectord.store.db import Database, named_rows
 from collectord.store.queue import Queue
+from collectord.texts import safe
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Alert))
 _JSON_COLUMNS = frozenset(("key", "tactics", "techniques", "details"))
 
 EXPIRE_ALERTS_PER_CALL = 1_000
+
+LEAST_OF_ID = 4
+"""Characters of an id by which people may name an alert: fewer are a slip of the hand."""
+
+MOST_MEANT = 5
+"""Alerts that are named to whoever means several."""
 
 # Both tables have a column for each field of an Alert, of the same name.
 _KEEP = """
@@ -46,6 +54,9 @@ _REMEMBER = """
 _SEEN = "UPDATE alerts SET last_over_ns = ?, peak = ? WHERE id = ? AND state <> 'cleared'"
 _ACTIVE = "SELECT * FROM alerts WHERE state <> 'cleared' ORDER BY first_time_ns, id"
 _SHOW = "SELECT * FROM alerts WHERE id = ?"
+_BEGIN_SO = (
+    "SELECT * FROM alerts WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id <> ?1, last_time_ns DESC, id LIMIT ?2"
+)
 _HISTORY = "SELECT * FROM alert_history WHERE id = ? ORDER BY rowid DESC LIMIT ?"
 _STATE = "SELECT * FROM alert_history WHERE id = ? AND episode = ? AND event = ?"
 _FIND = """
@@ -192,6 +203,26 @@ class Alerts:
         """The current state of one alert; None if there is none of that id."""
         with self._database.reading("read the alert") as connection:
             return next(iter(alerts_of(connection.execute(_SHOW, (alert_id,)))), None)
+
+    def meant(self, text: str) -> Alert:
+        """
+        The alert that a person means by its id, or by how that begins.
+
+        Raises:
+            RequestError: none begins so, or several do.
+        """
+        # Half a character, as of an argument that is not UTF-8, fits no id and no statement.
+        begin = text.lower() if text.isascii() else "?"
+        with self._database.reading("read the alert") as connection:
+            found = alerts_of(connection.execute(_BEGIN_SO, (begin, MOST_MEANT + 1)))
+        if len(begin) < LEAST_OF_ID and not (found and found[0].id == begin):
+            raise RequestError(f"there is no alert {safe(text)}; of an id at least {LEAST_OF_ID} characters are needed")
+        if not found:
+            raise RequestError(f"there is no alert {safe(text)}")
+        if len(found) > 1 and found[0].id != begin:
+            some = ", ".join(f"{alert.id} ({alert.rule})" for alert in found[:MOST_MEANT])
+            raise RequestError(f"several alerts begin with {safe(text)}: {some}{' ...' if found[MOST_MEANT:] else ''}")
+        return found[0]
 
     def history(self, alert_id: str, limit: int = 100) -> list[Alert]:
         """The states of one alert, the newest first."""

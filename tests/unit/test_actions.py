@@ -155,6 +155,10 @@ def test_everything_is_in_the_audit(world: World) -> None:
     assert {(entry.who, entry.when_ns) for entry in found} == {(ME, NOW_NS)}
 
 
+def test_an_alert_by_the_beginning_of_its_id(world: World) -> None:
+    assert world.ask("alert-ack", id=ID[:6])["alert_id"] == ID
+
+
 SHELVE = {"id": ID, "until_ns": NOW_NS + 1, "reason": "r"}
 EXEMPT = {"rule": RULE, "where": {"site": "x"}, "reason": "r"}
 MAINTENANCE = {"site": "x", "until_ns": NOW_NS + 1, "reason": "r"}

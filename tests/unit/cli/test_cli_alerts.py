@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from collectord.clock import SystemClock
-from collectord.errors import EX_USAGE, StoreError
+from collectord.errors import RequestError, StoreError
 from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, Severity
 from collectord.store import marks, names
 from collectord.store.alerts import Alerts
@@ -371,11 +371,10 @@ def test_show_for_programs(run: Any) -> None:
 
 @pytest.mark.usefixtures("three")
 def test_an_id_that_is_none(run: Any) -> None:
-    result = run("alerts", "show", "\x1b[2Jnone")
-
-    assert result.exit_code == EX_USAGE == 64
-    assert "there is no alert" in result.stderr
-    assert "\x1b" not in result.stderr
+    with pytest.raises(RequestError, match="there is no alert") as caught:
+        run("alerts", "show", "\x1b[2Jnone")
+    assert caught.value.exit_status == 64
+    assert "\x1b" not in str(caught.value)
 
 
 def test_what_came_from_the_wire_can_not_write_to_the_terminal(run: Any, store: Callable[..., None]) -> None:
@@ -394,3 +393,26 @@ def test_without_database(run: Any, words: tuple[str, ...]) -> None:
     with pytest.raises(StoreError, match="the daemon has not run with this configuration") as caught:
         run(*words)
     assert caught.value.exit_status == 74
+
+
+@pytest.mark.usefixtures("three")
+def test_an_id_by_its_beginning(run: Any, store: Callable[..., None]) -> None:
+    """As far as it takes to tell it from the others; an id that is whole is never taken for the beginning of one."""
+    store(alert(4, id="3f2a91c07d5be148"), alert(5, id="3f2a91ff00000000", rule="port-scan"), alert(6, id="3f2a"))
+
+    def told(*words: str) -> tuple[int, str]:
+        result = run("alerts", "show", *words, "--json")
+        return result.exit_code, json.loads(result.stdout)["id"]
+
+    assert told("3f2a91c") == told("3F2A91C0") == (0, "3f2a91c07d5be148")
+    assert told("3f2a") == (0, "3f2a")
+    for words, reason in (
+        ("3f2a91", "several alerts begin with 3f2a91: 3f2a91ff00000000 (port-scan), 3f2a91c07d5be148 ("),
+        ("3f2", "there is no alert 3f2; of an id at least 4 characters are needed"),
+        ("%%%%", "there is no alert %%%%"),
+        ("3f2a91c07d5be1480", "there is no alert 3f2a91c07d5be1480"),
+        ("\udcff\udcff\udcff\udcff", "there is no alert \\udcff"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            run("alerts", "show", words)
+        assert str(caught.value).startswith(reason)
