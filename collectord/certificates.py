@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from collectord.errors import CertificateError
 from collectord.model import NS_PER_S
+from collectord.secret_files import is_for_everybody
 from collectord.texts import line
 
 EXPIRES_SOON_DAYS = 30
@@ -256,12 +257,15 @@ def _check_key(path: Path, leaf: x509.Certificate, of: Path) -> None:
 def _content(path: Path, *, secret: bool = False) -> bytes:
     """What a file holds; of a secret one everybody's rights are refused."""
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_FILE_LIMIT_BYTES)
+        # Without O_NONBLOCK a named pipe would hold us up until somebody writes to it.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise CertificateError(f"{path} is not a file")
+            content = stream.read(_FILE_LIMIT_BYTES)
     except OSError as error:
         raise CertificateError(f"can't read {path}: {(error.strerror or type(error).__name__).lower()}") from error
-    if secret and mode & (stat.S_IROTH | stat.S_IWOTH):
+    if secret and is_for_everybody(mode):
         raise CertificateError(f"everybody can read or write {path} (mode {mode & 0o777:04o}); chmod 640 {path}")
     return content
 

@@ -13,6 +13,9 @@ from collectord.errors import SecretError
 SERVICE = "collectord"
 """User and group that the service runs as (``systemd/sysusers.conf``)."""
 
+PUBLIC = "public"
+"""The SNMP community that everybody knows."""
+
 MAX_BYTES = 4096
 """More is no password, but the wrong file."""
 
@@ -58,12 +61,17 @@ def read(path: Path, *, least_characters: int = 1) -> str:
         elif isinstance(error, PermissionError):
             hint = f"for the service: chgrp {SERVICE} {path}"
         raise SecretError(f"can't read {path}: {error.strerror or error}".lower(), hint) from error
-    if mode & (stat.S_IROTH | stat.S_IWOTH) and path.parent != _credentials():
+    if is_for_everybody(mode) and path.parent != _credentials():
         raise SecretError(
             f"everybody can read or write {path} (mode {mode & 0o777:04o})",
             f"chmod 640 {path}; for the service also chgrp {SERVICE} {path}",
         )
     return _line(path, content, least_characters)
+
+
+def is_for_everybody(mode: int) -> bool:
+    """Whether others than owner and group may read a file, or put another secret into it."""
+    return bool(mode & (stat.S_IROTH | stat.S_IWOTH))
 
 
 def _line(path: Path, content: bytes, least_characters: int) -> str:

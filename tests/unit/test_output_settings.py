@@ -1,6 +1,7 @@
 """What the tables of outputs refuse, and what ``check`` warns of."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,14 @@ def test_a_key_of_another_certificate(folder: Path, authority: Authority) -> Non
     assert "7: output[0].key_file: the key in other.key does not belong to the certificate in own.pem" in refused(
         folder, text
     )
+
+
+@pytest.mark.timeout(10)
+def test_what_is_no_file(folder: Path) -> None:
+    """A pipe that nobody writes to holds nobody up."""
+    os.mkfifo(folder / "pipe.key", 0o600)
+    text = 'transport = "tls"\ncert_file = "own.pem"\nkey_file = "pipe.key"'
+    assert "7: output[0].key_file: pipe.key is not a file" in refused(folder, text)
 
 
 def test_a_key_that_everybody_may_read(folder: Path) -> None:
