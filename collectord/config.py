@@ -7,7 +7,7 @@ Durations and sizes stand in the file as text with a unit; here their names end 
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import Annotated, Any, TypeGuard
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from collectord import data, schema, toml
+from collectord import data, schema, secret_files, toml
 from collectord.errors import ConfigError, Problem
 from collectord.model import NS_PER_S
-from collectord.output_settings import LogOutput, Output, Snmp
+from collectord.output_settings import LogOutput, Output, Snmp, SnmpOutput
 from collectord.schema import FilePath, Refused, Strict
 from collectord.settings import Alerts, Bounds, Device, Http, Listener, Log, Networks, Store, TcpListener, UdpListener
 from collectord.toml import KeyPath
@@ -149,6 +149,7 @@ def load_with_sources(path: Path | None) -> tuple[Config, "Sources"]:
         config = _validated(sources, path.absolute().parent, str(path))
     except ConfigError as error:
         raise ConfigError(found + error.problems) from error
+    found += _secrets_for_everybody(config, sources, str(path))
     if found:
         raise ConfigError(found)
     return config, sources
@@ -338,6 +339,17 @@ def _users_with_other_keys(
                 reason = f"output[{other}] has this user with another {key}"
                 yield problem(("output", number, "user"), reason, "a user has one set of keys; take another name")
                 break
+
+
+def _secrets_for_everybody(config: Config, sources: Sources, file: str) -> Iterator[Problem]:
+    """Communities that stand in a file which everybody may read; the one that everybody knows is no secret."""
+    for number, output in enumerate(config.output):
+        secret = output.community if isinstance(output, SnmpOutput) else None
+        if secret is not None and secret.get_secret_value() != secret_files.PUBLIC:
+            problem = sources.problem(("output", number, "community"), "", "", file)
+            if secret_files.is_for_everybody(mode := os.stat(problem.file).st_mode):
+                reason = f"everybody can read or write this file (mode {mode & 0o777:04o})"
+                yield replace(problem, reason=reason, hint=f"chmod 640 {problem.file}, or community_file")
 
 
 def _tables(values: dict[str, Any], section: str) -> list[tuple[int, dict[str, Any]]]:

@@ -22,13 +22,12 @@ from collectord.errors import EX_IOERR, ConfigError, Problem
 from collectord.first_config import Answers, Receiver
 from collectord.model import NS_PER_S
 from collectord.quantity import duration_s
-from collectord.secret_files import SERVICE
+from collectord.secret_files import PUBLIC, SERVICE
 
 MODE = 0o640
 """Of everything that is written: it may hold secrets, and names what the site has."""
 
 NETWORKS = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
-PUBLIC = "public"
 NOBODY = Receiver("", 0)
 """The answer that there is no receiver, which is not the same as none yet."""
 

@@ -149,6 +149,8 @@ class Daemon:
         for name, text in (rules or {}).items():
             (folder / "rules.d" / f"{name}.toml").write_text(text)
         self.config.write_text(f'state_dir = "state"\nrules_dir = "rules.d"\n{tables}')
+        # There may be a community in it.
+        self.config.chmod(0o640)
         self.held: dict[str, socket.socket] = {}
         """Sockets that it is handed at each start, by the name that their unit would give them."""
         self.prefix: tuple[str, ...] = ()

@@ -50,6 +50,7 @@ def secrets(folder: Path, mode: int = 0o600, **content: str) -> None:
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
+        (INLINE, "community: everybody can read or write this file (mode 0644)"),
         (INLINE.replace(f'"{COMMUNITY}"', f'["{COMMUNITY}"]'), "community: expected text in quotes, got a secret"),
         (INLINE.replace(f'"{COMMUNITY}"', f'{{ x = "{COMMUNITY}" }}'), "community"),
         (INLINE.replace(f'"{COMMUNITY}"', f'"{COMMUNITY}'), ":"),
@@ -78,6 +79,7 @@ def test_refused_configurations(tmp_path: Path, table: str, expected: str) -> No
     (tmp_path / "open").chmod(0o644)
     config = tmp_path / "collectord.toml"
     config.write_text(f'state_dir = "state"\n{LISTENERS}{table}')
+    config.chmod(0o644)
     result = collectord_here("check", "--config", str(config))
     said = (result.stdout + result.stderr).decode()
 

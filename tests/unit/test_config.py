@@ -520,11 +520,29 @@ def test_community_from_its_file(tmp_path: Path) -> None:
 
 def test_community_in_the_configuration(tmp_path: Path) -> None:
     """Possible, and not shown by whoever prints the configuration."""
+    written(tmp_path, "").chmod(0o640)
     (output,) = loaded(tmp_path, SNMP + 'community = "hush"\n').output
     assert isinstance(output, SnmpOutput)
 
     assert "hush" == output.read_community()
     assert "hush" not in repr(output)
+
+
+def test_community_in_a_configuration_for_everybody(tmp_path: Path) -> None:
+    """Told with the file that it stands in; what everybody knows may be read by everybody."""
+    written(tmp_path, f'{SNMP}community = "public"\n').chmod(0o644)
+    (tmp_path / "conf.d").mkdir()
+    part = written(tmp_path / "conf.d", SNMP.replace('"o"', '"p"') + 'community = "hush"\n', "noc.toml")
+    part.chmod(0o644)
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path / "collectord.toml")
+    (problem,) = raised.value.problems
+    part.chmod(0o640)
+
+    assert (problem.file, problem.line, problem.key) == (str(part), 5, "output[1].community")
+    assert problem.reason == "everybody can read or write this file (mode 0644)"
+    assert problem.hint == f"chmod 640 {part}, or community_file"
+    assert len(load(tmp_path / "collectord.toml").output) == 2
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_secrets_are_hidden(tmp_path: Path) -> None:
     """Not even their length is told."""
     path = tmp_path / "c.toml"
     path.write_text('[[output]]\ntype = "snmp"\nname = "noc"\nhost = "192.0.2.9"\ncommunity = "s3cret"\n')
+    path.chmod(0o640)
     text = written(load(path))
 
     assert "s3cret" not in text

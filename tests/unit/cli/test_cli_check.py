@@ -96,6 +96,7 @@ def test_the_result(run: Any, config: Path) -> None:
     config.write_text(
         '[[output]]\ntype = "snmp"\nname = "noc"\nhost = "192.0.2.9"\ncommunity = "s3cret"\n[http]\nport = 1\n'
     )
+    config.chmod(0o640)
     (config.parent / "conf.d").mkdir()
     (config.parent / "conf.d" / "10.toml").write_text("[http]\nport = 9515\n")
     lines = [line.split("  #") for line in run("check", "--show").stdout.splitlines()]

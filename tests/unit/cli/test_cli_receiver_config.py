@@ -30,6 +30,7 @@ def outputs(config: Path) -> Path:
     with config.open("a") as stream:
         stream.write(SNMP.format(name="noc", community="very secret") + SNMP.format(name="other", community="2nd"))
         stream.write('\n[snmp]\nroot = "1.3.6.1.4.1.99999.7"\n')
+    config.chmod(0o640)
     return config
 
 
