@@ -51,6 +51,8 @@ def next_identity(state_file: Path, machine_id: str, enterprise: int = ENTERPRIS
     machine ID since, gets a new one, as two engines must not share one. Where a machine ID is not there, or was not,
     nothing can be said, and the engine ID stays.
 
+    At ``BOOTS_MAX`` they stay, and an error says so: only another engine ID helps, for which the file is taken away.
+
     Boots are never given out twice, also on a full disk: there they are written over those of before, which takes no
     room. Where that can't be either (there is no file yet, or the file system never writes in place), there is no
     identity: whoever needs one has to wait.
@@ -78,6 +80,9 @@ def next_identity(state_file: Path, machine_id: str, enterprise: int = ENTERPRIS
         identity = EngineIdentity(prefix + secrets.token_bytes(_ENGINE_ID_RANDOM_BYTES), 1)
         if stored is not None:
             log.warning("snmp engine id changed", reason="another machine id")
+    if identity.boots == BOOTS_MAX:
+        # RFC 3414 section 3.2: what comes from such an engine is never in the time window.
+        log.error("snmp boots are at their end, no receiver takes traps of version 3", path=state_file)
     _store(state_file, identity, machine)
     return identity
 

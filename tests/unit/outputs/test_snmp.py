@@ -15,6 +15,7 @@ import pytest
 from pyasn1.codec.ber import decoder  # type: ignore[import-untyped]
 from pysnmp.error import PySnmpError  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
+from structlog.testing import capture_logs
 
 from collectord.errors import DeliveryError, StoreError
 from collectord.model import NS_PER_S, Alert, AlertState, Severity
@@ -309,10 +310,16 @@ class TestIdentity:
         assert "m2" not in (tmp_path / "e.json").read_text()
 
     def test_boots_stay_at_the_top(self, tmp_path: Path) -> None:
+        """As receivers refuse everything then, it is told."""
         path = tmp_path / "e.json"
         next_identity(path, "m1")
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"boots": BOOTS_MAX}))
-        assert next_identity(path, "m1").boots == BOOTS_MAX
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"boots": BOOTS_MAX - 2}))
+        with capture_logs() as said:
+            assert next_identity(path, "m1").boots == BOOTS_MAX - 1
+            assert said == []
+            assert [next_identity(path, "m1").boots for _ in range(2)] == [BOOTS_MAX] * 2
+        assert [each["log_level"] for each in said] == ["error"] * 2
+        assert "at their end" in said[0]["event"]
 
     @pytest.mark.parametrize(
         "content",
