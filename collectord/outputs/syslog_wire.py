@@ -115,7 +115,9 @@ class Tcp:
         if self._writer is not None and self._is_over(self._writer):
             self.close()
         if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(*self._address)
+            self._reader, self._writer = await asyncio.open_connection(
+                *self._address, happy_eyeballs_delay=tls.NEXT_ADDRESS_S
+            )
             self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         writer = self._writer
         writer.write(_counted(message) if self._counted else message + b"\n")

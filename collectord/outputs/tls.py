@@ -16,6 +16,9 @@ from collectord.certificates import TlsFiles, issuer, names, not_valid_now, sent
 
 CLOSED = "connection closed by the receiver"
 
+NEXT_ADDRESS_S = 0.25
+"""Of a receiver with several addresses, the next is tried beside one that is silent for so long (RFC 8305 section 5)."""
+
 # How long the reason of an end may take after the kernel knows of the end.
 _LAST_WORDS_S = 1.0
 _READ_BYTES = 65_536
@@ -268,7 +271,8 @@ async def connect(host: str, port: int, *, name: str, files: TlsFiles, now_ns: C
     context = await asyncio.to_thread(files.context)
     connection = TlsConnection(context, name, files, now_ns)
     try:
-        await asyncio.get_running_loop().create_connection(lambda: connection, host, port)
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: connection, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S)
         await connection.handshake()
     except BaseException:
         connection.close()

@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from collectord.errors import DeliveryError
 from collectord.model import Alert, AlertState, Severity
-from collectord.outputs import syslog_wire
+from collectord.outputs import syslog_wire, tls
 from collectord.outputs.syslog import FACILITIES, SyslogOutput, syslog_message
 
 from ... import alerts
@@ -286,6 +286,37 @@ class TestTcp:
         noc = output(tcp_receiver.port, "tcp", io_limit_s=0.05)
         with pytest.raises(DeliveryError, match=r"\(tcp\): no result within 0.05 s"):
             await noc.send(alert(), 1)
+        await noc.close()
+
+    @pytest.mark.parametrize("transport", ["tcp", "tls"])
+    async def test_an_address_that_is_silent(
+        self, tcp_receiver: Receiver, monkeypatch: pytest.MonkeyPatch, transport: Literal["tcp", "tls"]
+    ) -> None:
+        """The receiver's next address is tried in time."""
+        loop = asyncio.get_running_loop()
+        addresses = [("127.0.0.2", 9), ("127.0.0.1", tcp_receiver.port)]
+        connect = loop.sock_connect
+
+        async def found(*_: object, **__: object) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+        async def silent(connection: socket.socket, address: Any) -> None:
+            if address == addresses[0]:
+                await asyncio.Event().wait()
+            await connect(connection, address)
+
+        monkeypatch.setattr(loop, "getaddrinfo", found)
+        monkeypatch.setattr(loop, "sock_connect", silent)
+        monkeypatch.setattr(tls, "NEXT_ADDRESS_S", 0.01)
+        noc = output(tcp_receiver.port, transport, host="noc.example", io_limit_s=2.0 if transport == "tcp" else 0.3)
+        if transport == "tcp":
+            await noc.send(alert(), 1)
+            await until(lambda: b'sequence="1"' in tcp_receiver.received)
+        else:
+            # There is no TLS, but somebody.
+            with pytest.raises(DeliveryError):
+                await noc.send(alert(), 1)
+            assert len(tcp_receiver.connections) == 1
         await noc.close()
 
     async def test_nobody_listens(self) -> None:
