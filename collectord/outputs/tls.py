@@ -17,7 +17,7 @@ from collectord.certificates import TlsFiles, issuer, names, not_valid_now, sent
 CLOSED = "connection closed by the receiver"
 
 NEXT_ADDRESS_S = 0.25
-"""Of a receiver with several addresses, the next is tried beside one that is silent for so long (RFC 8305 section 5)."""
+"""Of a receiver's addresses the next is tried beside one that is silent for so long (RFC 8305 section 5)."""
 
 # How long the reason of an end may take after the kernel knows of the end.
 _LAST_WORDS_S = 1.0
