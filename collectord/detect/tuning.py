@@ -136,8 +136,8 @@ def try_scores(
 
     Args:
         baseline: The rule's numbers.
-        alerts: For each key of an alert the sums by day of what is held against its own past, and the first day that the
-            counter has anything of its site.
+        alerts: For each key of an alert the sums by day of what is held against its own past, and the first day that
+            the counter has anything of its site.
         judged: Starts of the days to look at.
     """
     scores = sorted({*SCORES, baseline.score})

@@ -10,9 +10,12 @@ from collectord.model import Alert, Severity
 from collectord.outputs.heartbeat import SignOfLife
 from collectord.outputs.mib import DEFAULT_ROOT, arcs
 from collectord.outputs.notification import cold_start_pdu, heartbeat_pdu, trap_pdu
-from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Security
+from collectord.outputs.snmp_engine import Link, NotificationEngine, NoWay, Patience, Receiver, Security
 from collectord.outputs.snmp_identity import EngineIdentity
 from collectord.outputs.snmp_users import Credentials, Loaded, LoadedCommunity
+
+LOOK_UP_S = 60.0
+"""So long an address of a receiver's name is used before the name is looked up again."""
 
 
 class SnmpOutput:
@@ -22,7 +25,8 @@ class SnmpOutput:
     Args:
         engine: Shared by all SNMP outputs.
         name: The output's name in the configuration.
-        host: Name or address of the receiver; of a name's addresses the first that works.
+        host: Name or address of the receiver; of a name's addresses the first that works. A name is looked up again now
+            and then: nobody tells us that a trap went to the host that had it before.
         port: UDP port.
         credentials: Community or user; read when the output starts.
         patience: How informs wait for their acknowledgement; None sends traps.
@@ -160,6 +164,8 @@ class _Way:
         self._port = port
         self._patience = patience
         self._connect_limit_s = connect_limit_s
+        self._look_up_s = 0.0
+        """When the name of an open link is looked up again, in the event loop's time."""
         self._first_address = 0
         """Of a receiver with several, the one to begin with: that of the last time, or behind it if it was silent."""
 
@@ -171,6 +177,8 @@ class _Way:
             DeliveryError: as for :meth:`SnmpOutput.send`.
         """
         try:
+            if self.link is not None and asyncio.get_running_loop().time() >= self._look_up_s:
+                await self._look_again(self.link)
             if self.link is None:
                 await self._send_anew(security, pdu)
             else:
@@ -184,11 +192,7 @@ class _Way:
 
     async def _send_anew(self, security: Security, pdu: Any) -> None:
         """Look the receiver up and send to the first of its addresses that there is a way to."""
-        try:
-            async with asyncio.timeout(self._connect_limit_s):
-                receivers = await self._engine.receivers(self._host, self._port)
-        except TimeoutError as error:
-            raise DeliveryError(f"no address of {self._host} within {self._connect_limit_s:g} s") from error
+        receivers = await self._receivers()
         first = self._first_address
         last_error: NoWay | None = None
         for index in range(first, first + len(receivers)):
@@ -202,6 +206,20 @@ class _Way:
             else:
                 return
         raise last_error or NoWay(f"can't reach {self._host} port {self._port}")
+
+    async def _look_again(self, link: Link) -> None:
+        """Give up a link to an address that the name has no longer; without an answer the old one has to do."""
+        with contextlib.suppress(DeliveryError):
+            if link.receiver.address not in [each.address for each in await self._receivers()]:
+                self.close()
+
+    async def _receivers(self) -> list[Receiver]:
+        self._look_up_s = asyncio.get_running_loop().time() + LOOK_UP_S
+        try:
+            async with asyncio.timeout(self._connect_limit_s):
+                return await self._engine.receivers(self._host, self._port)
+        except TimeoutError as error:
+            raise DeliveryError(f"no address of {self._host} within {self._connect_limit_s:g} s") from error
 
     def close(self) -> None:
         """Close the socket; the next notification opens another."""

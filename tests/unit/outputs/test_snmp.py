@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from collectord.errors import DeliveryError, StoreError
 from collectord.model import NS_PER_S, Alert, AlertState, Severity
+from collectord.outputs import snmp
 from collectord.outputs.snmp import SnmpOutput, trap_pdu
 from collectord.outputs.snmp_engine import NotificationEngine
 from collectord.outputs.snmp_identity import BOOTS_MAX, EngineIdentity, machine_id, next_identity
@@ -245,6 +246,39 @@ class TestOutput:
         await noc.start()
         with pytest.raises(DeliveryError, match=r"can't reach noc\.example port 162: name or service not known"):
             await noc.send(alert(), 1)
+        await noc.close()
+
+    async def test_a_name_that_moved(
+        self, engine: NotificationEngine, receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Traps to the host that had the name before would be lost; a name server that is down holds none up."""
+        loop, addresses = asyncio.get_running_loop(), ["127.0.0.1"]
+        port = receiver.getsockname()[1]
+
+        async def found(*_: object, **__: object) -> list[Any]:
+            if not addresses:
+                raise socket.gaierror(socket.EAI_AGAIN, "temporary failure in name resolution")
+            return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (address, port)) for address in addresses]
+
+        monkeypatch.setattr(loop, "getaddrinfo", found)
+        monkeypatch.setattr(snmp, "LOOK_UP_S", 0.0)
+        noc = output(engine, port, host="noc.example")
+        await noc.start()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as moved:
+            moved.bind(("127.0.0.2", port))
+            moved.settimeout(5)
+            for sequence, now, there in ((1, ["127.0.0.1"], receiver), (2, ["127.0.0.2"], moved), (3, [], moved)):
+                addresses[:] = now
+                await noc.send(alert(), sequence)
+                assert int(values(received(there)[1])[15]) == sequence
+            monkeypatch.setattr(snmp, "LOOK_UP_S", 60.0)
+            addresses[:] = ["127.0.0.2", "127.0.0.1"]
+            await noc.send(alert(), 4)
+            link = noc._alerts.link
+            addresses[:] = ["127.0.0.1"]
+            await noc.send(alert(), 5)
+            assert [int(values(received(moved)[1])[15]) for _ in range(2)] == [4, 5]
+            assert noc._alerts.link is link
         await noc.close()
 
     async def test_slow_name_server(self, engine: NotificationEngine, monkeypatch: pytest.MonkeyPatch) -> None:
