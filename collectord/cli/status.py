@@ -174,6 +174,13 @@ def show(answer: dict[str, Any], console: Console) -> None:
     if snmp := answer.get("snmp"):
         console.print(f"SNMP engine ID {snmp['engine_id']}, boots {snmp['boots']:,}", highlight=False)
     _show_tick(answer, console)
+    _show_counters(answer, console)
+
+
+def _show_counters(answer: dict[str, Any], console: Console) -> None:
+    if clamped := answer["tick"].get("clamped"):
+        text = f"{clamped:,} records claimed to stand for more events than one record may count for"
+        console.print(text, highlight=False, soft_wrap=True)
     for counter in answer["counters"]:
         if counter["evicted"] or counter["without_key"] or counter["exempted"]:
             console.print(

@@ -130,12 +130,13 @@ class TestRunning:
 
     def test_for_people(self, run: Any, answer: dict[str, Any]) -> None:
         answer["outputs"][0].update(up=False, last_error="\x1b[2Jrefused")
+        answer["tick"]["clamped"] = 5_678
         result = run("status")
 
         assert result.exit_code == 0
         for text in (
             "up 61 s", "udp (udp)", "1,234,567", "unparsed", "3 connections", "noc", "DOWN", "2 active alerts",
-            "4 keys evicted", "5 sessions without its key", "6 exempt",
+            "4 keys evicted", "5 sessions without its key", "6 exempt", "5,678 records claimed",
         ):  # fmt: skip
             assert text in result.stdout
         assert "too_long" not in result.stdout, "only outcomes that occurred"
