@@ -158,7 +158,7 @@ class Metrics(Collector):
             yield _counter(f"counter_{name}", words, [((each,), totals.get(each, 0)) for each in names], "counter")
         words = "Bugs that the engine met outside of messages, and went on; of messages see the outcome panic."
         yield _counter("engine_bugs", words, [((), counters.engine_bugs)])
-        words = "Records that claimed a larger EventCount than one may (bounds.event_count)."
+        words = "Records that claimed a larger EventCount than one may count for (bounds.event_count, limits of rules)."
         yield _counter("counter_clamped_records", words, [((), counters.clamped)])
         words = "Unread messages that the quarantine had no place for."
         yield _counter("quarantine_skipped_messages", words, [((), counters.not_quarantined)])

@@ -315,7 +315,7 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
             if rule.type in ENGINE_TYPES
         ],
     }
-    if (most := record_max(definition, rules)) is not None:
+    if (most := record_max(definition, rules, watchlist)) is not None:
         counter["record_max"] = most
     exempt = [each.where for each in rules[0].exempt if not decided_by_key(each, rules[0]) or _spares(each, rules)]
     if exempt:
@@ -331,25 +331,40 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
     return counter
 
 
-def record_max(definition: CounterDefinition, rules: Sequence[Rule]) -> int | None:
+def record_max(
+    definition: CounterDefinition, rules: Sequence[Rule], watchlist: Watchlist
+) -> int | dict[str, Any] | None:
     """
     Most that the ``EventCount`` of one record counts for; None: what the configuration says.
 
     Hit counts of thousands are real: a firewall sums up a flow's denied packets for minutes. But a single record is
     easily forged, for any source, so none raises an alert by what it claims. It counts for where an alert may clear at
     most, which keeps every rule of the counter quiet, and in any case for itself. So it is for rules that count events
-    by a fixed threshold; where others share the counter (rows of the watchlist, a look back over days), sums stay as
-    told.
+    by a fixed threshold, and for the ports of the watchlist's rows that have one; a row with the threshold 0 wants the
+    first session anyhow. Where a look back over days shares the counter, the sums of other ports stay as told.
     """
     if definition.weight != "EventCount" or not definition.has_table:
         return None
-    most = []
-    for rule in rules:
-        if rule.type is not RuleType.EVENT_COUNT or rule.threshold is None:
-            return None
-        # A rule that clears only far below its threshold must not take every record for one event.
-        most.append(max(rule.clear_level(rule.threshold), rule.threshold // 2))
-    return max(1, min(most))
+    by_rows = [rule for rule in rules if rule.rows is ThresholdType.STATIC]
+    fixed = [
+        _most_of_record(rule, rule.threshold)
+        for rule in rules
+        if rule.type is RuleType.EVENT_COUNT and rule.threshold is not None
+    ]
+    others = min(fixed) if fixed and len(fixed) + len(by_rows) == len(rules) else None
+    ports = {}
+    for port in watchlist.ports(ThresholdType.STATIC) if by_rows else ():
+        thresholds = [row.threshold for row in watchlist.at(ThresholdType.STATIC, port) if row.threshold]
+        if thresholds:
+            ports[str(port)] = min([*fixed, *(_most_of_record(rule, each) for rule in by_rows for each in thresholds)])
+    if not ports:
+        return others
+    return {"field": "DstPortNumber", "values": ports} | ({} if others is None else {"others": others})
+
+
+def _most_of_record(rule: Rule, threshold: int) -> int:
+    # A rule that clears only far below its threshold must not take every record for one event.
+    return max(1, rule.clear_level(threshold), threshold // 2)
 
 
 def decided_by_key(exempt: Exempt, rule: Rule) -> bool:

@@ -1,5 +1,7 @@
 """Playbooks of ``port-misuse``: each row of the port watchlist has its own threshold."""
 
+import pytest
+
 from collectord.detect.rules import WATCHLIST_FIELDS
 from collectord.model import Mode, Severity
 
@@ -102,10 +104,21 @@ def test_hunting_rows_report(play: Play) -> None:
     assert [alert.mode for alert in story.active] == [Mode.REPORT]
 
 
-def test_a_large_count_in_one_record(play: Play) -> None:
-    story = play(RULE, ports=watchlist(SMB))
-    story.send(1, EventCount=1_000_000_000, DvcAction="Allow", **TO_445).expect(raised(RULE, count=1_000_000))
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_one_record_is_never_enough(play: Play, aggregate: bool) -> None:
+    """Anybody can forge one: it counts for 800 at most, where an alert may clear."""
+    story = play(rule(RULE, aggregate_rows=aggregate), ports=watchlist(SMB))
+    story.send(1, EventCount=1_000_000_000, DvcAction="Allow", **TO_445).expect(nothing)
     assert story.tick.counters.clamped == 1
+    story.send(200, DvcAction="Allow", **TO_445).expect(nothing)
+    story.send(1, DvcAction="Allow", **TO_445).expect(raised(RULE, count=1001))
+
+
+def test_where_one_session_is_enough_a_record_counts_as_told(play: Play) -> None:
+    """Rows with the threshold 0."""
+    story = play(RULE)
+    claim = {**INSIDE, "DstPortNumber": 111, "NetworkProtocol": "UDP", "DvcAction": "Allow", "EventCount": 5000}
+    story.send(1, **claim).expect(raised(RULE, DstPortNumber=111, count=5000))
 
 
 def test_its_life(play: Play) -> None:

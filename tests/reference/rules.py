@@ -8,6 +8,7 @@ bounds. Times are whole milliseconds.
 
 import functools
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -190,6 +191,11 @@ class PortMisuse:
         cell = (event["DstPortNumber"], protocol, direction(event), action)
         return (event["SrcIpAddr"], *cell) if self.by_source else cell
 
+    def most(self, port: int) -> float:
+        """What one record may claim: less than raises an alert of any row of its port, but of those that want none."""
+        thresholds = [row.threshold for row in self.rows if row.port == port and row.threshold]
+        return min((max(threshold * 8 // 10, 1) for threshold in thresholds), default=math.inf)
+
     def judge(self, events: Events, start_ms: int, end_ms: int) -> Judged:
         """
         What a window comes to, by row name, (source,) port and protocol.
@@ -197,7 +203,7 @@ class PortMisuse:
         Of several rows of a name that are over, the one with the lowest threshold is told, with the largest sum.
         """
         sums = {
-            cell: sum(event.get("EventCount", 1) for _, event in within)
+            cell: sum(min(event.get("EventCount", 1), self.most(cell[-4])) for _, event in within)
             for cell, within in by_key(events, start_ms, end_ms).items()
         }
         met: dict[Key, list[tuple[int, int]]] = defaultdict(list)

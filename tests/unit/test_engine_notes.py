@@ -440,10 +440,33 @@ class TestClamped:
 
         assert (changes.clamped, sources(changes)) == (2, {"203.0.113.1": 21})
 
-    @pytest.mark.parametrize("wrong", [{"record_max": 0}, {"record_max": 5, "weight": "records"}])
+    def test_a_counter_may_take_less_of_a_record_by_port(self, make: Make, setup: plan.Setup) -> None:
+        [failures] = [counter for counter in setup.plan.counters if counter["name"] == "failures_by_source"]
+        failures = failures | {"group_by": ["DstPortNumber"], "rules": []}
+        values = {"field": "DstPortNumber", "values": {"445": 7}}
+        for record_max, others in ((values, 50), (values | {"others": 9}, 9)):
+            engine = make(counters=[failures | {"record_max": record_max}], event_count=100)
+            send(engine, *(acme("verdict=no count=50").replace("=22", f"={port}") for port in (445, 445, 446)))
+            changes = taken(engine)
+            assert {445: 14, 446: others} == {row[2]: row[3] for row in changes.rows["failures_by_source"]}
+            assert changes.clamped == (3 if others < 50 else 2)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"record_max": 0},
+            {"record_max": 5, "weight": "records"},
+            {"record_max": "5"},
+            {"record_max": {"field": "DstPortNumber", "values": {"445": 7}}},
+            {"record_max": {"field": "SrcIpAddr", "values": {"445": 7}}},
+            {"record_max": {"field": "DstPortNumber"}, "group_by": ["DstPortNumber"]},
+            {"record_max": {"field": "DstPortNumber", "values": {"445": 0}}, "group_by": ["DstPortNumber"]},
+            {"record_max": {"field": "DstPortNumber", "values": {}, "others": 0}, "group_by": ["DstPortNumber"]},
+        ],
+    )
     def test_a_bound_that_makes_no_sense_is_refused(self, make: Make, setup: plan.Setup, wrong: dict[str, Any]) -> None:
         with pytest.raises(PlanError, match="record_max"):
-            make(counters=[setup.plan.counters[0] | wrong])
+            make(counters=[setup.plan.counters[0] | {"rules": []} | wrong])
 
 
 def built(number: int, direction: str = "outbound", ends: Sequence[str] = ("10.0.0.1", "10.0.0.2")) -> str:

@@ -5,7 +5,7 @@ use crate::count;
 use crate::key::{self, Keys, Part};
 use crate::plan::{Problem, Problems, Table};
 use crate::profile::{Wanted, spec};
-use crate::session::{Field, FieldSet, Kind};
+use crate::session::{Field, FieldSet, Kind, Session};
 use crate::value::ip::{Ip, Networks};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -87,12 +87,57 @@ pub(crate) struct Measure {
     /// Number of `group_by` in the plan's keys.
     pub(crate) key: usize,
     pub(crate) counted: Counted,
-    /// Most that one record's `EventCount` counts for. None: what the plan's bounds say.
-    pub(crate) record_max: Option<u64>,
+    /// Most that one record's `EventCount` counts for.
+    pub(crate) record_max: RecordMax,
     /// Sessions since the last batch that lack an address or port of the key, or the value to tell apart.
     pub(crate) without_key: u64,
     /// Sessions since the last batch that were exempt.
     pub(crate) exempted: u64,
+}
+
+/// Most that one record's `EventCount` counts for, where that is less than the plan's bounds say.
+#[derive(Debug, Default)]
+pub(crate) struct RecordMax {
+    /// By the value of one of the key's ports.
+    by_value: Option<(Field, HashMap<u64, u64>)>,
+    others: Option<u64>,
+}
+
+impl RecordMax {
+    /// None: what the plan's bounds say.
+    #[inline]
+    pub(crate) fn of(&self, session: &Session<'_>) -> Option<u64> {
+        let Some((field, by_value)) = &self.by_value else { return self.others };
+        session.number(*field).and_then(|value| by_value.get(&value)).copied().or(self.others)
+    }
+
+    /// A number for all records, or a table: `{"field": "DstPortNumber", "values": {"445": 800}, "others": 4000}`, where
+    /// `others` may be left out.
+    fn read(counted: Counted, group_by: &[Field], definition: &mut Table<'_>, problems: &mut Problems) -> Self {
+        let path = definition.path("record_max");
+        let Some(value) = definition.get("record_max") else { return Self::default() };
+        let from_1 = |value: &Json| value.as_u64().filter(|most| *most > 0);
+        let mut found = Self { by_value: None, others: from_1(value) };
+        let mut right = found.others.is_some();
+        if value.is_object()
+            && let Some(mut table) = Table::of(value, path.clone(), problems)
+        {
+            let field = Field::named(table.required_text("field", problems));
+            let field = field.filter(|field| field.kind() == Kind::Port && group_by.contains(field));
+            let others = table.get("others").map(from_1);
+            let number = |(text, most): (&String, &Json)| Some((text.parse().ok()?, from_1(most)?));
+            let values = table.get("values").and_then(Json::as_object);
+            let values: Option<HashMap<u64, u64>> = values.and_then(|values| values.iter().map(number).collect());
+            right = field.is_some() && values.is_some() && others != Some(None);
+            found = Self { by_value: field.zip(values), others: others.flatten() };
+            table.finish(problems);
+        }
+        if !right || counted != Counted::EventCount {
+            let needed = "a whole number from 1 is needed, or one for each value of a port of the key";
+            problems.add(path, format!("{needed}, with the weight EventCount"));
+        }
+        found
+    }
 }
 
 /// What a counter counts of a session.
@@ -351,10 +396,7 @@ fn read_counter(
     if beacon_json.is_some() && distinct.is_some() {
         problems.add(table.own_path(), "distinct and beacon can't be together");
     }
-    let record_max = table.number("record_max", problems);
-    if record_max == Some(0) || (record_max.is_some() && counted != Counted::EventCount) {
-        problems.add(table.path("record_max"), "a whole number from 1 is needed, with the weight EventCount");
-    }
+    let record_max = RecordMax::read(counted, &group_by, &mut table, problems);
     let evidence = table.get("evidence").is_some().then(|| fields(&mut table, "evidence", problems));
     let highest = if distinct.is_some() { HIGHEST_DISTINCT_LEVEL } else { u64::MAX };
     let rules = table.list("rules", problems);

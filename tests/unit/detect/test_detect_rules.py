@@ -290,6 +290,7 @@ def test_plan(make_rule: MakeRule, make_port_rule: MakeRule, make_row: MakeRow) 
             "slot_s": 60,
             "capacity": 65_536,
             "weight": "EventCount",
+            "record_max": {"field": "DstPortNumber", "values": {"445": 80}},
             "rules": [
                 {
                     "name": "port-misuse",
@@ -321,8 +322,39 @@ def test_what_one_record_may_count_for(make_rule: MakeRule, others: list[dict[st
     assert most == counter.get("record_max")
 
 
-def test_sums_and_watchlists_stay_as_told(make_rule: MakeRule, make_port_rule: MakeRule) -> None:
-    """One large transfer is enough, and a row of the watchlist may want the first session."""
+@pytest.mark.parametrize(
+    ("others", "most"),
+    [
+        ([], {"values": {"445": 80, "23": 400}}),
+        # A rule with one threshold for each key counts by the same cells.
+        ([{"threshold": 90}], {"values": {"445": 72, "23": 72}, "others": 72}),
+        ([{"threshold": 90, "mode": Mode.OFF}], {"values": {"445": 80, "23": 400}}),
+        # What a look back over days adds up stays as told at all other ports.
+        (
+            [{"type": RuleType.BASELINE, "threshold": None, "baseline": rules.Baseline()}, {"threshold": 90}],
+            {"values": {"445": 72, "23": 72}},
+        ),
+    ],
+)
+def test_what_one_record_may_count_for_at_a_port(
+    make_port_rule: MakeRule, make_row: MakeRow, others: list[dict[str, Any]], most: dict[str, Any]
+) -> None:
+    """As its rows have it; one with the threshold 0 wants the first session anyhow."""
+    rows = [
+        make_row(port=445, threshold=1000),
+        make_row(port=445, threshold=101),
+        make_row(port=23, threshold=500),
+        make_row(port=23, threshold=0),
+        make_row(port=111, threshold=0),
+        make_row(port=389, threshold=None, threshold_type=ThresholdType.ANOMALY),
+    ]
+    other = [make_port_rule(name=f"other-{number}", rows=None, **each) for number, each in enumerate(others)]
+    [counter] = rules.plan([make_port_rule(), *other], Watchlist(rows))
+    assert {"field": "DstPortNumber"} | most == counter["record_max"]
+
+
+def test_sums_stay_as_told(make_rule: MakeRule, make_port_rule: MakeRule) -> None:
+    """One large transfer is enough."""
     for rule in (make_rule(weight="SrcBytes"), make_rule(weight="records"), make_port_rule()):
         assert all("record_max" not in counter for counter in rules.plan([rule], Watchlist()))
 

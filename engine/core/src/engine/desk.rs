@@ -192,7 +192,7 @@ impl<'e> Desk<'e> {
             let weight = match measure.counted {
                 Counted::EventCount => {
                     let claimed = session.number(Field::EventCount).unwrap_or(1);
-                    if let Some(most) = measure.record_max {
+                    if let Some(most) = measure.record_max.of(session) {
                         clamped |= claimed > most;
                         if counters.add_claim_hashed(number, key, claimed.min(most)) {
                             counters.note(number, key, session, &self.device, message);
