@@ -290,11 +290,11 @@ class Queue:
             for output, policy in due.items():
                 resend_ns = policy.resend_s * NS_PER_S
                 next_ns = now_ns + resend_ns
-                room = policy.max_waiting - work.level(output).waiting
+                level = work.level(output)
                 for alert_id, episode, event, told_ns in work.connection.execute(_LONG_UNTOLD, (output,)).fetchall():
                     if now_ns - told_ns < resend_ns:
                         next_ns = min(next_ns, told_ns + resend_ns)
-                    elif made < room or policy.when_full is WhenFull.KEEP:
+                    elif level.waiting < policy.max_waiting or policy.when_full is WhenFull.KEEP:
                         made += self._repeat(work, output, alert_id, episode, event)
                 self._resend_ns[output] = next_ns
         return made

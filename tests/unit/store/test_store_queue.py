@@ -273,6 +273,20 @@ class TestTellAgain:
         assert parts.waiting() == ["b raised"]
         parts.check()
 
+    def test_resend_only_what_there_is_room_for(self, database: Database, make_alert: MakeAlert) -> None:
+        """For each output by itself; a repeat is nothing to drop an alert for."""
+        parts = Parts(database, resend_s=60, max_waiting=4)
+        parts.policies["siem"] = parts.policies["noc"]
+        for name in "abc":
+            parts.alerts.record([make_alert(name)], [["noc", "siem"]])
+            for output in parts.policies:
+                parts.outbox.delivered([entry.id for entry in parts.outbox.take(output, T0_NS, 10)], T0_NS)
+        parts.alerts.record(several(make_alert, "xyz"), [["siem"]] * 3)
+
+        assert parts.outbox.maintain(T0_NS + 60 * NS_PER_S) == 3 + 1
+        assert parts.queue.take_dropped() == {}
+        assert [parts.outbox.counts()[output].waiting for output in ("noc", "siem")] == [3, 4]
+
     def test_repeats_do_not_pile_up(self, database: Database, make_alert: MakeAlert) -> None:
         """Of an alert that is active for long the first entries and the last repeats stay."""
         parts = Parts(database, resend_s=60)
