@@ -5,6 +5,7 @@ All or nothing: whatever is wrong anywhere comes in one report, and nothing is h
 each of its samples gives exactly what it says.
 """
 
+import contextlib
 import functools
 import json
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,12 @@ from collectord.toml import Document, KeyPath
 
 SAME_FOR_ALL = ("EventSchema", "EventSchemaVersion", "EventVendor", "EventProduct")
 """What every session of a profile carries; samples may leave it out."""
+
+
+ASKED_PORTS = (53, 123)
+"""DNS and NTP, which the collector's machine asks."""
+SNMP_PORT = 161
+"""Where it is asked by the NOC how it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +246,10 @@ def sample_engine(plan: Plan) -> Engine:
 
 def own_traffic(config: Config, addresses: Sequence[str]) -> list[dict[str, Any]]:
     """
-    Tests that the collector's own sessions pass: those to its listeners, and those from it to its outputs.
+    Tests that the collector's own sessions pass: those to its listeners, those from it to its outputs (by the port
+    alone where an output is named by a host name), and what its machine asks and is asked as any other.
 
-    Outputs that are named by a host name, and listeners behind address translation, are not known by their addresses:
-    a site exempts those by itself.
+    Listeners behind address translation are not known by their addresses: a site exempts those by itself.
 
     Args:
         config: Says the listeners and outputs.
@@ -255,22 +262,19 @@ def own_traffic(config: Config, addresses: Sequence[str]) -> list[dict[str, Any]
         if own and listener.port:
             protocol = "UDP" if listener.type == "udp" else "TCP"
             tests.append({"DstIpAddr": own, "DstPortNumber": listener.port, "NetworkProtocol": protocol})
+    if not addresses:
+        return tests
+    from_us = {"SrcIpAddr": list(addresses)}
     for output in config.output:
-        if not isinstance(output, SyslogOutput | SnmpOutput) or not addresses:
-            continue
-        try:
-            host = ip_address(output.host)
-        except ValueError:
+        if not isinstance(output, SyslogOutput | SnmpOutput):
             continue
         protocol = "UDP" if isinstance(output, SnmpOutput) or output.transport == "udp" else "TCP"
-        tests.append(
-            {
-                "SrcIpAddr": list(addresses),
-                "DstIpAddr": str(host),
-                "DstPortNumber": output.port,
-                "NetworkProtocol": protocol,
-            }
-        )
+        to = from_us | {"DstPortNumber": output.port, "NetworkProtocol": protocol}
+        with contextlib.suppress(ValueError):
+            to["DstIpAddr"] = str(ip_address(output.host))
+        tests.append(to)
+    tests.append(from_us | {"DstPortNumber": list(ASKED_PORTS)})
+    tests.append({"DstIpAddr": list(addresses), "DstPortNumber": SNMP_PORT})
     return tests
 
 

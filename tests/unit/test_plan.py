@@ -214,10 +214,12 @@ class TestOwnTraffic:
         assert plan.own_traffic(config, ["192.0.2.7", "2001:db8::7"]) == [
             {"DstIpAddr": ["192.0.2.7"], "DstPortNumber": 514, "NetworkProtocol": "UDP"},
             {"DstIpAddr": ["192.0.2.7", "2001:db8::7"], "DstPortNumber": 6514, "NetworkProtocol": "TCP"},
+            {"SrcIpAddr": ["192.0.2.7", "2001:db8::7"], "DstPortNumber": [53, 123]},
+            {"DstIpAddr": ["192.0.2.7", "2001:db8::7"], "DstPortNumber": 161},
         ]
 
     def test_outputs(self) -> None:
-        """Those that are named by an address, from every address of the machine."""
+        """From every address of the machine; what has no address is known by its port."""
         outputs = (
             SyslogOutput(type="syslog", name="a", host="198.51.100.1", transport="tcp", port=601),
             SyslogOutput(type="syslog", name="b", host="noc.example"),
@@ -228,7 +230,10 @@ class TestOwnTraffic:
 
         assert plan.own_traffic(config, ["192.0.2.7"]) == [
             common | {"DstIpAddr": "198.51.100.1", "DstPortNumber": 601, "NetworkProtocol": "TCP"},
+            common | {"DstPortNumber": 514, "NetworkProtocol": "UDP"},
             common | {"DstIpAddr": "2001:db8::1", "DstPortNumber": 162, "NetworkProtocol": "UDP"},
+            common | {"DstPortNumber": [53, 123]},
+            {"DstIpAddr": ["192.0.2.7"], "DstPortNumber": 161},
         ]
         assert plan.own_traffic(config, []) == []
 
