@@ -24,9 +24,10 @@ def both(story: Story) -> Story:
 
 def test_an_exempt_by_role(play: Play) -> None:
     """Whoever scans by order is no scanner; a role of another host, or without one, helps nobody."""
-    known = hosts("10.0.0.5,nessus,,scanner,it", "10.0.0.6,ns1,,dns,it")
+    known = hosts("10.0.0.5,nessus,,scanner,it", "10.0.0.6,ns1,,dns,it", '10.0.0.8,edge,,"nat, lb",it')
     story = play("port-scan-internal", hosts=known)
-    story.send_each("DstPortNumber", range(100), SrcIpAddr="10.0.0.5").expect(nothing)
+    for source in ("10.0.0.5", "10.0.0.8"):
+        story.send_each("DstPortNumber", range(100), SrcIpAddr=source).expect(nothing)
     for source in ("10.0.0.6", "10.0.0.7"):
         story.send_each("DstPortNumber", range(100), SrcIpAddr=source)
     story.expect(*(raised("port-scan-internal", SrcIpAddr=source) for source in ("10.0.0.6", "10.0.0.7")))

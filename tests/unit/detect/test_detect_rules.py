@@ -9,6 +9,7 @@ import pytest
 
 from collectord import data
 from collectord.detect import rule_files, rules, watchlist
+from collectord.detect.hosts import ROLES
 from collectord.detect.rules import Gauge, Rule, RuleType
 from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
 from collectord.errors import ConfigError
@@ -357,6 +358,16 @@ def test_sums_stay_as_told(make_rule: MakeRule, make_port_rule: MakeRule) -> Non
     """One large transfer is enough."""
     for rule in (make_rule(weight="SrcBytes"), make_rule(weight="records"), make_port_rule()):
         assert all("record_max" not in counter for counter in rules.plan([rule], Watchlist()))
+
+
+def test_every_role_is_of_use() -> None:
+    """The roles that the list of hosts speaks of are those that shipped rules leave out."""
+    roles: set[str] = set()
+    for rule in shipped().values():
+        for each in rule.exempt:
+            named = each.where.get("role", [])
+            roles.update([named] if isinstance(named, str) else named)
+    assert roles == set(ROLES)
 
 
 def test_plan_of_the_shipped_rules() -> None:
