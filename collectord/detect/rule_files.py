@@ -376,8 +376,11 @@ class _Consistency:
             self._check_condition(keys)
         if isinstance(keys, _Baseline):
             self._check_baseline(keys)
-        if isinstance(keys, _ValueCount) and keys.condition.threshold >= MOST_DISTINCT:
-            self._wrong("condition", f"more than {MOST_DISTINCT - 1} distinct values can't be told apart")
+        if isinstance(keys, _ValueCount):
+            if keys.condition.threshold >= MOST_DISTINCT:
+                self._wrong("condition", f"more than {MOST_DISTINCT - 1} distinct values can't be told apart")
+            if keys.condition.field in keys.group_by:
+                self._wrong(("condition", "field"), "is in group_by, so each key has one value of it")
         self._check_title()
 
     def exempts(self) -> tuple[Exempt, ...]:

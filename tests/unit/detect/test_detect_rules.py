@@ -192,6 +192,31 @@ def test_refused(tmp_path: Path, old: str, new: str, want: str) -> None:
     assert any(text.startswith(f"mine.toml{want}") for text in found), found
 
 
+@pytest.mark.parametrize(
+    ("condition", "want"),
+    [
+        (
+            '{ field = "DstPortNumber", gt = 63 }',
+            ["mine.toml:9: condition: more than 63 distinct values can't be told"],
+        ),
+        ('{ field = "DstPortNumber", gte = 63 }', []),
+        (
+            '{ field = "SrcIpAddr", gt = 1 }',
+            ["mine.toml:9: condition.field: is in group_by, so each key has one value"],
+        ),
+    ],
+)
+def test_distinct_values(tmp_path: Path, condition: str, want: list[str]) -> None:
+    """What can't be told, and what is always one."""
+    text = GOOD.replace('"event_count"', '"value_count"').replace("{ gt = 10 }", condition)
+    if not want:
+        (tmp_path / "mine.toml").write_text(text)
+        [rule] = rule_files.load([tmp_path / "mine.toml"])
+        assert (rule.distinct, rule.threshold) == ("DstPortNumber", 62)
+    else:
+        assert want == [line[: len(want[0])] for line in problems(tmp_path, text)]
+
+
 def test_everything_wrong_at_once(tmp_path: Path) -> None:
     """In all files."""
     first, second = tmp_path / "a.toml", tmp_path / "b.toml"
