@@ -80,7 +80,7 @@ def test_destinations_in_between_hide_nothing(play: Play) -> None:
 
 def test_inside_is_not_looked_at(play: Play) -> None:
     story = play(RULE, pass_s=10)
-    for destination in ("10.0.0.53", "fd00::1", "169.254.1.1", "fe80::1"):
+    for destination in ("10.0.0.53", "fd00::1", "169.254.1.1", "fe80::1", "127.0.0.2", "::1"):
         calls(play(RULE, pass_s=10), [60] * 20, DstIpAddr=destination).expect(nothing)
     calls(story, [60] * 15, SrcIpAddr="fd00::7", DstIpAddr="2001:db8::9")
     story.expect(raised(RULE, SrcIpAddr="fd00::7", DstIpAddr="2001:db8::9"))

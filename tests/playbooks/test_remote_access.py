@@ -75,6 +75,7 @@ def test_results_that_matter(play: Play) -> None:
     story = play("outbound-ldap", "outbound-rdp", "cleartext-authentication")
     for port in (3389, 23):
         story.send(1, DvcAction="Deny", DstPortNumber=port, **OUT)
+    story.send(1, EventResult="Partial", DstPortNumber=23, **OUT)
     story.expect(nothing)
     story.send(1, DvcAction="Deny", DstPortNumber=389, **OUT).expect(raised("outbound-ldap"))
     for port, rule in ((3389, "outbound-rdp"), (23, "cleartext-authentication")):

@@ -58,6 +58,27 @@ def test_answers_of_a_busy_server_are_no_scan(play: Play, name: str, source: str
     story.expect(raised(name, SrcIpAddr=source))
 
 
+@pytest.mark.parametrize(("name", "source"), [("port-scan", SCANNER), ("port-scan-internal", INSIDE)])
+@pytest.mark.parametrize(
+    ("from_port", "to", "is_answer"),
+    [
+        (1023, range(32_768, 32_868), True),
+        (1023, range(65_436, 65_536), True),
+        (0, range(32_768, 32_868), True),
+        (1024, range(32_768, 32_868), False),
+        (1023, range(32_668, 32_768), False),
+        (None, range(32_768, 32_868), False),
+    ],
+)
+def test_what_looks_like_an_answer(
+    play: Play, name: str, source: str, from_port: int | None, to: range, is_answer: bool
+) -> None:
+    """From a port below 1024 to one from 32768 on."""
+    ports = {} if from_port is None else {"SrcPortNumber": from_port}
+    story = play(name).send_each("DstPortNumber", to, SrcIpAddr=source, **ports)
+    story.expect(nothing if is_answer else raised(name, SrcIpAddr=source))
+
+
 def test_port_scan_from_inside(play: Play) -> None:
     """60 ports are quiet here."""
     story = play("port-scan-internal")
@@ -106,6 +127,18 @@ def test_port_sweep_comes_in(play: Play) -> None:
     story.send_each("DstIpAddr", SWEPT, SrcIpAddr=INSIDE, DstPortNumber=22)
     story.send_each("DstIpAddr", (f"198.51.100.{n}" for n in range(50)), SrcIpAddr=SCANNER, DstPortNumber=22)
     story.expect(nothing)
+
+
+def test_port_sweep_from_outside_alone(play: Play) -> None:
+    """Whatever direction a device tells; over IPv6 as well, which the original never looks at."""
+    story = play("port-sweep")
+    for source in (INSIDE, "fd00::1"):
+        story.send_each("DstIpAddr", SWEPT, SrcIpAddr=source, DstPortNumber=22, NetworkDirection="Inbound")
+    story.expect(nothing)
+    inside = [f"fd00::{number}" for number in range(21)]
+    story.send_each("DstIpAddr", inside[:20], SrcIpAddr="2001:db8::7", DstPortNumber=22).expect(nothing)
+    story.send_each("DstIpAddr", inside, SrcIpAddr="2001:db8::7", DstPortNumber=22)
+    story.expect(raised("port-sweep", SrcIpAddr="2001:db8::7", DstPortNumber=22, count=21))
 
 
 def test_smb_spread(play: Play) -> None:

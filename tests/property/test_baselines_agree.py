@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from collectord import data
 from collectord.detect.rules import Rule
 from collectord.model import NS_PER_S, Alert, KeyValue
 
@@ -65,6 +66,17 @@ CASES: dict[str, tuple[list[tuple[KeyValue, ...]], tuple[str, ...], Callable[[Al
     ),
     "traffic-anomaly-protocol": ([("TCP",), ("UDP",), ("GRE",)], ("NetworkProtocol",), by_protocol),
 }
+
+
+@pytest.mark.parametrize("name", [path.stem for path in data.rules() if rule(path.stem).baseline])
+def test_the_reference_speaks_of_the_shipped_rule(name: str) -> None:
+    """Of its method, and of the numbers that the reference takes where nothing else is said."""
+    judged = rule(name).baseline
+    assert judged is not None
+    method, decide = ("mean", baselines.mean) if name == "smb-anomaly" else ("trend", baselines.trend)
+    numbers = {**(baselines.judge.__kwdefaults__), **(decide.__kwdefaults__)}
+    assert judged.method == method
+    assert {field: getattr(judged, field) for field in numbers} == numbers
 
 
 @pytest.mark.parametrize("name", CASES)
