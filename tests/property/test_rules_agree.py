@@ -239,7 +239,7 @@ def busy(seed: int) -> Iterator[tuple[int, Event | None]]:
             "DstPortNumber": randomness.choice((*PORTS, 3389, 3389, 445)),
             "NetworkProtocol": randomness.choice(("TCP", "TCP", "UDP")),
             "DvcAction": randomness.choice(("Allow", "Deny", "Reset Source", "Drop ICMP")),
-            "EventResult": randomness.choice(("Success", "Failure", "Partial", "NA")),
+            "EventResult": randomness.choice(("Success", "Failure", "NA")),
             "DstAppName": randomness.choice(("dns", "ssl", "HTTP", "ssh")),
             "SrcUsername": randomness.choice(("anonymous", "jdoe")),
             "EventCount": randomness.choice((1, 1, 2, 7)),

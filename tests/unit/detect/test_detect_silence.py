@@ -100,6 +100,17 @@ def test_pauses_are_measured_and_stored(rule: Rule) -> None:
     assert [] == silences.changed()
 
 
+def test_pauses_of_the_last_seven_days_count(rule: Rule) -> None:
+    """Today's and those of the six days before; the largest of them."""
+    today = NOW_NS // DAY_NS
+    for day, minutes in ((today, 60), (today - 6, 60), (today - 7, 15)):
+        silences = Silences([], (), NOW_NS)
+        pauses = {day: 20 * MINUTE_NS, today - 3: MINUTE_NS}
+        silences.restore("", "fw-1", "192.0.2.1", NOW_NS - 9 * DAY_NS, NOW_NS, pauses)
+        assert {} == keys(silences, rule, NOW_NS + minutes * MINUTE_NS)
+        assert {"fw-1"} == set(keys(silences, rule, NOW_NS + minutes * MINUTE_NS + NS_PER_S))
+
+
 def test_a_device_that_is_long_gone_is_given_up(rule: Rule) -> None:
     """At a start; it is new when it comes back."""
     silences = Silences([(None, "fw-2")], (), NOW_NS)
