@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from collectord import config as configuration
@@ -22,6 +20,7 @@ from collectord.cli.options import (
     period_options,
     shown,
 )
+from collectord.cli.tables import print_entry
 from collectord.cli.tell import resync
 from collectord.clock import SystemClock
 from collectord.detect import telling
@@ -166,21 +165,17 @@ def list_alerts(
     if not found:
         click.echo("No alerts." if everything or in_period else "No active alerts. (--all shows the cleared ones)")
         return
-    console = Console()
     for alert in found:
-        _show_short(alert, marks.get(alert.id, {}), names.get(alert.id, {}), console)
+        _show_short(alert, marks.get(alert.id, {}), names.get(alert.id, {}))
 
 
-def _show_short(alert: Alert, marks: Marks, names: Names, console: Console) -> None:
-    """A line with the id, which is what one types next and never cut, then what it is about, folded and set in."""
+def _show_short(alert: Alert, marks: Marks, names: Names) -> None:
+    """A line with the id, then what it is about."""
     line = Text(f"{alert.id}  {alert.state.value}  ")
     line.append(alert.severity.value, _COLOURS[alert.severity.value])
     line.append(f"  {local_time(alert.first_time_ns)} to {local_time(alert.last_time_ns)}")
-    console.print(line, soft_wrap=True)
     summary = shown(alert.summary).removesuffix(f"; collectord alerts show {alert.id}")
-    remarks = (f"[{shown(text)}]" for text in _remarks(alert, marks, names))
-    # An address or a name that is longer than the line goes on in the next one, none of it is lost.
-    console.print(Padding(Text("\n".join([summary, *remarks]), overflow="fold"), (0, 0, 0, 4), expand=False))
+    print_entry(line, [summary, *(f"[{shown(text)}]" for text in _remarks(alert, marks, names))])
 
 
 @alerts.command()

@@ -6,22 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from collectord import config as configuration
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.cli.tables import plain_table, print_whole
 from collectord.clock import SystemClock
 from collectord.model import NS_PER_S, rfc3339
 from collectord.store import devices as stored
 
 CLOCK_OFF_MS = 5_000
 """A device clock that is further off is marked: windows run on our own time, but people compare logs."""
-
-
-WIDEST = 1000
-"""Far more characters than a line of the table can have."""
 
 
 @click.command()
@@ -57,8 +53,7 @@ def devices(config_path: Path | None, as_json: bool) -> None:
     # A name comes from the wire and may have hundreds of characters.
     name, site, profile = (Column(head, overflow="fold", max_width=40) for head in ("device", "site", "profile"))
     heads = ("since", "last", "understood", "unread", "per s", "clock off")
-    # Without lines between, more of it fits a terminal.
-    table = Table(name, *([site] if sites else []), "peer", profile, *heads, box=None, pad_edge=False)
+    table = plain_table(name, *([site] if sites else []), "peer", profile, *heads)
     for device in found:
         understood = device["sessions"] + device["events"]
         table.add_row(
@@ -74,9 +69,7 @@ def devices(config_path: Path | None, as_json: bool) -> None:
             _rate(device),
             _clock(device["clock_off_ms"]),
         )
-    # Where it is too wide the terminal wraps whole lines, instead of each column a letter at a time.
-    needed = Console(width=WIDEST).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
+    print_whole(table)
 
 
 def _when(time_ns: int) -> str:

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from collectord import config as configuration
@@ -21,6 +19,7 @@ from collectord.cli.options import (
     reason_option,
     shown,
 )
+from collectord.cli.tables import plain_table, print_whole
 from collectord.clock import SystemClock
 from collectord.model import NS_PER_S, is_number_field, rfc3339
 from collectord.store import exceptions
@@ -124,14 +123,14 @@ def list_exempts(only: str | None, config_path: Path | None, as_json: bool) -> N
     if not found:
         click.echo("No exempts.")
         return
-    table = Table("number", "rule", "leaves out", "until", "who", "why")
+    table = plain_table("number", "rule", "until", "who", "leaves out", "why")
     for each in found:
         number = "in its file" if each["number"] is None else str(each["number"])
         tests = ", ".join(f"{name} = {value}" for name, value in each["where"].items())
         until = local_time(each["until_ns"]) if each["until_ns"] else "-"
-        texts = (number, each["rule"], tests, until, each["who"] or "-", each["reason"])
+        texts = (number, each["rule"], until, each["who"] or "-", tests, each["reason"])
         table.add_row(*(Text(shown(text)) for text in texts))
-    Console().print(table)
+    print_whole(table)
 
 
 @exempt.command()

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from collectord import config as configuration
@@ -21,6 +19,7 @@ from collectord.cli.options import (
     reason_option,
     shown,
 )
+from collectord.cli.tables import plain_table, print_whole
 from collectord.clock import SystemClock
 from collectord.model import NS_PER_S, rfc3339
 from collectord.store import exceptions
@@ -117,7 +116,7 @@ def list_windows(config_path: Path | None, as_json: bool) -> None:
     if not found:
         click.echo("No maintenance.")
         return
-    table = Table("number", "site", "from", "until", "", "zone", "who", "why")
+    table = plain_table("number", "site", "from", "until", "", "zone", "who", "why")
     for window in found:
         texts = (
             str(window.number),
@@ -130,7 +129,7 @@ def list_windows(config_path: Path | None, as_json: bool) -> None:
             window.reason,
         )
         table.add_row(*(Text(shown(text)) for text in texts))
-    Console().print(table)
+    print_whole(table)
 
 
 @maintenance.command()

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from collectord import config as configuration
 from collectord import control
 from collectord.cli.options import config_option, database_reader, echo_json, json_option, local_time, shown
+from collectord.cli.tables import plain_table, print_whole
 from collectord.clock import SystemClock
 from collectord.config import Config
 from collectord.errors import EX_USAGE
@@ -69,18 +68,19 @@ def list_entries(output: str | None, everything: bool, limit: int, config_path: 
         for entry in entries:
             echo_json({"kind": "entry", **_entry_as_json(entry)})
         return
-    table = Table("output", "waiting", "failing", "oldest", "delivered", "dropped", "to tell again")
+    table = plain_table("output", "waiting", "failing", "oldest", "delivered", "to tell again", "dropped")
     for name, of_output in counts.items():
         oldest = _age(now_ns - of_output.oldest_ns) if of_output.waiting else "-"
         dropped = ", ".join(f"{count:,} ({reason})" for reason, count in of_output.dropped.items()) or "0"
         figures = (of_output.waiting, of_output.failing, of_output.delivered, of_output.owed)
         waiting, failing, delivered, owed = (f"{figure:,}" for figure in figures)
-        table.add_row(shown(name), waiting, failing, oldest, delivered, dropped, owed)
-    Console().print(table)
+        table.add_row(Text(shown(name)), waiting, failing, oldest, delivered, owed, dropped)
+    print_whole(table)
     if not entries:
         click.echo("Nothing waits." if not everything else "No entries.")
         return
-    table = Table("id", "output", "alert", "what", "age", "tries", "next", "last error")
+    click.echo()
+    table = plain_table("id", "output", "alert", "what", "age", "tries", "next", "last error")
     for entry in entries:
         table.add_row(
             str(entry.id),
@@ -92,7 +92,7 @@ def list_entries(output: str | None, everything: bool, limit: int, config_path: 
             _state(entry, now_ns),
             Text(shown(entry.error)),
         )
-    Console().print(table)
+    print_whole(table)
     waiting_all = sum(of_output.waiting for of_output in counts.values())
     if not everything and waiting_all > len(entries):
         click.echo(f"{waiting_all - len(entries):,} more wait (--limit).")
@@ -183,7 +183,8 @@ def _state(entry: Entry, now_ns: int) -> str:
         return f"delivered {local_time(entry.delivered_ns)}"
     if entry.dropped is not None:
         return f"given up: {entry.dropped}"
-    return "now" if entry.next_try_ns <= now_ns else f"in {_age(entry.next_try_ns - now_ns)}"
+    # Behind an older one, or because the output waits.
+    return "in its turn" if entry.next_try_ns <= now_ns else f"in {_age(entry.next_try_ns - now_ns)}"
 
 
 def _age(span_ns: int) -> str:

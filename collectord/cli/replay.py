@@ -12,13 +12,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Column, Table
 from rich.text import Text
 
 from collectord import config as configuration
 from collectord import plan, settings
 from collectord import replay as replaying
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
+from collectord.cli.tables import print_entry
 from collectord.clock import SystemClock
 from collectord.config import Config
 from collectord.detect.rules import Rule
@@ -32,7 +32,7 @@ from collectord.store.db import Database
 STDIN = Path("-")
 
 MAX_ROWS = 10_000
-"""Alerts in the table; far more than people read. ``--json`` has no such bound, as it keeps none of them."""
+"""Alerts that are shown; far more than people read. ``--json`` has no such bound, as it keeps none of them."""
 
 _COLOURS = {"high": "bold red", "medium": "yellow", "low": "cyan", "informational": ""}
 
@@ -285,23 +285,17 @@ class _Found:
             self._rows[row] = (raised_ns, alert)
 
     def show(self) -> None:
-        """The table for people, in the order in which the alerts were raised."""
-        if not self._rows:
+        """The alerts for people, in the order in which they were raised."""
+        if self._as_json:
             return
-        table = Table(Column("time", no_wrap=True), "rule", "severity", Column("what", overflow="fold"), "state")
         for raised_ns, alert in self._rows.values():
-            state = alert.state.value
-            if alert.state is AlertState.CLEARED:
-                state += f" {local_time(alert.last_time_ns)}"
-            table.add_row(
-                local_time(raised_ns),
-                Text(alert.rule if alert.mode is Mode.NOTIFY else f"{alert.rule} ({alert.mode.value} only)"),
-                Text(alert.severity.value, _COLOURS[alert.severity.value]),
-                # A summary ends with a command that looks into the daemon's database, which knows nothing of this.
-                Text(shown(alert.summary.rpartition("; ")[0] or alert.summary)),
-                state,
-            )
-        Console().print(table)
+            line = Text(f"{local_time(raised_ns)}  ")
+            line.append(alert.severity.value, _COLOURS[alert.severity.value])
+            line.append(f"  {alert.rule}{'' if alert.mode is Mode.NOTIFY else f' ({alert.mode.value} only)'}")
+            ended = f", cleared {local_time(alert.last_time_ns)}" if alert.state is AlertState.CLEARED else ""
+            line.append(ended or ", still active")
+            # A summary ends with a command that looks into the daemon's database, which knows nothing of this.
+            print_entry(line, [shown(alert.summary.removesuffix(f"; collectord alerts show {alert.id}"))])
         if self.raised > len(self._rows):
             click.echo(f"{self.raised - len(self._rows):,} more are not shown; --json has them all")
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from collectord import config as configuration
 from collectord import replay as replaying
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
 from collectord.cli.replay import STDIN, Hints, chosen, counts, end_where_unread, read
+from collectord.cli.tables import plain_table, print_whole
 from collectord.detect.telling import who
 from collectord.errors import EX_USAGE
 from collectord.model import rfc3339
@@ -82,9 +82,8 @@ def try_rule(rule: str, files: tuple[Path, ...], config_path: Path | None, as_js
 
 
 def _show(trial: Trial, keys: list[TriedKey]) -> None:
-    table = Table(Column("key", overflow="fold"), Column("largest", justify="right"), Column("limit", justify="right"))
-    for name in ("at", "raised", "cleared"):
-        table.add_column(name)
+    numbers = (Column(name, justify="right") for name in ("largest", "limit"))
+    table = plain_table(Column("key", overflow="fold", max_width=60), *numbers, "at", "raised", "cleared")
     for each in keys[:MAX_ROWS]:
         times = [
             (local_time(raised_ns), "still active" if cleared_ns is None else local_time(cleared_ns))
@@ -98,7 +97,7 @@ def _show(trial: Trial, keys: list[TriedKey]) -> None:
             "\n".join(raised for raised, _ in times) or ("exempt" if each.over else "-"),
             "\n".join(cleared for _, cleared in times) or "-",
         )
-    Console().print(table)
+    print_whole(table)
     if len(keys) > MAX_ROWS:
         click.echo(f"{len(keys) - MAX_ROWS:,} more keys are not shown; --json has them all")
 

@@ -10,10 +10,11 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Table
+from rich.table import Column
 
 from collectord import plan
 from collectord.cli.options import config_option, echo_json, json_option, shown
+from collectord.cli.tables import plain_table
 from collectord.clock import SystemClock
 from collectord.detect import tuning, where
 from collectord.detect.alerts import identity
@@ -274,7 +275,7 @@ def _show(tuned: Tuned, console: Console) -> None:
     console.print(f"{title}: {tuned.keys:,} keys in {tuned.days:g} days", markup=False, highlight=False)
     reach = ", ".join(f"{percent:g} % of them {value:,}" for percent, value in tuned.percentiles.items())
     console.print(f"  most that a key reached: {reach}", highlight=False)
-    table = Table(tuned.limit, "alerts", "keys", "")
+    table = plain_table(*(Column(name, justify="right") for name in (tuned.limit, "alerts", "keys")), "")
     for candidate in tuned.candidates:
         notes = [
             word for word, limit in (("now", tuned.present), ("proposed", tuned.proposed)) if limit == candidate.limit

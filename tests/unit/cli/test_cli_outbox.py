@@ -52,12 +52,24 @@ def test_list(run: Run, database: Database) -> None:
     assert "1 (oldest)" in text
     assert f"{3:016x}" in text
     assert f"{1:016x}" not in text
-    assert "now" in text
+    assert "in its turn" in text
     assert "1 more wait" not in text
     assert "1 more wait (--limit)" in run("outbox", "list", "--limit", "1").stdout
     everything = run("outbox", "list", "--all").stdout
     assert "delivered 20" in everything
     assert "given up: oldest" in everything
+
+
+def test_a_narrow_terminal_cuts_nothing(run: Run, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal wraps lines; what one types next is there whole, and no blank is wrapped."""
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run("outbox", "list", "--all").stdout.splitlines()
+
+    assert [line.split()[:3] for line in lines if line[:1].isdigit()] == [
+        [str(number), "log", f"{number:016x}"] for number in (4, 3, 2, 1)
+    ]
+    assert all(line == line.rstrip() for line in lines)
+    assert not any(mark in line for line in lines for mark in "┃│…")
 
 
 def test_list_for_programs(run: Run, database: Database) -> None:
