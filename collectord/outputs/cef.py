@@ -19,7 +19,7 @@ from ipaddress import ip_address
 
 from collectord import __version__
 from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Severity
-from collectord.outputs.alarm import key_text, perceived
+from collectord.outputs.alarm import key_text, perceived, resource
 
 SEVERITIES = {Severity.INFORMATIONAL: 1, Severity.LOW: 3, Severity.MEDIUM: 6, Severity.HIGH: 8}
 """Of an active alert; the format calls 0 to 3 low, 4 to 6 medium, 7 and 8 high. One that cleared has 0."""
@@ -117,6 +117,8 @@ def _details(alert: Alert, sequence: int, host: str) -> Iterator[Pairs]:
     yield _custom("cs2", "site", _value(alert.site))
     yield _custom("cs3", "key", _value(key_text(alert)))
     yield (("dvchost", _value(host)),)
+    if "Dvc" not in alert.key:
+        yield (("deviceExternalId", _value(resource(alert, ""))),)
     yield (("reason", _value(alert.reason)),)
     yield _custom("flexNumber1", "episode", str(alert.episode))
     yield _custom("cs4", "event", _value(alert.event))

@@ -70,6 +70,14 @@ def test_severities(severity: Severity, state: AlertState, number: str, priority
     assert (read.header[6], read.priority, read.extension["cs1"]) == (number, priority, state.value)
 
 
+def test_the_device_that_it_is_about() -> None:
+    """Named by the key, or by what detection found out."""
+    about = {"device": {"name": "fw=1", "address": "192.0.2.1"}}
+    assert extension(alert(details=about))["deviceExternalId"] == "fw=1"
+    assert extension(alert(key={"Dvc": "fw-2"}, details=about))["deviceExternalId"] == "fw-2"
+    assert "deviceExternalId" not in extension(alert())
+
+
 def test_fields_of_the_key() -> None:
     """Where the dictionary has a key of the right type for one; ``cs3`` has all."""
     key = {
