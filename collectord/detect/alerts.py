@@ -454,6 +454,9 @@ class AlertStates:
         told.append(alert)
 
     def _tell(self, active: _Active, alert: Alert, told: list[Alert]) -> None:
+        if alert.severity is not active.told.severity:
+            # Receivers want to know whether it got better or worse.
+            alert = replace(alert, details={**alert.details, "severity_before": active.told.severity.value})
         active.told = alert
         active.saved_over_ns = active.last_over_ns
         active.saved_peak = active.peak
@@ -490,6 +493,6 @@ def identity(rule: str, site: str, key: Mapping[str, KeyValue]) -> str:
 
 
 def _with(details: Mapping[str, Any], held: str, about: dict[str, str] | None = None) -> dict[str, Any]:
-    """The details, the device that the alert is about, and why they are not sent."""
-    others = {name: value for name, value in details.items() if name != "held"}
+    """The details without what is said of a single state; the device that it is about, and why it is not sent."""
+    others = {name: value for name, value in details.items() if name not in ("held", "severity_before")}
     return others | ({"device": about} if about else {}) | ({"held": held} if held else {})

@@ -56,6 +56,16 @@ def event_type(alert: Alert) -> str:
     return _ITU[alert.alarm_type][0]
 
 
+def trend(alert: Alert) -> str:
+    """Whether it got more or less severe with this state (RFC 5674 section 2.6)."""
+    if alert.state is not AlertState.UPDATED:
+        return "lessSevere" if alert.state is AlertState.CLEARED else "moreSevere"
+    before = alert.details.get("severity_before", alert.severity)
+    if before not in _PERCEIVED or before == alert.severity:
+        return "noChange"
+    return "moreSevere" if alert.severity.rank > Severity(before).rank else "lessSevere"
+
+
 def probable_cause(alert: Alert) -> str:
     """The label of its ITU probable cause, without the number."""
     return _ITU[alert.alarm_type][1]

@@ -28,6 +28,7 @@ from collectord.outputs.alarm import (
     perceived,
     probable_cause,
     resource,
+    trend,
 )
 from collectord.outputs.cef import cef_message
 from collectord.outputs.syslog_wire import Tcp, Tls, Udp, Wire
@@ -45,7 +46,6 @@ MESSAGE_LIMIT_BYTES = 2_048
 
 _APP_NAME = "collectord"
 _MSGIDS = {AlertState.RAISED: "ALARM-RAISE", AlertState.UPDATED: "ALARM-UPDATE", AlertState.CLEARED: "ALARM-CLEAR"}
-_TRENDS = {AlertState.RAISED: "moreSevere", AlertState.UPDATED: "noChange", AlertState.CLEARED: "lessSevere"}
 _HOSTNAME_LIMIT_BYTES = 255  # RFC 5424 section 6
 _SD_NAME_LIMIT = 32  # RFC 5424 section 6
 _VALUE_LIMIT_BYTES = 255
@@ -229,7 +229,7 @@ def syslog_message(
             "probableCause": probable_cause(alert),
             "perceivedSeverity": severity.word,
             "eventType": event_type(alert),
-            "trendIndication": _TRENDS[alert.state],
+            "trendIndication": trend(alert),
         },
     )
     # What names the alarm stands first; what is dropped for want of room, last.

@@ -377,6 +377,7 @@ def test_rule_with_another_severity(make_rule: MakeRule, states: AlertStates) ->
     [updated] = states.reconcile([make_rule(severity=Severity.HIGH)], Watchlist(), at(30))
 
     assert (raised.id, "updated:2", Severity.HIGH) == (updated.id, updated.event, updated.severity)
+    assert "medium" == updated.details["severity_before"]
     play(states, [(60, {A: 5001}, [])])
 
 
@@ -444,14 +445,17 @@ def test_severity_follows_the_rows(make_port_rule: MakeRule, make_row: MakeRow) 
     states = AlertStates([make_port_rule()], Watchlist(rows))
     busy = (445, "TCP", "Outbound", "Allow")
 
-    def severities(second: int, count: int) -> list[tuple[str, Severity]]:
-        return [(alert.event, alert.severity) for alert in states.judge([cells(second, (busy, count))], at(second))]
+    def severities(second: int, count: int) -> list[tuple[str, Severity, str]]:
+        told = states.judge([cells(second, (busy, count))], at(second))
+        return [(alert.event, alert.severity, alert.details.get("severity_before", "")) for alert in told]
 
-    assert [("raised", Severity.LOW)] == severities(0, 200)
-    assert [("updated:2", Severity.HIGH)] == severities(60, 1001)
+    assert [("raised", Severity.LOW, "")] == severities(0, 200)
+    assert [("updated:2", Severity.HIGH, "low")] == severities(60, 1001)
     assert [] == severities(120, 999)
     assert [] == severities(180, 801)
-    assert [("updated:3", Severity.LOW)] == severities(240, 800)
+    assert [("updated:3", Severity.LOW, "high")] == severities(240, 800)
+    assert [("updated:4", Severity.HIGH, "low")] == severities(300, 1001)
+    assert [("updated:5", Severity.HIGH, "")] == severities(360, 10_010)
 
 
 def test_watchlist_row_changed_away(make_port_rule: MakeRule, make_row: MakeRow) -> None:

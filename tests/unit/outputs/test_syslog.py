@@ -69,6 +69,13 @@ class TestMessage:
         assert f'perceivedSeverity="{word}"' in made
         assert f'trendIndication="{trend}"' in made
 
+    @pytest.mark.parametrize(
+        ("before", "trend"), [("low", "moreSevere"), ("medium", "noChange"), ("high", "lessSevere"), ("?", "noChange")]
+    )
+    def test_trend_of_an_update(self, before: str, trend: str) -> None:
+        made = message(alert(state=AlertState.UPDATED, details={"severity_before": before})).decode()
+        assert f'trendIndication="{trend}"' in made
+
     def test_facilities_are_in_order_of_their_codes(self) -> None:
         assert (len(FACILITIES), FACILITIES[3], FACILITIES[16], FACILITIES[23]) == (24, "daemon", "local0", "local7")
 
