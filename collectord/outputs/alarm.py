@@ -28,7 +28,7 @@ class Perceived:
     """A perceived severity in the three forms that receivers ask for."""
 
     word: str
-    """As RFC 5674 section 2.4 writes it."""
+    """As RFC 5674 section 3.3 writes it."""
     itu: int
     """Number in ItuPerceivedSeverity (RFC 3877)."""
     syslog: int
@@ -57,7 +57,7 @@ def event_type(alert: Alert) -> str:
 
 
 def trend(alert: Alert) -> str:
-    """Whether it got more or less severe with this state (RFC 5674 section 2.6)."""
+    """Whether it got more or less severe with this state (RFC 5674 section 3.5)."""
     if alert.state is not AlertState.UPDATED:
         return "lessSevere" if alert.state is AlertState.CLEARED else "moreSevere"
     before = alert.details.get("severity_before", alert.severity)
