@@ -196,7 +196,7 @@ def test_refused(tmp_path: Path, old: str, new: str, want: str) -> None:
     ("condition", "want"),
     [
         (
-            '{ field = "DstPortNumber", gt = 63 }',
+            '{ field = "DstPortNumber", gt = 64 }',
             ["mine.toml:9: condition: more than 63 distinct values can't be told"],
         ),
         ('{ field = "DstPortNumber", gt = 63 }', []),
