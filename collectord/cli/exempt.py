@@ -16,6 +16,7 @@ from collectord.cli.options import (
     json_option,
     local_time,
     moment_ns,
+    note_unknown_sites,
     reason_option,
     shown,
 )
@@ -72,14 +73,17 @@ def add(
     """
     if until is not None and for_s is not None:
         raise click.UsageError("either --for or --until")
+    if zone is not None and until is None:
+        raise click.UsageError("--zone is that of --until")
     until_ns = None if until is None else moment_ns(until, zone, end=True)
     if for_s is not None:
         until_ns = SystemClock().now_ns() + for_s * NS_PER_S
-    socket = configuration.load(config_path).control_socket
+    config = configuration.load(config_path)
     where = dict(_test(text) for text in tests)
     if len(where) < len(tests):
         raise click.UsageError("a field is there twice; several values stand with commas between")
-    added = control.ask(socket, "exempt-add", rule=rule, where=where, until_ns=until_ns, reason=reason)
+    added = control.ask(config.control_socket, "exempt-add", rule=rule, where=where, until_ns=until_ns, reason=reason)
+    note_unknown_sites(config, _sites(where.get("site", [])))
     if as_json:
         echo_json(_as_json(added))
     else:
@@ -158,6 +162,11 @@ def _test(text: str) -> tuple[str, Any]:
     values = [int(part) if is_number_field(name) and part.isascii() and part.isdigit() else part for part in parts]
     test: Any = values[0] if len(values) == 1 else values
     return name, {"not": test} if turned else test
+
+
+def _sites(test: Any) -> list[str]:
+    values = test["not"] if isinstance(test, dict) else test
+    return values if isinstance(values, list) else [values]
 
 
 def _as_json(exempt: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collectord.cli.options import (
     json_option,
     local_time,
     moment_ns,
+    note_unknown_sites,
     reason_option,
     shown,
 )
@@ -75,10 +76,13 @@ def add(
         raise click.UsageError("either --site or --all")
     if (until is None) == (for_s is None):
         raise click.UsageError("either --for or --until")
+    if zone is not None and begin is until is None:
+        raise click.UsageError("--zone is that of --from and --until")
     from_ns = SystemClock().now_ns() if begin is None else moment_ns(begin, zone)
     until_ns = from_ns + (for_s or 0) * NS_PER_S if until is None else moment_ns(until, zone, end=True)
+    config = configuration.load(config_path)
     added = control.ask(
-        configuration.load(config_path).control_socket,
+        config.control_socket,
         "maintenance-add",
         site=site,
         from_ns=from_ns,
@@ -86,6 +90,7 @@ def add(
         zone=zone or "",
         reason=reason,
     )
+    note_unknown_sites(config, [] if site is None else [site])
     if as_json:
         echo_json(_as_json(added))
     else:

@@ -82,23 +82,37 @@ def moment_ns(text: str, zone: str | None, *, end: bool = False) -> int:
     Raises:
         click.UsageError: it is no time, or that zone has no such time.
     """
+    named = None if zone is None else _zone(zone)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.UsageError(f'expected a time such as "2026-12-24 22:00", got "{shown(text)}"') from error
-    if moment.tzinfo is None:
-        try:
-            # Without a zone, fold tells the system which of two equal hours is meant.
-            moment = moment.replace(fold=int(end), tzinfo=ZoneInfo(zone) if zone else None)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise click.UsageError(
-                f'there is no time zone "{shown(zone)}", expected one such as Europe/Berlin'
-            ) from error
+        # Without a zone, fold tells the system which of two equal hours is meant.
+        moment = datetime.fromisoformat(text).replace(fold=int(end))
+        if moment.tzinfo is not None:
+            return int(moment.timestamp()) * NS_PER_S
+        moment = moment.replace(tzinfo=named)
         utc = moment.astimezone(UTC)
-        if utc.astimezone(moment.tzinfo).replace(tzinfo=None) != moment.replace(tzinfo=None):
-            raise click.UsageError(f"the clocks are never at {shown(text)}: they are put forward then")
-        moment = utc
-    return int(moment.timestamp()) * NS_PER_S
+        as_written = utc.astimezone(moment.tzinfo).replace(tzinfo=None) == moment.replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
+        raise click.UsageError(f'expected a time such as "2026-12-24 22:00", got "{shown(text)}"') from error
+    if not as_written:
+        raise click.UsageError(f"the clocks are never at {shown(text)}: they are put forward then")
+    return int(utc.timestamp()) * NS_PER_S
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        # A name is looked for as a file: it may be one of a folder, or too long.
+        reason = f'there is no time zone "{shown(name)}", expected one such as Europe/Berlin'
+        raise click.UsageError(reason) from error
+
+
+def note_unknown_sites(config: Config, sites: Iterable[str]) -> None:
+    """Tells whoever asks for something at a site that nothing has it: as a rule it is misspelt."""
+    known = {each.site for each in (*config.listener, *config.device)}
+    for site in sites:
+        if site not in known:
+            click.echo(f'note: no listener or device of the configuration has the site "{shown(site)}"', err=True)
 
 
 def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:

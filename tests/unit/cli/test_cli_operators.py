@@ -104,6 +104,27 @@ def test_maintenance_add(run: Any, asked: Asked) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "sites"),
+    [
+        (("maintenance", "add", "--site", "north", "--for", "2h"), []),
+        (("maintenance", "add", "--all", "--for", "2h"), []),
+        (("maintenance", "add", "--site", "nroth", "--for", "2h"), ["nroth"]),
+        (("exempt", "add", "many", "site=nroth,south,\x1b", "SrcIpAddr=192.0.2.1"), ["nroth", "\\x1b"]),
+        (("exempt", "add", "many", "site!=nroth"), ["nroth"]),
+        (("exempt", "add", "many", "SrcIpAddr=192.0.2.1"), []),
+    ],
+)
+def test_sites_that_nothing_has(run: Any, config: Path, asked: Asked, words: tuple[str, ...], sites: list[str]) -> None:
+    """They may come, but as a rule they are misspelt."""
+    device, listener = '[[device]]\nname = "192.0.2.1"\nsite = "south"\n', '[[listener]]\ntype = "udp"\nname = "u"\n'
+    config.write_text(f'{config.read_text()}{device}{listener}site = "north"\n')
+    result = run(*words, "--reason", "r")
+
+    told = [f'note: no listener or device of the configuration has the site "{site}"' for site in sites]
+    assert (result.exit_code, result.stderr.splitlines(), len(asked)) == (0, told, 1)
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("alerts", "shelve", ID, "--reason", "r"),
@@ -121,6 +142,8 @@ def test_maintenance_add(run: Any, asked: Asked) -> None:
         ("maintenance", "add", "--all", "--site", "x", "--for", "2h", "--reason", "r"),
         ("maintenance", "add", "--all", "--reason", "r"),
         ("maintenance", "add", "--all", "--for", "2h", "--until", "2126-01-01", "--reason", "r"),
+        ("maintenance", "add", "--all", "--for", "2h", "--zone", "Europe/Berlin", "--reason", "r"),
+        ("exempt", "add", "many", "site=a", "--for", "1h", "--zone", "Europe/Berlin", "--reason", "r"),
     ],
 )
 def test_wrong_use(run: Any, asked: Asked, words: tuple[str, ...]) -> None:
