@@ -114,6 +114,8 @@ class Upkeep:
         forget_ns = ageing_ns - self._keep_alerts_s * NS_PER_S
         self._outbox.expire(forget_ns)
         self._alerts.expire(forget_ns)
+        if shed := self._alerts.shed(now_ns):
+            log.warning("more alerts than are kept; the oldest cleared ones are deleted", count=shed)
         exceptions.expire(self._database, forget_ns)
         audit.expire(self._database, forget_ns)
         queued = self._outbox.maintain(now_ns, ageing_ns) > 0

@@ -14,13 +14,26 @@ from typing import Any
 from collectord.errors import RequestError
 from collectord.model import AlarmType, Alert, AlertState, Mode, Severity
 from collectord.store.db import Database, named_rows
+from collectord.store.outbox_work import Work
 from collectord.store.queue import Queue
 from collectord.texts import safe
+
+_ANY_TIME = 2**63 - 1
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Alert))
 _JSON_COLUMNS = frozenset(("key", "tactics", "techniques", "details"))
 
 EXPIRE_ALERTS_PER_CALL = 1_000
+EXPIRE_STATES_PER_CALL = 5_000
+
+MAX_CLEARED = 100_000
+"""
+Cleared alerts that are kept, however young they are. Whoever forges sources makes some ten thousand alerts of them an
+hour, of some KiB each; and nobody looks at more.
+"""
+
+MAX_STATES = 400_000
+"""States of alerts that are kept: a raise, some updates and a clear of each."""
 
 LEAST_OF_ID = 4
 """Characters of an id by which people may name an alert: fewer are a slip of the hand."""
@@ -99,6 +112,20 @@ _EXPIRED = """
       )
       AND NOT EXISTS (SELECT 1 FROM outbox_owed o WHERE o.alert_id = a.id)
     ORDER BY last_time_ns LIMIT ?
+"""
+_CLEARED = "SELECT count(*) FROM alerts WHERE state = 'cleared'"
+_STATES = "SELECT count(*) FROM alert_history"
+# What an alert was before its present episode; a state that the outbox has an entry of stays with it.
+_FORGET_STATES = """
+    DELETE FROM alert_history WHERE rowid IN (
+        SELECT h.rowid FROM alert_history h
+        WHERE h.last_time_ns < ?
+          AND NOT EXISTS (SELECT 1 FROM alerts a WHERE a.id = h.id AND a.episode = h.episode)
+          AND NOT EXISTS (
+              SELECT 1 FROM outbox o WHERE o.alert_id = h.id AND o.episode = h.episode AND o.event = h.event
+          )
+        ORDER BY h.last_time_ns LIMIT ?
+    )
 """
 _FORGET = (
     "DELETE FROM alert_marks WHERE alert_id = ?",
@@ -254,18 +281,42 @@ class Alerts:
 
     def expire(self, before_ns: int, *, most_alerts: int = EXPIRE_ALERTS_PER_CALL) -> int:
         """
-        Deletes alerts that cleared before ``before_ns``, with their history, once the outputs know.
+        Deletes alerts that cleared before ``before_ns``, once the outputs know, and what others were before then.
 
         Returns:
             Deleted alerts; 0 when there is nothing left to do.
         """
         with self._queue.work("delete old alerts", before_ns) as work:
-            expired = work.connection.execute(_EXPIRED, (before_ns, most_alerts)).fetchall()
-            for (alert_id,) in expired:
-                work.forget_alert(alert_id)
-            for statement in _FORGET:
-                work.connection.executemany(statement, expired)
-        return len(expired)
+            work.connection.execute(_FORGET_STATES, (before_ns, EXPIRE_STATES_PER_CALL))
+            return _forget(work, before_ns, most_alerts)
+
+    def shed(self, now_ns: int, *, most_cleared: int = MAX_CLEARED, most_states: int = MAX_STATES) -> int:
+        """
+        Deletes the oldest of the cleared alerts and of the states, as far as there are too many; a bite at a time.
+
+        Returns:
+            Deleted alerts and states.
+        """
+        deleted = 0
+        with self._queue.work("delete the oldest alerts", now_ns) as work:
+            (cleared,) = work.connection.execute(_CLEARED).fetchone()
+            if cleared > most_cleared:
+                deleted += _forget(work, _ANY_TIME, min(cleared - most_cleared, EXPIRE_ALERTS_PER_CALL))
+            (states,) = work.connection.execute(_STATES).fetchone()
+            if states > most_states:
+                some = min(states - most_states, EXPIRE_STATES_PER_CALL)
+                deleted += work.connection.execute(_FORGET_STATES, (_ANY_TIME, some)).rowcount
+        return deleted
+
+
+def _forget(work: Work, before_ns: int, most_alerts: int) -> int:
+    """Deletes alerts that cleared before that time and are owed to no output, the oldest first; how many."""
+    expired = work.connection.execute(_EXPIRED, (before_ns, most_alerts)).fetchall()
+    for (alert_id,) in expired:
+        work.forget_alert(alert_id)
+    for statement in _FORGET:
+        work.connection.executemany(statement, expired)
+    return len(expired)
 
 
 def alerts_of(cursor: sqlite3.Cursor) -> list[Alert]:

@@ -11,7 +11,7 @@ from collectord.store.migrations import MIGRATIONS, SCHEMA_VERSION
 
 from .daemon import Daemon, collectord_here
 
-LAST = "m0008_bounds_of_the_outbox"
+LAST = "m0009_cleared_alerts"
 
 
 def older(path: Path) -> None:

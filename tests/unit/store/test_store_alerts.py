@@ -196,6 +196,44 @@ def test_expire(database: Database, alerts: Alerts, make_alert: MakeAlert) -> No
     assert (3, []) == outbox_check.findings(database)
 
 
+def test_what_an_alert_was_before(database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
+    """Old states of one that comes and goes for years go; those of the present episode and of the outbox stay."""
+    outbox = Outbox(database)
+    for episode in (1, 2, 3):
+        for event in ("raised", "cleared") if episode < 3 else ("raised",):
+            alerts.record([make_alert("a", event=event, episode=episode, last_time_ns=episode)], [["noc"]])
+    alerts.record([make_alert("b", event=event, last_time_ns=1) for event in ("raised", "updated:2")], [[], []])
+
+    alerts.expire(50)
+    assert 5 == len(alerts.history("a")), "they wait for an output"
+    outbox.delivered([entry.id for entry in outbox.due("noc", 0, 10)], 5)
+    outbox.expire(50)
+    alerts.expire(2)
+    assert [3, 2, 2] == [state.episode for state in alerts.history("a")]
+    alerts.expire(50)
+    assert [3] == [state.episode for state in alerts.history("a")]
+    assert 2 == len(alerts.history("b"))
+    assert [] == outbox_check.findings(database)[1]
+
+
+def test_shed(database: Database, alerts: Alerts, make_alert: MakeAlert) -> None:
+    """The oldest cleared ones, and the oldest states; neither what is active nor what an output is to be told."""
+    outbox = Outbox(database)
+    stored = [make_alert(f"{n}", event=event, last_time_ns=n) for n in range(6) for event in ("raised", "cleared")]
+    stored.append(make_alert("active", last_time_ns=0))
+    alerts.record(stored, [["noc"] if alert.id == "1" else [] for alert in stored])
+
+    assert 0 == alerts.shed(100) == alerts.shed(100, most_cleared=6, most_states=13)
+    assert 2 == alerts.shed(100, most_cleared=4)
+    assert {"active", "1", "3", "4", "5"} == {alert.id for alert in alerts.find()}
+    assert 0 == alerts.shed(100, most_states=1), "all of these are the present episodes"
+    alerts.record([make_alert("5", episode=2, last_time_ns=200)], [[]])
+    assert 2 == alerts.shed(100, most_states=1)
+    assert [2] == [state.episode for state in alerts.history("5")]
+    assert 2 == outbox.counts()["noc"].waiting
+    assert (2, []) == outbox_check.findings(database)
+
+
 def test_sent_raises(database: Database, make_alert: MakeAlert) -> None:
     """For the storm cap after a restart: raises that were for the outputs, not what was held back."""
     alerts = Alerts(database)
