@@ -57,3 +57,13 @@ def test_at_once_while_the_database_fails(health: Health) -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("outcome", ["session", "unparsed", "too_long", "rate_limited", "no_memory", "panic"])
+def test_what_is_a_loss(health: Health, outcome: str) -> None:
+    """What we could not take up is; what a peer brings about by itself is counted, and is no alert."""
+    now_ns = START_NS + 20 * NS_PER_S
+    health.observe(Changes(0, now_ns, {}, [(0, outcome, 3, 300)], (), {}, {}, 0), {})
+    (window,) = [window for window in health.windows(now_ns) if window.rule == "messages-lost"]
+    told = {key.key[0]: key.count for key in window.keys}
+    assert told == ({"udp": 3} if outcome in ("no_memory", "panic") else {})
