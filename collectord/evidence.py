@@ -4,8 +4,9 @@ What the engine saw of hot keys, beside the windows in which they are over: so a
 The engine hands a key's evidence over when it changed; here it is kept until a window needs it.
 """
 
+import functools
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +37,7 @@ class Evidence:
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._kept: dict[str, dict[Place, str]] = {}
+        self._kept: dict[str, dict[Place, Unread]] = {}
         self.take_up(rules, ())
 
     def take_up(self, rules: Iterable[Rule], kept: Collection[str]) -> None:
@@ -66,7 +67,9 @@ class Evidence:
             kept = self._kept.setdefault(state.counter, {})
             kept.pop((state.site, state.key), None)
             if state.state:
-                kept[state.site, state.key] = state.state
+                kept[state.site, state.key] = Unread(
+                    functools.partial(self._read, state.counter, state.key, state.state)
+                )
             if len(kept) > MAX_KEPT:
                 del kept[next(iter(kept))]
 
@@ -79,19 +82,46 @@ class Evidence:
         kept = self._kept.get(counter)
         if not kept or not window.keys:
             return window
-        return replace(
-            window, keys=tuple(self._with(counter, key, kept.get((key.site, key.key))) for key in window.keys)
-        )
+        return replace(window, keys=tuple(_with(key, kept.get((key.site, key.key))) for key in window.keys))
 
-    def _with(self, counter: str, key: WindowKey, evidence: str | None) -> WindowKey:
-        if evidence is None:
-            return key
+    def _read(self, counter: str, key: tuple[KeyValue, ...], evidence: str) -> dict[str, Any]:
         told = _told(json.loads(evidence))
-        if self._known[counter].issuperset(_SPLIT_BY):
+        if self._known.get(counter, set()).issuperset(_SPLIT_BY):
             # What the key says itself is the same in each of its messages.
-            of_key = dict(zip(self._group_by[counter], key.key, strict=True))
+            of_key = dict(zip(self._group_by[counter], key, strict=True))
             told["split"] = split(told, of_key)
-        return replace(key, details={**key.details, KIND: told})
+        return told
+
+
+class Unread(Mapping[str, Any]):
+    """
+    The evidence of a key, which is only read where an alert tells it: of the windows that come in a second few do.
+
+    Args:
+        read: Gives what is in it.
+    """
+
+    def __init__(self, read: Callable[[], dict[str, Any]]) -> None:
+        self._read = read
+        self._told: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._told is None:
+            self._told = self._read()
+        return self._told
+
+    def __getitem__(self, name: str) -> Any:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+def _with(key: WindowKey, evidence: Unread | None) -> WindowKey:
+    return key if evidence is None else replace(key, details={**key.details, KIND: evidence})
 
 
 def split(evidence: Mapping[str, Any], key: Mapping[str, KeyValue]) -> dict[str, int]:

@@ -445,7 +445,7 @@ class AlertStates:
             summary=telling.clear_summary(before, what, self._hosts, active.names),
             reason=reason,
             # What was sent clears for whoever knows of it, whatever holds its updates back.
-            details=details if before.mode is Mode.REPORT else _with(details, ""),
+            details=_with(details, before.held if before.mode is Mode.REPORT else ""),
             last_over_ns=active.last_over_ns,
             peak=active.peak,
         )
@@ -495,4 +495,6 @@ def identity(rule: str, site: str, key: Mapping[str, KeyValue]) -> str:
 def _with(details: Mapping[str, Any], held: str, about: dict[str, str] | None = None) -> dict[str, Any]:
     """The details without what is said of a single state; the device that it is about, and why it is not sent."""
     others = {name: value for name, value in details.items() if name not in ("held", "severity_before")}
+    if "evidence" in others:
+        others["evidence"] = dict(others["evidence"])  # It may be read only now.
     return others | ({"device": about} if about else {}) | ({"held": held} if held else {})
