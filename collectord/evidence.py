@@ -4,9 +4,8 @@ What the engine saw of hot keys, beside the windows in which they are over: so a
 The engine hands a key's evidence over when it changed; here it is kept until a window needs it.
 """
 
-import functools
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,9 +66,7 @@ class Evidence:
             kept = self._kept.setdefault(state.counter, {})
             kept.pop((state.site, state.key), None)
             if state.state:
-                kept[state.site, state.key] = Unread(
-                    functools.partial(self._read, state.counter, state.key, state.state)
-                )
+                kept[state.site, state.key] = Unread(state.state, self._fields_of(state))
             if len(kept) > MAX_KEPT:
                 del kept[next(iter(kept))]
 
@@ -84,13 +81,11 @@ class Evidence:
             return window
         return replace(window, keys=tuple(_with(key, kept.get((key.site, key.key))) for key in window.keys))
 
-    def _read(self, counter: str, key: tuple[KeyValue, ...], evidence: str) -> dict[str, Any]:
-        told = _told(json.loads(evidence))
-        if self._known.get(counter, set()).issuperset(_SPLIT_BY):
-            # What the key says itself is the same in each of its messages.
-            of_key = dict(zip(self._group_by[counter], key, strict=True))
-            told["split"] = split(told, of_key)
-        return told
+    def _fields_of(self, state: KeyState) -> dict[str, KeyValue] | None:
+        """The fields of a key, where with its evidence they tell how its sessions ended; else None."""
+        if not self._known.get(state.counter, set()).issuperset(_SPLIT_BY):
+            return None
+        return dict(zip(self._group_by[state.counter], state.key, strict=True))
 
 
 class Unread(Mapping[str, Any]):
@@ -98,16 +93,21 @@ class Unread(Mapping[str, Any]):
     The evidence of a key, which is only read where an alert tells it: of the windows that come in a second few do.
 
     Args:
-        read: Gives what is in it.
+        evidence: As the engine gives it (JSON).
+        key: Fields of the key, for the split of its results; None: there is none.
     """
 
-    def __init__(self, read: Callable[[], dict[str, Any]]) -> None:
-        self._read = read
+    def __init__(self, evidence: str, key: Mapping[str, KeyValue] | None) -> None:
+        self._evidence = evidence
+        self._key = key
         self._told: dict[str, Any] | None = None
 
     def _all(self) -> dict[str, Any]:
         if self._told is None:
-            self._told = self._read()
+            self._told = _told(json.loads(self._evidence))
+            if self._key is not None:
+                # What the key says itself is the same in each of its messages.
+                self._told["split"] = split(self._told, self._key)
         return self._told
 
     def __getitem__(self, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,8 @@ def test_other_rules() -> None:
     window = Window("excessive-failures", START_NS, START_NS, False, (WindowKey("", (SOURCE,), 5001, 0),))
 
     evidence.take_up(rules, {counter})
-    assert "evidence" in evidence.attached([window])[0].keys[0].details
-    evidence.take_up(rules, ())
+    told = evidence.attached([window])[0].keys[0].details["evidence"]
+    evidence.take_up([replace(rule, group_by=("SrcIpAddr", "DstPortNumber")) for rule in rules], ())
     assert evidence.attached([window]) == [window]
+    # An alert that the change clears tells what was known before.
+    assert told["split"] == {"denied": 0, "reset": 0, "timed_out": 0, "other": 6}
