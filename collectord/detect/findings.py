@@ -76,6 +76,13 @@ def _judge_keys(rule: Rule, window: Window) -> Iterator[Finding]:
         )
 
 
+_Counted = tuple[WindowKey, dict[str, KeyValue]]
+"""A key of the counter with its sum, and the same by field."""
+
+_Cell = tuple[KeyValue, KeyValue] | None
+"""Direction and action where each cell is held against a row by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Met:
     """A row of the watchlist, and what it met in a window: a cell, or all cells that fit it together."""
@@ -83,7 +90,7 @@ class _Met:
     row: WatchRow
     count: int
     threshold: int
-    cells: tuple[tuple[WindowKey, dict[str, KeyValue]], ...]
+    cells: tuple[_Counted, ...]
 
 
 def _judge_cells(rule: Rule, watchlist: Watchlist, window: Window) -> Iterator[Finding]:
@@ -95,18 +102,18 @@ def _judge_cells(rule: Rule, watchlist: Watchlist, window: Window) -> Iterator[F
     """
     kind = rule.rows or ThresholdType.STATIC
     together: dict[tuple[str, tuple[tuple[str, KeyValue], ...]], list[_Met]] = {}
-    added_up: dict[tuple[str, WatchRow, tuple[tuple[str, KeyValue], ...]], list[tuple[WindowKey, dict[str, KeyValue]]]]
-    added_up = {}
+    added_up: dict[tuple[str, WatchRow, tuple[tuple[str, KeyValue], ...], _Cell], list[_Counted]] = {}
     for found in _keys(window):
         cell = dict(zip(rule.group_by, found.key, strict=True))
         for row in watchlist.matching(kind, cell):
             key = key_of(rule, row, cell)
-            if rule.aggregate_rows:
-                added_up.setdefault((found.site, row, key), []).append((found, cell))
+            if rule.adds_up_cells:
+                by_itself = None if rule.aggregate_rows else (cell["NetworkDirection"], cell["DvcAction"])
+                added_up.setdefault((found.site, row, key, by_itself), []).append((found, cell))
             else:
                 met = _Met(row, found.count, _threshold(rule, found, row), ((found, cell),))
                 together.setdefault((found.site, key), []).append(met)
-    for (site, row, key), cells in added_up.items():
+    for (site, row, key, _), cells in added_up.items():
         met = _Met(row, sum(found.count for found, _ in cells), row.threshold or 0, tuple(cells))
         together.setdefault((site, key), []).append(met)
     for (site, key), mets in together.items():
@@ -168,9 +175,13 @@ def _judgement(rule: Rule, mets: list[_Met]) -> Judgement:
     return Judgement(largest.count, largest.threshold, row.severity, _mode(rule, row), row.tactics)
 
 
-def _cells(matches: Iterable[tuple[WindowKey, dict[str, KeyValue]]]) -> list[dict[str, KeyValue]]:
+def _cells(matches: Iterable[_Counted]) -> list[dict[str, KeyValue]]:
     """Direction, action and sum of each cell once, the largest first."""
-    cells = {(str(cell["NetworkDirection"]), str(cell["DvcAction"])): found.count for found, cell in matches}
+    # Rows of one name may have met the same cell; several protocols or apps make one together.
+    each = {found.key: (str(cell["NetworkDirection"]), str(cell["DvcAction"]), found.count) for found, cell in matches}
+    cells: dict[tuple[str, str], int] = {}
+    for direction, action, count in each.values():
+        cells[direction, action] = cells.get((direction, action), 0) + count
     largest = sorted(cells.items(), key=lambda item: (-item[1], item[0]))[:MAX_CELLS_SHOWN]
     return [
         {"NetworkDirection": direction, "DvcAction": action, "count": count} for (direction, action), count in largest

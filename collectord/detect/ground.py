@@ -26,9 +26,9 @@ def lost(rule: Rule | None, watchlist: Watchlist, alert: Alert, peak: int, anew:
         return "the rule was switched off"
     # What is held back would be sent but for that.
     mode = Mode.NOTIFY if alert.held else alert.mode
+    if set(rule.key_fields) != set(alert.key):
+        return "the rule was changed"
     if not rule.uses_watchlist:
-        if set(rule.key_fields) != set(alert.key):
-            return "the rule was changed"
         if rule.mode is not mode:
             return f"the rule's mode is now {rule.mode.value}"
     else:

@@ -17,6 +17,8 @@ from collectord.detect import exempt_tables, where, wording
 from collectord.detect.attack import TACTICS, is_technique, tactic
 from collectord.detect.exempt_tables import MAX_EXEMPTS
 from collectord.detect.rules import (
+    ADDED_UP,
+    APP_FIELD,
     EVIDENCE_FIELDS,
     MOST_DISTINCT,
     WATCHLIST_FIELDS,
@@ -425,8 +427,10 @@ class _Consistency:
         keys = self._keys
         specifics = keys.specifics()
         grouped = set(specifics["group_by"])
-        if specifics.get("rows") is not None and grouped - {"SrcIpAddr"} != set(WATCHLIST_FIELDS):
+        further = {"SrcIpAddr", APP_FIELD} if isinstance(keys, _EventCount) else {"SrcIpAddr"}
+        if specifics.get("rows") is not None and grouped - further != set(WATCHLIST_FIELDS):
             hint = f"these: {', '.join(WATCHLIST_FIELDS)}; and SrcIpAddr for sums of each source by itself"
+            hint += f", {APP_FIELD} to compare apps" if APP_FIELD in further else ""
             self._wrong("group_by", "a rule with the watchlist has fields of its own", hint)
         named = self._key_fields()
         try:
@@ -444,7 +448,7 @@ class _Consistency:
         grouped: Sequence[str] = specifics["group_by"] if alert_by is None else alert_by
         if specifics.get("rows") is None:
             return grouped
-        return ("Name", *(name for name in grouped if name not in ("NetworkDirection", "DvcAction")))
+        return ("Name", *(name for name in grouped if name not in ADDED_UP))
 
     def _wrong(self, key: str | KeyPath, reason: str, hint: str = "") -> None:
         self.problems.append(self._document.problem(key, reason, hint))

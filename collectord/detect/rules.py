@@ -19,6 +19,12 @@ from collectord.model import AlarmType, CounterDefinition, Mode, Severity
 WATCHLIST_FIELDS = ("DstPortNumber", "NetworkProtocol", "NetworkDirection", "DvcAction")
 """What a rule with ``watchlist = true`` groups by: the cells that the watchlist's rows speak of."""
 
+APP_FIELD = "DstAppName"
+"""What a rule with the watchlist may group by as well: then the apps that the rows name are compared."""
+
+ADDED_UP = ("NetworkDirection", "DvcAction", APP_FIELD)
+"""Fields of the watchlist's cells that the key of an alert does not have."""
+
 EVIDENCE_FIELDS = ("DvcAction", "EventResultDetails", "SrcIpAddr", "DstIpAddr", "DstPortNumber")
 """What is kept of a key that gets hot, beside what the key says itself."""
 
@@ -216,7 +222,12 @@ class Rule:
         """What the key of an alert of this rule consists of."""
         if not self.uses_watchlist:
             return self.group_by if self.alert_by is None else self.alert_by
-        return ("Name", *(name for name in self.group_by if name not in ("NetworkDirection", "DvcAction")))
+        return ("Name", *(name for name in self.group_by if name not in ADDED_UP))
+
+    @property
+    def adds_up_cells(self) -> bool:
+        """True if what is held against a row of the watchlist is the sum of several keys of the counter."""
+        return self.aggregate_rows or APP_FIELD in self.group_by
 
     @property
     def alarm_type(self) -> AlarmType:
@@ -407,7 +418,7 @@ def _levels(rule: Rule, watchlist: Watchlist) -> dict[str, Any]:
     values = {
         # What is added up over cells needs the small ones as well.
         str(port): 0
-        if rule.aggregate_rows
+        if rule.adds_up_cells
         else min(rule.clear_level(row.threshold or 0) for row in watchlist.at(kind, port))
         for port in watchlist.ports(kind)
     }

@@ -5,7 +5,7 @@ A CSV file (RFC 4180) with the columns of the Microsoft Sentinel watchlist of th
 so that a file made for that drops in. A cell may hold several values with commas between; ``*`` stands for any value.
 A line with several ports, protocols, directions or actions is multiplied out: each combination is a row of its own.
 
-The column App is read and never compared (as in the original rules): the port alone decides.
+The column App is not compared (as in the original rules): the port alone decides, unless a rule counts by apps.
 """
 
 import itertools
@@ -68,7 +68,7 @@ class WatchRow:
     direction: str
     action: str
     app: str
-    """As written; never compared."""
+    """As written; compared only where a rule counts by apps."""
     type: RowType
     threshold_type: ThresholdType
     threshold: int | None
@@ -81,6 +81,11 @@ class WatchRow:
     def matches(self, protocol: str, direction: str, action: str) -> bool:
         """True if the row is about this cell: values equal, case ignored; an empty one is matched by ``*`` alone."""
         return _fits(self.protocol, protocol) and _fits(self.direction, direction) and _fits(self.action, action)
+
+    def matches_app(self, app: str) -> bool:
+        """True if the row names this app, or any; what has none is matched by each row."""
+        apps = [name.strip() for name in self.app.split(",") if name.strip()]
+        return not app or not apps or any(_fits(name, app) for name in apps)
 
 
 class Watchlist:
@@ -109,7 +114,9 @@ class Watchlist:
     def matching(self, kind: ThresholdType, cell: Mapping[str, KeyValue]) -> Iterator[WatchRow]:
         """The rows of this kind that are about a cell (``DstPortNumber``, ``NetworkProtocol``, ...)."""
         protocol, direction, action = (str(cell[name]) for name in ("NetworkProtocol", "NetworkDirection", "DvcAction"))
-        return (row for row in self.at(kind, int(cell["DstPortNumber"])) if row.matches(protocol, direction, action))
+        app = str(cell.get("DstAppName", ""))
+        rows = self.at(kind, int(cell["DstPortNumber"]))
+        return (row for row in rows if row.matches(protocol, direction, action) and row.matches_app(app))
 
 
 def load(path: Path) -> Watchlist:

@@ -95,6 +95,38 @@ def test_the_app_is_not_compared(play: Play) -> None:
     story.send(1001, DvcAction="Allow", DstAppName="backup", **TO_445).expect(raised(RULE, count=1001))
 
 
+APPS = (*WATCHLIST_FIELDS, "DstAppName")
+
+
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_apps_are_compared_where_the_rule_counts_by_them(play: Play, aggregate: bool) -> None:
+    """Of what fits, as that which has no app does, sessions of several apps are added up as ever."""
+    rows = watchlist(SMB.replace("smb", '"smb, CIFS"'), SMB.replace("445,smb", "446,*"))
+    story = play(rule(RULE, group_by=APPS, aggregate_rows=aggregate), ports=rows)
+    story.send(2000, DvcAction="Allow", DstAppName="backup", **TO_445).expect(nothing)
+    story.send(400, DvcAction="Allow", DstAppName="SMB", **TO_445)
+    story.send(300, DvcAction="Allow", DstAppName="cifs", **TO_445)
+    story.send(300, DvcAction="Allow", **TO_445).expect(nothing)
+    if not aggregate:
+        story.send(1000, DvcAction="Deny", DstAppName="smb", **TO_445).expect(nothing)
+    story.send(1, DvcAction="Allow", DstAppName="smb", **TO_445)
+    story.expect(raised(RULE, Name="Burst of SMB", DstPortNumber=445, count=1001))
+    [alert] = story.active
+    assert "DstAppName" not in alert.key
+    cells = {(cell["DvcAction"], cell["count"]) for cell in alert.details["cells"]}
+    assert cells == {("Allow", 1001)}
+    story.send(1001, DvcAction="Allow", DstAppName="any", **{**TO_445, "DstPortNumber": 446})
+    story.expect(raised(RULE, DstPortNumber=446))
+
+
+def test_a_rule_that_counts_otherwise_clears_what_it_raised(play: Play) -> None:
+    """Each source by itself from then on: the alert over all sources has lost its ground."""
+    story = play(RULE, ports=watchlist(SMB))
+    story.send(1001, DvcAction="Allow", **TO_445).expect(raised(RULE, count=1001))
+    by_source = rule(RULE, group_by=("SrcIpAddr", *WATCHLIST_FIELDS))
+    story.restart(rules=[by_source]).expect(cleared(RULE, reason="the rule was changed"))
+
+
 def test_hunting_rows_report(play: Play) -> None:
     """The first allowed session is enough for the rows with threshold 0, and is never sent."""
     story = play(RULE)

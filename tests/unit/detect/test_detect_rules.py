@@ -217,6 +217,30 @@ def test_distinct_values(tmp_path: Path, condition: str, want: list[str]) -> Non
         assert want == [line[: len(want[0])] for line in problems(tmp_path, text)]
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "want"),
+    [
+        ("port-misuse", ["SrcIpAddr", "DstAppName"], ""),
+        ("port-misuse", ["SrcAppName"], "by itself, DstAppName to compare apps)"),
+        ("port-anomaly", ["SrcIpAddr"], ""),
+        ("port-anomaly", ["DstAppName"], "and SrcIpAddr for sums of each source by itself)"),
+    ],
+)
+def test_what_a_rule_with_the_watchlist_may_group_by(tmp_path: Path, name: str, more: list[str], want: str) -> None:
+    """Its cells; each source, and for sums the app, beside them."""
+    [path] = [path for path in data.rules() if path.stem == name]
+    text = path.read_text().replace('"DvcAction"]', "".join(['"DvcAction"', *(f', "{each}"' for each in more), "]"]))
+    own = tmp_path / path.name
+    own.write_text(text)
+    if want:
+        with pytest.raises(ConfigError) as caught:
+            rule_files.load([own])
+        assert [str(problem).endswith(want) for problem in caught.value.problems] == [True]
+    else:
+        [rule] = rule_files.load([own])
+        assert rule.key_fields == ("Name", "DstPortNumber", "NetworkProtocol", "SrcIpAddr")
+
+
 def test_everything_wrong_at_once(tmp_path: Path) -> None:
     """In all files."""
     first, second = tmp_path / "a.toml", tmp_path / "b.toml"
