@@ -30,6 +30,7 @@ PUBLISHED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "smb-spread": ("medium", ("LateralMovement",), "T1021 T1021.002"),
     "app-port-mismatch": ("low", ("Discovery",), ""),
     "outbound-ldap": ("medium", ("InitialAccess", "Execution"), "T1071 T1059"),
+    "outbound-ldap-success": ("high", ("InitialAccess", "Execution"), "T1071 T1059"),
     "cleartext-authentication": ("low", ("CommandAndControl",), "T1071"),
     "outbound-rdp": ("low", ("LateralMovement",), "T1021 T1021.001"),
 }
@@ -51,7 +52,7 @@ OF_ITSELF: dict[str, str] = {
 """The severities of what the collector tells of itself and its devices."""
 
 NOTIFIES = {"excessive-failures", "port-misuse", "rdp-brute-force", *OF_ITSELF}
-OFF = {"app-port-mismatch", "outbound-ldap", "cleartext-authentication", "outbound-rdp"}
+OFF = {"app-port-mismatch", "outbound-ldap", "outbound-ldap-success", "cleartext-authentication", "outbound-rdp"}
 
 
 def test_every_shipped_rule_has_a_playbook() -> None:

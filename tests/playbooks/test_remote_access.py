@@ -44,40 +44,43 @@ def test_rdp_brute_force_comes_from_outside(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "ports", "others"),
+    ("rule", "action", "ports", "others"),
     [
-        ("outbound-ldap", (389, 636, 3268, 3269), (38, 3890, 443)),
-        ("outbound-rdp", (3389,), (338, 33890)),
-        ("cleartext-authentication", (21, 23, 110, 143), (22, 993, 995, 2323)),
+        ("outbound-ldap", "Deny", (389, 636, 3268, 3269), (38, 3890, 443)),
+        ("outbound-ldap-success", "Allow", (389, 636, 3268, 3269), (38, 3890, 443)),
+        ("outbound-rdp", "Allow", (3389,), (338, 33890)),
+        ("cleartext-authentication", "Allow", (21, 23, 110, 143), (22, 993, 995, 2323)),
     ],
 )
 def test_one_session_that_leaves_is_enough(
-    play: Play, rule: str, ports: tuple[int, ...], others: tuple[int, ...]
+    play: Play, rule: str, action: str, ports: tuple[int, ...], others: tuple[int, ...]
 ) -> None:
     """On these ports, from one of our addresses to one that is none of ours; IPv6 as well."""
     story = play(rule)
     for port in others:
-        story.send(10, DvcAction="Allow", DstPortNumber=port, **OUT)
+        story.send(10, DvcAction=action, DstPortNumber=port, **OUT)
     for port in ports:
-        story.send(1, DvcAction="Allow", DstPortNumber=port, SrcIpAddr=INSIDE, DstIpAddr="192.168.0.1")
-        story.send(1, DvcAction="Allow", DstPortNumber=port, SrcIpAddr=OUTSIDE, DstIpAddr=PARTNER)
-        story.send(1, DvcAction="Allow", DstPortNumber=port, SrcIpAddr=OUTSIDE, DstIpAddr=INSIDE)
+        story.send(1, DvcAction=action, DstPortNumber=port, SrcIpAddr=INSIDE, DstIpAddr="192.168.0.1")
+        story.send(1, DvcAction=action, DstPortNumber=port, SrcIpAddr=OUTSIDE, DstIpAddr=PARTNER)
+        story.send(1, DvcAction=action, DstPortNumber=port, SrcIpAddr=OUTSIDE, DstIpAddr=INSIDE)
     story.expect(nothing)
     for port in ports:
-        story.send(1, DvcAction="Allow", DstPortNumber=port, **OUT).expect(raised(rule, count=1, **OUT))
-    story.send(1, DvcAction="Allow", DstPortNumber=ports[0], SrcIpAddr="fd00::1", DstIpAddr="2001:db8::1")
+        story.send(1, DvcAction=action, DstPortNumber=port, **OUT).expect(raised(rule, count=1, **OUT))
+    story.send(1, DvcAction=action, DstPortNumber=ports[0], SrcIpAddr="fd00::1", DstIpAddr="2001:db8::1")
     story.expect(raised(rule, SrcIpAddr="fd00::1"))
     assert {alert.mode for alert in story.active} == {Mode.REPORT}
 
 
 def test_results_that_matter(play: Play) -> None:
     """A directory that was asked in vain was asked; a login that failed in the network gave nothing away."""
-    story = play("outbound-ldap", "outbound-rdp", "cleartext-authentication")
+    story = play("outbound-ldap", "outbound-ldap-success", "outbound-rdp", "cleartext-authentication")
     for port in (3389, 23):
         story.send(1, DvcAction="Deny", DstPortNumber=port, **OUT)
     story.send(1, EventResult="Partial", DstPortNumber=23, **OUT)
     story.expect(nothing)
     story.send(1, DvcAction="Deny", DstPortNumber=389, **OUT).expect(raised("outbound-ldap"))
+    story.send(1, DvcAction="Allow", DstPortNumber=389, **OUT).expect(raised("outbound-ldap-success"))
+    story.send(1, DstPortNumber=636, **OUT).expect(raised("outbound-ldap"))
     for port, rule in ((3389, "outbound-rdp"), (23, "cleartext-authentication")):
         story.send(1, DstPortNumber=port, **OUT).expect(raised(rule))
 
@@ -106,6 +109,10 @@ def test_a_match_is_told_once_a_day(play: Play) -> None:
         ("web-browsing", (80, 8000, 8080), (8, 443, 808)),
         ("http", (80, 8000, 8080), (8001,)),
         ("ssl", (443, 8443), (80, 4443)),
+        ("https", (443, 8443), (53,)),
+        ("TLS", (443, 8443), (53,)),
+        ("Dns", (53,), (443,)),
+        ("Web-Browsing", (80, 8000, 8080), (443,)),
         ("SMTP", (25, 465, 587), (2525,)),
     ],
 )

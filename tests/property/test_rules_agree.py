@@ -52,7 +52,9 @@ sessions = st.fixed_dictionaries(
         "NetworkProtocol": st.sampled_from(("TCP", "UDP")),
         "DvcAction": st.sampled_from(("Allow", "Deny", "Drop", "Drop ICMP", "Reset Source")),
         "EventResult": st.sampled_from(("Success", "Failure", "Partial", "NA")),
-        "DstAppName": st.sampled_from(("dns", "ssl", "HTTP", "web-browsing", "ssh")),
+        "DstAppName": st.sampled_from(
+            ("dns", "Dns", "ssl", "TLS", "HTTP", "https", "Web-Browsing", "web-browsing", "ssh")
+        ),
         "SrcUsername": st.sampled_from(("anonymous", "jdoe")),
         "EventCount": st.integers(1, 5),
     },
@@ -115,6 +117,7 @@ def fits(name: str, session: Event) -> Event:
         "rdp-brute-force": {"DstPortNumber": 3389, "EventResult": "Failure"},
         "smb-spread": {"DstPortNumber": 445},
         "outbound-ldap": {"DstPortNumber": 389},
+        "outbound-ldap-success": {"DstPortNumber": 389},
         "outbound-rdp": {"DstPortNumber": 3389},
         "cleartext-authentication": {"DstPortNumber": 21},
         "app-port-mismatch": {"DstAppName": "dns"},

@@ -103,8 +103,8 @@ def gives_password_away(event: Event) -> bool:
 
 def odd_port(event: Event) -> bool:
     """An application on a port that is not its own."""
-    own = {"dns": [53], "web-browsing": [80, 8000, 8080], "http": [80, 8000, 8080], "ssl": [443, 8443]}
-    own["smtp"] = [25, 465, 587]
+    own = {"dns": [53], "web-browsing": [80, 8000, 8080], "http": [80, 8000, 8080], "smtp": [25, 465, 587]}
+    own |= {name: [443, 8443] for name in ("ssl", "tls", "https")}
     name = str(event.get("DstAppName", "")).lower()
     return name in own and event.get("DstPortNumber") not in own[name]
 
@@ -299,7 +299,11 @@ RULES = {
         opens_shares, ("SrcIpAddr",), HOUR_MS, 5 * MINUTE_MS, 9, HOUR_MS, distinct="DstIpAddr"
     ),
     "outbound-ldap": Rule(
-        lambda e: leaves(e) and e.get("DstPortNumber") in (389, 636, 3268, 3269),
+        lambda e: leaves(e) and e.get("DstPortNumber") in (389, 636, 3268, 3269) and result(e) != "Success",
+        ("SrcIpAddr", "DstIpAddr", "DstPortNumber"), DAY_MS, HOUR_MS, 0, HOUR_MS,
+    ),
+    "outbound-ldap-success": Rule(
+        lambda e: leaves(e) and e.get("DstPortNumber") in (389, 636, 3268, 3269) and result(e) == "Success",
         ("SrcIpAddr", "DstIpAddr", "DstPortNumber"), DAY_MS, HOUR_MS, 0, HOUR_MS,
     ),
     "outbound-rdp": Rule(

@@ -104,7 +104,7 @@ def test_what_the_shipped_rules_send() -> None:
         name for name in sent if shipped()[name].type in rules.ENGINE_TYPES
     }
     assert {"device-silent", "device-clock-off", "messages-lost", "output-down"} <= sent
-    off = {"app-port-mismatch", "cleartext-authentication", "outbound-ldap", "outbound-rdp"}
+    off = {"app-port-mismatch", "cleartext-authentication", "outbound-ldap", "outbound-ldap-success", "outbound-rdp"}
     assert off == {name for name, mode in modes.items() if mode is Mode.OFF}
 
 
