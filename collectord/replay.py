@@ -18,9 +18,20 @@ from collectord.detect.alerts import AlertStates, identity
 from collectord.detect.findings import judge_window
 from collectord.detect.rules import Rule, RuleType, longest_windows_s
 from collectord.engine import Engine
-from collectord.model import NS_PER_S, OUTCOMES, Alert, AlertState, KeyValue, Mode, Window
+from collectord.model import (
+    NS_PER_S,
+    OUTCOMES,
+    Alert,
+    AlertState,
+    Changes,
+    CounterDefinition,
+    KeyValue,
+    Mode,
+    Window,
+)
 from collectord.plan import Setup
 from collectord.settings import UdpListener
+from collectord.store.counters import Counters
 from collectord.store.db import Database
 from collectord.tick import Tick
 
@@ -205,6 +216,25 @@ class _Looked(AlertStates):
         return super().judge(windows, now_ns)
 
 
+class _Tables(Counters):
+    """
+    What a replay looks at again: the counters whose days are compared. All else is for operators and restarts.
+
+    A second of a log costs a third so; a log of a day has 86,400 of them.
+    """
+
+    def __init__(self, database: Database, rules: Iterable[Rule]) -> None:
+        super().__init__(database, LISTENER)
+        self._read_again = {rule.counter for rule in rules if rule.baseline is not None}
+
+    def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
+        wanted = [definition for definition in definitions if definition.name in self._read_again]
+        if any(changes.rows.get(definition.name) for definition in wanted):
+            only = replace(changes, ledger=[], devices=(), quarantine=(), unmapped=(), states=())
+            return super().write(only, wanted, listeners)
+        return True
+
+
 class Replay:
     """
     One replay.
@@ -247,6 +277,7 @@ class Replay:
             run=LISTENER,
             states=self._states,
             receivers=self._receivers,
+            tables=_Tables(database, setup.rules),
         )
         self._now_s = 0
         self._last_s = 0

@@ -74,6 +74,7 @@ class Tick:
         health: What the daemon notices about itself; None: nothing is asked.
         raised: Called with each raise once it is stored and queued; must return at once.
         queue: The way into the outbox; None: one with the default bounds.
+        tables: Of the counters; None: all that the database has.
     """
 
     def __init__(
@@ -89,12 +90,13 @@ class Tick:
         health: Health | None = None,
         raised: Callable[[Alert], None] | None = None,
         queue: Queue | None = None,
+        tables: Counters | None = None,
     ) -> None:
         self.counters = TickCounters(refused=states.refused)
         self._engine = engine
         self._clock = clock
         self._database = database
-        self.tables = Counters(database, run)
+        self.tables = Counters(database, run) if tables is None else tables
         self._queued = Queue(database) if queue is None else queue
         self.alerts = Alerts(database, self._queued)
         self.outbox = Outbox(database, self._queued)
