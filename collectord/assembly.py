@@ -95,8 +95,13 @@ def stream_bounds(config: Config, listener: settings.TcpListener | settings.TlsL
 def notification_engine(config: Config) -> NotificationEngine:
     """What all SNMP outputs share, for as long as the daemon runs; not started yet."""
     return NotificationEngine(
-        config.state_dir / "snmp_engine.json", mono_ns=since_boot_ns, enterprise=arcs(config.snmp.root)[6]
+        config.state_dir / "snmp_engine.json", mono_ns=since_boot_ns, enterprise=_enterprise(config)
     )
+
+
+def _enterprise(config: Config) -> int:
+    """The site's private enterprise number, or the one for documentation."""
+    return arcs(config.snmp.root)[6]
 
 
 def outputs(
@@ -125,6 +130,7 @@ def outputs(
                 framing=output.framing,
                 format=output.format,
                 facility=output.facility,
+                enterprise=_enterprise(config),
                 files=output.tls_files() if output.transport == "tls" else None,
                 server_name=output.server_name,
                 now_ns=clock.now_ns,

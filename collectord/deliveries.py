@@ -248,9 +248,9 @@ def _states(config: Config) -> dict[str, State]:
 
 def _state(output: output_settings.Output, config: Config) -> State:
     secrets: list[tuple[int, int, int]] = []
-    root = ""
+    # In the names that they send.
+    root = "" if isinstance(output, output_settings.LogOutput) else config.snmp.root
     if isinstance(output, output_settings.SnmpOutput):
-        root = config.snmp.root
         # Read when the output starts. Those of TLS are read for each connection.
         for path in (output.community_file, output.auth_password_file, output.priv_password_file):
             if path is not None:

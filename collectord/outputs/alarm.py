@@ -6,7 +6,7 @@ from collectord.model import AlarmType, Alert, AlertState, Severity
 from collectord.texts import line
 
 ENTERPRISE = 32473
-"""Enterprise number for documentation (RFC 5612), in our structured data's name and in the SNMP engine ID."""
+"""Enterprise number for documentation (RFC 5612): that of a site which has none of its own."""
 
 TEXT_LIMIT_BYTES = 255
 """Longest text of COLLECTORD-MIB (CollectordText)."""

@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import asyncio_dgram
@@ -73,6 +74,7 @@ class SyslogOutput:
         framing: How a TCP frame ends; UDP has none, and TLS has a length before each (RFC 5425 section 4.3).
         format: What a message looks like.
         facility: One of ``FACILITIES``.
+        enterprise: Private enterprise number in the name of our own element; CEF has none.
         files: For TLS: whom we believe, and who we are.
         server_name: For TLS: the name that the receiver's certificate must be for; its host by default.
         collector_host: How this host is named in the header; its host name by default.
@@ -91,6 +93,7 @@ class SyslogOutput:
         framing: Literal["octet-counting", "lf"] = "octet-counting",
         format: Literal["rfc5424", "cef"] = "rfc5424",
         facility: str = "local4",
+        enterprise: int = ENTERPRISE,
         files: TlsFiles | None = None,
         server_name: str | None = None,
         collector_host: str | None = None,
@@ -99,7 +102,9 @@ class SyslogOutput:
         now_ns: Callable[[], int] | None = None,
     ) -> None:
         self.name = name
-        self._write = cef_message if format == "cef" else syslog_message
+        self._write: Callable[..., bytes] = (
+            cef_message if format == "cef" else partial(syslog_message, enterprise=enterprise)
+        )
         self._facility = FACILITIES.index(facility)
         self._collector_host = socket.gethostname() if collector_host is None else collector_host
         self._message_limit_bytes = message_limit_bytes
@@ -202,7 +207,13 @@ def _reason(error: Exception) -> str:
 
 
 def syslog_message(
-    alert: Alert, sequence: int, *, facility: int, collector_host: str, limit_bytes: int = MESSAGE_LIMIT_BYTES
+    alert: Alert,
+    sequence: int,
+    *,
+    facility: int,
+    collector_host: str,
+    limit_bytes: int = MESSAGE_LIMIT_BYTES,
+    enterprise: int = ENTERPRISE,
 ) -> bytes:
     """
     The RFC 5424 message of an alert, of at most ``limit_bytes``, without a line feed in it.
@@ -217,6 +228,7 @@ def syslog_message(
         facility: Code of the facility, 0 to 23.
         collector_host: Characters that a host name in a header can't hold become ``-``.
         limit_bytes: 1,024 at least, so that there is room for what names the alarm.
+        enterprise: As of ``SyslogOutput``.
     """
     severity = perceived(alert)
     host = "".join(c if "!" <= c <= "~" else "-" for c in collector_host)[:_HOSTNAME_LIMIT_BYTES] or "-"
@@ -256,7 +268,7 @@ def syslog_message(
         details["reason"] = alert.reason
     text = line(alert.summary)
     while True:
-        head = (header + alarm + _element(f"collectord@{ENTERPRISE}", details) + " ").encode()
+        head = (header + alarm + _element(f"collectord@{enterprise}", details) + " ").encode()
         room = limit_bytes - len(head)
         if len(details) <= 1 or room >= min(_TEXT_KEPT_BYTES, len(_free_text(text, limit_bytes))):
             return head + _free_text(text, room)

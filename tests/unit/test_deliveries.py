@@ -1,6 +1,7 @@
 """Outputs that come, stay and go while alerts are delivered, and the one SNMP engine that they share."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -167,6 +168,23 @@ async def test_one_snmp_engine_for_ever(tmp_path: Path) -> None:
         assert (found.engine(), engine.identity) == (engine, identity)
         await found.change(log())
         assert engine._engine is None
+
+
+@pytest.mark.parametrize(("kind", "made_anew"), [("syslog", True), ("log", False)])
+async def test_another_root(tmp_path: Path, kind: str, made_anew: bool) -> None:
+    """Its number stands in what syslog outputs send."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        port = receiver.getsockname()[1]
+        one = log("noc") if kind == "log" else SyslogOutput(type="syslog", name="noc", host="127.0.0.1", port=port)
+        async with running(tmp_path, one) as found:
+            before = found.made[0]
+            await found.change(one, snmp=Snmp(root="1.3.6.1.4.1.99999.1"))
+            assert (found.made[0] is not before) == made_anew
+            if made_anew:
+                await found.made[0].send(alert(), 1)
+                assert b"[collectord@99999 " in receiver.recv(65_535)
 
 
 async def test_another_secret_in_the_same_file(tmp_path: Path) -> None:

@@ -79,6 +79,9 @@ class TestMessage:
     def test_facilities_are_in_order_of_their_codes(self) -> None:
         assert (len(FACILITIES), FACILITIES[3], FACILITIES[16], FACILITIES[23]) == (24, "daemon", "local0", "local7")
 
+    def test_the_number_of_the_site(self) -> None:
+        assert b"][collectord@99999 alarmId=" in message(alert(), enterprise=99999)
+
     def test_values_are_escaped(self) -> None:
         assert b' site="a\\"b\\\\c\\]d e"' in message(alert(site='a"b\\c]d\ne'))
 
