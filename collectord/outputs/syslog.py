@@ -45,6 +45,9 @@ FACILITIES = (
 MESSAGE_LIMIT_BYTES = 2_048
 """What every receiver SHOULD accept (RFC 5425 section 4.3.1, RFC 5426 section 3.2)."""
 
+DATAGRAM_LIMIT_BYTES = 1_400
+"""Over UDP: one Ethernet frame with room for headers and tunnels (RFC 5426 section 3.2): fragments are often lost."""
+
 _APP_NAME = "collectord"
 _MSGIDS = {AlertState.RAISED: "ALARM-RAISE", AlertState.UPDATED: "ALARM-UPDATE", AlertState.CLEARED: "ALARM-CLEAR"}
 _HOSTNAME_LIMIT_BYTES = 255  # RFC 5424 section 6
@@ -78,7 +81,7 @@ class SyslogOutput:
         files: For TLS: whom we believe, and who we are.
         server_name: For TLS: the name that the receiver's certificate must be for; its host by default.
         collector_host: How this host is named in the header; its host name by default.
-        message_limit_bytes: Longer messages lose text first, then details.
+        message_limit_bytes: Longer messages lose text first, then details; by default as the transport bears it.
         io_limit_s: Most that connecting and sending may take.
         now_ns: Wall clock, ns since 1970 UTC, to tell how long certificates last; the machine's by default.
     """
@@ -97,7 +100,7 @@ class SyslogOutput:
         files: TlsFiles | None = None,
         server_name: str | None = None,
         collector_host: str | None = None,
-        message_limit_bytes: int = MESSAGE_LIMIT_BYTES,
+        message_limit_bytes: int | None = None,
         io_limit_s: float = 10.0,
         now_ns: Callable[[], int] | None = None,
     ) -> None:
@@ -107,7 +110,9 @@ class SyslogOutput:
         )
         self._facility = FACILITIES.index(facility)
         self._collector_host = socket.gethostname() if collector_host is None else collector_host
-        self._message_limit_bytes = message_limit_bytes
+        self._message_limit_bytes = message_limit_bytes or (
+            DATAGRAM_LIMIT_BYTES if transport == "udp" else MESSAGE_LIMIT_BYTES
+        )
         self._io_limit_s = io_limit_s
         self._where = f"{host} port {port} ({transport})"
         self.files = files or TlsFiles()

@@ -160,6 +160,17 @@ class TestUdp:
             await noc.close()
             await noc.close()
 
+    @pytest.mark.parametrize("format", ["rfc5424", "cef"])
+    async def test_a_datagram_is_one_frame(self, format: Literal["rfc5424", "cef"]) -> None:
+        """IP fragments are often lost, and with them all of the message."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(("127.0.0.1", 0))
+            receiver.settimeout(5)
+            noc = output(receiver.getsockname()[1], "udp", format=format)
+            await noc.send(alert(summary="ü" * 3000, site="s" * 255, key={"DvcHostname": "k" * 3000}), 7)
+            assert 1300 < len(receiver.recv(65_535)) <= 1400
+            await noc.close()
+
     async def test_refusal_is_an_error_and_recovers(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
             receiver.bind(("127.0.0.1", 0))
