@@ -117,6 +117,13 @@ def test_a_raise_and_its_clear(nagios: Nagios, numeric: bool) -> None:
     assert ok == ("collector-1", "collectord excessive-failures", 0, "OK: cleared: 5001 failed connections")
 
 
+@pytest.mark.parametrize(("numbers", "shown"), [(".1.3.6.", "iso.3.6."), (".1.3.6.1.4.1.", "SNMPv2-SMI::enterprises.")])
+def test_without_the_module(nagios: Nagios, numbers: str, shown: str) -> None:
+    """As snmptrapd shows OIDs when it knows no module, or only the SMI's: nothing may be passed over in silence."""
+    text = notification(numeric=True).replace(numbers, shown)
+    assert nagios.result(text)[1:3] == ("collectord excessive-failures", 1)
+
+
 @pytest.mark.parametrize(
     ("severity", "code"), [("indeterminate", 1), ("warning", 1), ("minor", 1), ("major", 2), ("critical", 2)]
 )

@@ -56,6 +56,9 @@ OBJECTS = {
 NAMES = frozenset(OBJECTS.values())
 SEVERITIES = {"1": "cleared", "2": "indeterminate", "3": "critical", "4": "major", "5": "minor", "6": "warning"}
 
+# What an OID begins with where snmptrapd knows SNMPv2-SMI but not our module, and where it knows no module at all.
+BEGINNINGS = (("SNMPv2-SMI::enterprises.", ".1.3.6.1.4.1."), ("iso.", ".1."))
+
 OK, WARNING, CRITICAL = 0, 1, 2
 CODES = {"warning": WARNING, "minor": WARNING, "major": CRITICAL, "critical": CRITICAL, "indeterminate": WARNING}
 BY_RANK = ("indeterminate", "warning", "minor", "major", "critical")
@@ -100,9 +103,10 @@ def understood(text: str) -> Objects:
     ours = False
     for line in text.split("\n")[2:]:
         oid, _, value = line.strip("\r").partition(" ")
+        oid = numbered(oid)
         if not ours:
             if oid == ".1.3.6.1.6.3.1.1.4.1.0" or oid.rpartition("::")[2] == "snmpTrapOID.0":
-                ours = value.startswith((f".{ROOT}.0.", f"{MODULE}collectord"))
+                ours = numbered(value).startswith((f".{ROOT}.0.", f"{MODULE}collectord"))
                 if not ours:
                     return {}
             continue
@@ -114,6 +118,14 @@ def understood(text: str) -> Objects:
         if name in NAMES and name not in found:
             found[name] = plain(value)
     return found if found.get("collectordAlarmId") else {}
+
+
+def numbered(oid: str) -> str:
+    """An OID in numbers alone, where net-snmp has a name for its beginning and none for the rest."""
+    for name, numbers in BEGINNINGS:
+        if oid.startswith(name):
+            return numbers + oid[len(name) :]
+    return oid
 
 
 def plain(value: str) -> str:
