@@ -176,6 +176,7 @@ async def test_sends_what_waits_in_order(world: World) -> None:
         await until(world, lambda: not world.waiting)
     assert world.sent == [("a", "raised"), ("b", "raised"), ("a", "cleared")]
     assert (worker.up, worker.counters.delivered, worker.counters.failures) == (True, 3, 0)
+    assert world.in_hand == set()
     assert world.closed == 1
 
 
@@ -382,6 +383,24 @@ async def test_stop_is_bounded(world: World) -> None:
     assert 1 in world.waiting
 
 
+async def test_stop_waits_for_what_is_under_way(world: World) -> None:
+    world.queue(alert("a"), alert("b"))
+    begun, taken = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Alert) -> None:
+        begun.set()
+        await taken.wait()
+
+    world.sending = slow
+    worker = worker_of(world, flush_limit_s=10)
+    async with running(worker):
+        await begun.wait()
+        worker.stop()
+        await asyncio.sleep(0)
+        taken.set()
+    assert world.sent == [("a", "raised"), ("b", "raised")]
+
+
 async def test_a_time_limit_of_somebody_else_is_not_taken_for_the_flush(world: World) -> None:
     def storing(_: str) -> None:
         raise TimeoutError("of the outbox")
@@ -446,29 +465,45 @@ async def test_a_raise_is_noted_before_its_clear_is_sent(world: World, monkeypat
     assert world.sent == [("a", "raised"), ("b", "raised"), ("a", "cleared")]
 
 
-async def test_a_retry_ends_the_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody asked for it: nothing waits for its time."""
-    pauses: list[float] = []
-    paused = asyncio.Event()
+@dataclass
+class Pauses:
+    """Pauses that only their event ends; a worker that has nothing to do waits as well."""
 
-    async def wait(event: asyncio.Event, limit_s: float | None) -> None:
+    lengths: list[float] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self, event: asyncio.Event, limit_s: float | None) -> None:
         if limit_s is not None:
-            pauses.append(limit_s)
-            paused.set()
+            self.lengths.append(limit_s)
+            if not event.is_set():
+                self.begun.set()
         await event.wait()
 
-    async def sending(state: Alert) -> None:
-        if not pauses:
-            raise DeliveryError("nobody there")
 
-    monkeypatch.setattr(delivery, "_event_within", wait)
-    world.sending = sending
+async def test_a_retry_ends_one_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody asked for it: nothing waits for its time. The next pause is one again."""
+    pauses = Pauses()
+    monkeypatch.setattr(delivery, "_event_within", pauses.wait)
+    world.sending = Failing(2)
     world.queue(alert("a"))
     worker = worker_of(world, first_delay_s=100.0, longest_delay_s=100.0)
     async with running(worker):
-        await paused.wait()
-        world.waiting[1].next_try_ns = 0
-        worker.retry()
+        for failures in (1, 2):
+            await pauses.begun.wait()
+            pauses.begun.clear()
+            assert (len(world.failures), len(pauses.lengths)) == (failures, failures)
+            world.waiting[1].next_try_ns = 0
+            worker.retry()
         await until(world, lambda: not world.waiting)
-    assert pauses[0] == 100.0
+    assert pauses.lengths[0] == 100.0
     assert worker.up
+
+
+async def test_a_stop_ends_the_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = Pauses()
+    monkeypatch.setattr(delivery, "_event_within", pauses.wait)
+    world.sending = Failing(1)
+    world.queue(alert("a"))
+    async with running(worker_of(world, first_delay_s=100.0, flush_limit_s=60)):
+        await pauses.begun.wait()
+    assert len(world.failures) == 1
