@@ -23,7 +23,11 @@ from collectord.cli.options import (
 from collectord.cli.tables import print_entry
 from collectord.cli.tell import resync
 from collectord.clock import SystemClock
+from collectord.config import Config
+from collectord.detect import hosts as hosts_file
 from collectord.detect import telling
+from collectord.detect.hosts import Host
+from collectord.errors import ConfigError
 from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, rfc3339
 from collectord.store import marks as stored_marks
 from collectord.store import names as stored_names
@@ -194,7 +198,8 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
       collectord alerts show 3f2a91c07d5be148
       collectord alerts show --json 3f2a91c07d5be148 | jq .history
     """
-    with database_reader(configuration.load(config_path)) as database:
+    config = configuration.load(config_path)
+    with database_reader(config) as database:
         stored = Alerts(database)
         alert = stored.meant(alert_id)
         history = stored.history(alert.id)
@@ -205,6 +210,7 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
         echo_json(
             {
                 **_as_json(alert, marks, names),
+                "hosts": {address: _host_as_json(host) for address, host in _hosts(config, alert)},
                 "history": [{**state.as_json(), "held": state.held or None} for state in history],
                 "deliveries": [_delivery_as_json(delivery) for delivery in deliveries],
             }
@@ -212,6 +218,8 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
         return
     for name, value in _facts(alert, marks, names):
         click.echo(f"{f'{name}:' if name else '':14} {shown(value)}")
+    for address, host in _hosts(config, alert):
+        click.echo(f"{'host:':14} {shown(_host_line(address, host))}")
     evidence = alert.details.get("evidence")
     for line in evidence.get("lines", ()) if isinstance(evidence, Mapping) else ():
         click.echo(f"  {shown(line)}")
@@ -227,6 +235,25 @@ def show(alert_id: str, config_path: Path | None, as_json: bool) -> None:
         click.echo(f"  {shown(_delivery_line(delivery))}")
     if not deliveries:
         click.echo("  nothing")
+
+
+def _hosts(config: Config, alert: Alert) -> list[tuple[str, Host]]:
+    """What the site's list says now of the key's addresses; nothing where it can't be read."""
+    try:
+        hosts = hosts_file.load(config.hosts)
+    except ConfigError:
+        return []
+    addresses = dict.fromkeys(str(value) for name, value in alert.key.items() if name.endswith("IpAddr"))
+    return [(address, host) for address in addresses if (host := hosts.find(address, alert.site)) is not None]
+
+
+def _host_line(address: str, host: Host) -> str:
+    known = (host.name, ", ".join(host.roles) and f"role {', '.join(host.roles)}", host.owner and f"owner {host.owner}")
+    return f"{address}: {', '.join(text for text in known if text) or host.network}"
+
+
+def _host_as_json(host: Host) -> dict[str, Any]:
+    return {"network": host.network, "name": host.name, "roles": list(host.roles), "owner": host.owner}
 
 
 def _delivery_line(delivery: Delivery) -> str:

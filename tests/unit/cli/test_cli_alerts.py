@@ -221,6 +221,24 @@ def test_evidence(run: Any, store: Callable[..., None]) -> None:
     assert "evidence:" not in text
 
 
+def test_hosts(run: Any, config: Path, store: Callable[..., None]) -> None:
+    """What the site's list says of its addresses now; a list that can't be read keeps nothing from being shown."""
+    store(alert(1))
+    hosts = config.parent / "hosts.csv"
+    config.write_text(f'{config.read_text()}hosts = "hosts.csv"\n')
+    for line, text, told in [
+        ('192.0.2.0/24,office,,"nat,lb",it', "192.0.2.1: office, role nat, lb, owner it", ["nat", "lb"]),
+        ("192.0.2.0/24,,,,", "192.0.2.1: 192.0.2.0/24", []),
+        ("198.51.100.0/24,office,,,it", "", None),
+        ("here,office,,,it", "", None),
+    ]:
+        hosts.write_text(f"CIDR,name,site,role,owner\n{line}\n")
+        shown = run("alerts", "show", f"{1:016x}").stdout
+        assert (f"host:          {text}\n" in shown) if text else ("host:" not in shown)
+        known = json.loads(run("alerts", "show", "--json", f"{1:016x}").stdout)["hosts"]
+        assert [each["roles"] for each in known.values()] == ([] if told is None else [told])
+
+
 def test_names(run: Any, config: Path, store: Callable[..., None]) -> None:
     """What DNS calls its addresses; nothing where it was not asked."""
     store(alert(1), alert(2))
