@@ -206,26 +206,42 @@ class _Counting(_AnyRule):
     own_traffic: bool = True
     evidence: Annotated[tuple[_Field, ...], Field(strict=False, max_length=8)] | None = None
 
+    @property
+    def grouped(self) -> tuple[str, ...]:
+        """What the counter groups by."""
+        return self.group_by
+
     def specifics(self) -> dict[str, Any]:
         step_s = self.timespan_s if self.strict or self.step_s is None else self.step_s
         evidence = EVIDENCE_FIELDS if self.evidence is None else self.evidence
         return {
             "counter": self.counter,
             "where": self.where,
-            "group_by": self.group_by,
+            "group_by": self.grouped,
             "timespan_s": self.timespan_s,
             "step_s": step_s,
             "every_record": self.strict,
             "own_traffic": self.own_traffic,
-            "evidence": tuple(name for name in evidence if name not in self.group_by),
+            "evidence": tuple(name for name in evidence if name not in self.grouped),
         }
 
 
-class _EventCount(_Counting):
+class _Watching(_Counting):
+    """What rules have in common that the port watchlist may decide."""
+
+    watchlist: bool = False
+    per_source: bool = False
+    """Each source is held against the rows by itself."""
+
+    @property
+    def grouped(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(("SrcIpAddr", *self.group_by))) if self.per_source else self.group_by
+
+
+class _EventCount(_Watching):
     type: Literal["event_count"]
     weight: Literal["EventCount", "records"] = "EventCount"
     condition: _Above | None = None
-    watchlist: bool = False
     aggregate: Literal["cell", "row"] = "cell"
 
     def specifics(self) -> dict[str, Any]:
@@ -269,10 +285,9 @@ class _Beacon(_Counting):
         return super().specifics() | {"threshold": self.condition.gt, "beacon": Beacon(**values)}
 
 
-class _Baseline(_Counting):
+class _Baseline(_Watching):
     type: Literal["baseline"]
     condition: _Unusual = _Unusual()
-    watchlist: bool = False
     alert_by: Annotated[tuple[_Field, ...], Field(strict=False)] | None = None
     """Of ``group_by``; sums are over the others. Empty: one sum over everything."""
 
@@ -374,6 +389,8 @@ class _Consistency:
             where.check(keys.where, lambda place, reason: self._wrong(("where", *place), reason), also=("device",))
             if len(set(keys.group_by)) != len(keys.group_by):
                 self._wrong("group_by", "names a field twice")
+        if isinstance(keys, _Watching) and keys.per_source and not keys.watchlist:
+            self._wrong("per_source", "only a rule with the watchlist has rows", 'add "SrcIpAddr" to group_by')
         if isinstance(keys, _EventCount):
             self._check_condition(keys)
         if isinstance(keys, _Baseline):

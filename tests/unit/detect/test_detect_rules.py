@@ -173,6 +173,7 @@ def test_own_rule_replaces_the_shipped_one(tmp_path: Path) -> None:
         ("condition = { gt = 10 }\n", "", ": condition: is missing (such as condition ="),
         ("condition = { gt = 10 }", "condition = { gt = 10 }\nwatchlist = true", ":9: condition: the rows of the"),
         ("condition = { gt = 10 }", "watchlist = true", ":6: group_by: a rule with the watchlist"),
+        ("gt = 10 }", "gt = 10 }\nper_source = true", ":10: per_source: only a rule with the watchlist has rows"),
         ("{SrcIpAddr}", "{DstIpAddr}", ":2: title: {DstIpAddr} is not known here (known: SrcIpAddr)"),
         ("{SrcIpAddr}", "{SrcIpAddr.__class__}", ":2: title: expected only placeholders"),
         ('"mine_by_source"', '"alerts"', ':4: counter: "alerts" is taken by the database'),
@@ -271,6 +272,24 @@ def test_sharing_a_counter_means_the_same(tmp_path: Path, old: str, new: str, re
 
     with pytest.raises(ConfigError, match=f'b.toml:.* counter: the rule a keeps "mine_by_source" {reason}'):
         rule_files.load([first, second])
+
+
+def test_rows_for_each_source(tmp_path: Path) -> None:
+    """The shipped port rules with ``per_source = true``; the source may stand in group_by as well."""
+    for name in ("port-misuse", "port-anomaly"):
+        shipped = (data.PACKAGE / "rules" / f"{name}.toml").read_text()
+        text = shipped.replace("per_source = false", "per_source = true")
+        (tmp_path / f"{name}.toml").write_text(text)
+    (tmp_path / "more.toml").write_text(
+        text.replace('"port-anomaly"', '"more"').replace('["DstPort', '["SrcIpAddr", "DstPort')
+    )
+
+    for rule in rule_files.load(sorted(tmp_path.glob("*.toml"))):
+        assert ("SrcIpAddr", *rules.WATCHLIST_FIELDS) == rule.group_by
+        assert ("Name", "SrcIpAddr", "DstPortNumber", "NetworkProtocol") == rule.key_fields
+        assert "SrcIpAddr" not in rule.evidence
+    with pytest.raises(ConfigError, match='counter: the rule more keeps "port_volume" with another group_by'):
+        rule_files.load([tmp_path / "more.toml", data.PACKAGE / "rules" / "port-misuse.toml"])
 
 
 def test_steps_that_make_too_many_slots(tmp_path: Path) -> None:
