@@ -55,6 +55,10 @@ class Work:
     """Outputs that something is owed to."""
     levels: dict[str, Level] = field(default_factory=dict)
     drops: Counter[tuple[str, DropReason]] = field(default_factory=Counter)
+    own: Counter[str] = field(default_factory=Counter)
+    """Entries that tell an output of its own trouble; they were made, or dropped at once."""
+    own_drops: Counter[str] = field(default_factory=Counter)
+    """What was dropped to make room for those."""
     from_standby: dict[int, int] | None = None
     """The entries that were made of those of the standby: its numbers, and the outbox's; None: it was not asked."""
 

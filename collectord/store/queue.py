@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from collectord import log as logs
-from collectord.model import NS_PER_S, Alert, AlertState
+from collectord.model import NS_PER_S, AlarmType, Alert, AlertState
 from collectord.policy import DropReason, OutputPolicy, WhenFull
 from collectord.store.db import Database
 from collectord.store.outbox_work import OWING, SETTLE, Work
@@ -38,6 +38,7 @@ IN_HAND_AT_START = 1_000
 """More than a worker holds at once: as many of an output's oldest entries may have gone out just before a crash."""
 
 _DEFAULT = OutputPolicy()
+_ABOUT_OUTPUTS = frozenset((AlarmType.OUTPUT_DOWN, AlarmType.MESSAGES_LOST))
 _CLEARED = AlertState.CLEARED.value
 _RAISED = AlertState.RAISED.value
 
@@ -151,11 +152,16 @@ class Queue:
         if work.from_standby is not None:
             self.standby.stored(work.from_standby)
         for (output, reason), count in work.drops.items():
-            self._dropped[output] += count
+            self._dropped[output] += count - work.own_drops.pop(output, 0)
             log.warning("alerts dropped undelivered", destination=output, reason=reason.value, count=count)
 
     def take_dropped(self) -> dict[str, int]:
-        """Entries that were dropped since the last call, by output."""
+        """
+        Entries that were dropped since the last call, by output.
+
+        But for those that had to go for the news that entries of this output are dropped: an alert on them would never
+        end, as each of its states that is queued behind a full outbox would be ground for the next.
+        """
         taken, self._dropped = self._dropped, Counter()
         return dict(taken)
 
@@ -174,7 +180,7 @@ class Queue:
         """
         made = work.add_standby(self.standby)
         for alert, wanted in zip(alerts, outputs, strict=True):
-            made += self._put(work, alert, wanted)
+            made += self._put_noting_own(work, alert, wanted)
         for output in list(work.levels):
             self._trim(work, output)
         return made
@@ -302,6 +308,18 @@ class Queue:
     def _policy(self, output: str) -> OutputPolicy:
         return self.policies.get(output, _DEFAULT)
 
+    def _put_noting_own(self, work: Work, alert: Alert, wanted: Sequence[str]) -> int:
+        about = alert.key.get("output") if alert.alarm_type in _ABOUT_OUTPUTS else None
+        if not isinstance(about, str):
+            return self._put(work, alert, wanted)
+        level, new = work.level(about), (about, DropReason.NEW)
+        last, dropped = level.last, work.drops[new]
+        made = self._put(work, alert, wanted)
+        at_once = work.drops[new] - dropped
+        work.own[about] += level.last - last + at_once
+        work.own_drops[about] += at_once
+        return made
+
     def _put(self, work: Work, alert: Alert, wanted: Sequence[str]) -> int:
         if alert.state is AlertState.RAISED:
             return sum(self._add_state(work, output, alert) for output in wanted)
@@ -385,6 +403,8 @@ class Queue:
         if policy.when_full is not WhenFull.DROP_OLDEST:
             return
         in_hand = self._in_hand.get(output, frozenset())
+        makes_room_for_own = level.waiting - policy.max_waiting <= work.own[output]
+        dropped = level.dropped
         while (excess := level.waiting - policy.max_waiting) > 0:
             before = level.waiting
             for number, alert_id in work.connection.execute(_OLDEST, (output, excess + len(in_hand))).fetchall():
@@ -394,6 +414,8 @@ class Queue:
                     self._drop(work, output, number, alert_id, DropReason.OLDEST)
             if level.waiting == before:
                 break
+        if makes_room_for_own:
+            work.own_drops[output] += level.dropped - dropped
 
     def _drop(self, work: Work, output: str, number: int, alert_id: str, reason: DropReason) -> None:
         """Drops an entry, with what would make no sense to a receiver without it; owes what is lacking then."""

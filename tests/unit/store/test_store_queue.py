@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from collectord.model import NS_PER_S, Alert, AlertState, Mode
+from collectord.model import NS_PER_S, AlarmType, Alert, AlertState, Mode
 from collectord.policy import OutputPolicy, WhenFull
 from collectord.store import outbox_check
 from collectord.store.alerts import Alerts
@@ -120,6 +120,27 @@ class TestFull:
         assert [(each["event"], each["reason"], each["count"]) for each in logs] == [
             ("alerts dropped undelivered", "oldest", 2)
         ]
+        parts.check()
+
+    @pytest.mark.parametrize("when_full", [WhenFull.DROP_OLDEST, WhenFull.DROP_NEW])
+    def test_news_of_drops_is_no_ground_for_such_news(
+        self, database: Database, make_alert: MakeAlert, when_full: WhenFull
+    ) -> None:
+        """Or it would never end: its own raise and clear are queued for an output that has no room."""
+        parts = Parts(database, max_waiting=3, when_full=when_full)
+        parts.record(*several(make_alert, "abcd"))
+        assert parts.queue.take_dropped() == {"noc": 1}
+        news = {"key": {"output": "noc"}, "alarm_type": AlarmType.MESSAGES_LOST}
+        parts.record(make_alert("b", "updated:2"))
+        parts.queue.take_dropped()
+        for event in ("raised", "updated:2", "cleared"):
+            parts.record(make_alert("n", event, **news))
+            assert not any(parts.queue.take_dropped().values()), event
+        parts.record(*several(make_alert, "efgh"))
+        assert parts.queue.take_dropped()["noc"] > 0
+        parts.record(make_alert("n", **news | {"episode": 2}), *several(make_alert, "ijk"))
+        assert parts.queue.take_dropped()["noc"] > 0
+        assert sum(parts.counts.dropped.values()) > 5
         parts.check()
 
     def test_what_is_left_of_an_episode_goes_with_its_raise(self, database: Database, make_alert: MakeAlert) -> None:
