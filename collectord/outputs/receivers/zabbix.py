@@ -76,12 +76,12 @@ def _export(facts: Facts) -> dict[str, Any]:
 
 def alarm_key(root: str) -> str:
     """Key of the item for alarms: what carries our first object; heartbeats do too, the preprocessing drops them."""
-    return f'snmptrap["(collectordAlarmId|[.]{_dots(root)}[.]1[.]1)[.]0[ =]"]'
+    return f'snmptrap["(collectordAlarmId|{_oid(root)}[.]1[.]1)[.]0[ =]"]'
 
 
 def heartbeat_key(root: str) -> str:
     """Key of the item for heartbeats."""
-    return f'snmptrap["(collectordAlarmId|[.]{_dots(root)}[.]1[.]1)[.]0[ =].*heartbeat"]'
+    return f'snmptrap["(collectordAlarmId|{_oid(root)}[.]1[.]1)[.]0[ =].*heartbeat"]'
 
 
 def alarm_pattern(root: str) -> str:
@@ -95,7 +95,7 @@ def alarm_pattern(root: str) -> str:
     names = "|".join(n.name for n in NOTIFICATIONS if n.kind is not Kind.HEARTBEAT)
     return (
         _start()
-        + rf"[^\n]*?(?:(?:{names})|[.]{_dots(root)}[.]0[.](?:{numbers}))(?![0-9A-Za-z.])"
+        + rf"[^\n]*?(?:(?:{names})|{_oid(root)}[.]0[.](?:{numbers}))(?![0-9A-Za-z.])"
         + _object(root, "collectordAlarmId", "([0-9A-Za-z-]+)")
         + _object(root, "collectordAlarmState", "([a-z]+|[0-9]+)")
         + _object(root, "collectordAlarmPerceivedSeverity", "([a-z]+|[0-9]+)")
@@ -110,20 +110,20 @@ def heartbeat_pattern(root: str) -> str:
     number = next(n for n in NOTIFICATIONS if n.kind is Kind.HEARTBEAT)
     return (
         _start()
-        + rf"[^\n]*?(?:{number.name}|[.]{_dots(root)}[.]0[.]{number.number})(?![0-9A-Za-z.])"
+        + rf"[^\n]*?(?:{number.name}|{_oid(root)}[.]0[.]{number.number})(?![0-9A-Za-z.])"
         + r".*?"
         + _object(root, "collectordAlarmCount", "([0-9]+)")
     )
 
 
 def _start() -> str:
-    oid = r"(?:snmpTrapOID|[.]1[.]3[.]6[.]1[.]6[.]3[.]1[.]1[.]4[.]1)[.]0[ =]"
+    oid = r"(?:snmpTrapOID|" + _oid("1.3.6.1.6.3.1.1.4.1") + ")[.]0[ =]"
     return rf"(?s)\A(?:(?!{oid}).)*{oid}"
 
 
 def _object(root: str, name: str, value: str) -> str:
     """The next line if it is an object's: ``name.0 = value`` or ``name.0 type=4  value=STRING: value``."""
-    oid = rf"(?:[0-9A-Za-z-]+::{name}|[.]{_dots(root)}[.]1[.]{position(name)})[.]0"
+    oid = rf"(?:[0-9A-Za-z-]+::{name}|{_oid(root)}[.]1[.]{position(name)})[.]0"
     before = r'(?:=[ ]|[ ]*type=[0-9]+[ ]+value=)?(?:(?:STRING|INTEGER|Gauge32|Unsigned32):[ ])?"?'
     return rf"[^\n]*\n[ ]*{oid}[ ]{before}{value}"
 
@@ -198,8 +198,10 @@ def _field(field: str) -> str:
     return f'{{{{ITEM.VALUE}}.regsub("^{_FIELD * at}{wanted}","\\1")}}'
 
 
-def _dots(root: str) -> str:
-    return root.replace(".", "[.]")
+def _oid(numbers: str) -> str:
+    """The OID with its dots; net-snmp writes its first number as a word where it knows no module at all."""
+    first, _, rest = numbers.partition(".")
+    return f"(?:[.]{first}|iso)[.]{rest.replace('.', '[.]')}"
 
 
 def _uuid(what: str) -> str:

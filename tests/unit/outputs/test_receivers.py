@@ -259,7 +259,7 @@ def test_zabbix_opens_and_closes_a_problem_for_each_alarm_id() -> None:
 
 
 def trap(*, form: str, number: int = 1, name: str = "collectordAlarmRaise", **values: str) -> str:
-    """A trap as Zabbix's handlers write it: of the shell or Perl, with the names of the MIB or with numbers."""
+    """A trap as Zabbix's handlers write it: of the shell or Perl, with the MIB, numbers, or no module at all."""
     handler, known = form.split()
     shown = {
         "collectordAlarmId": "0123456789abcdef",
@@ -278,7 +278,7 @@ def trap(*, form: str, number: int = 1, name: str = "collectordAlarmRaise", **va
         oid = f"COLLECTORD-MIB::{each}.0" if known == "names" else f".{ROOTS[0]}.1.{at}.0"
         integer = each in {"collectordAlarmState", "collectordAlarmPerceivedSeverity"}
         value = shown.get(each, "")
-        if not integer and known == "numbers" and each != "collectordAlarmCount":
+        if not integer and known != "names" and each != "collectordAlarmCount":
             value = f'"{value}"'
         if handler == "perl":
             words = {"collectordAlarmCount": "Gauge32"}.get(each, "INTEGER" if integer else "STRING")
@@ -286,13 +286,17 @@ def trap(*, form: str, number: int = 1, name: str = "collectordAlarmRaise", **va
                 value = f"{value}(5)"
             value = f"{words}: {value}"
         rows.append((oid, "2" if integer else "4", value))
+    if known == "iso":
+        rows = [
+            (oid.replace(".1.3.", "iso.3.", 1), kind, value.replace(".1.3.", "iso.3.", 1)) for oid, kind, value in rows
+        ]
     if handler == "perl":
         head = "PDU INFO:\n  notificationtype               TRAP\n  community                      public\nVARBINDS:\n"
         return head + "".join(f"  {oid:<30} type={type_:<2} value={value}\n" for oid, type_, value in rows)
     return "".join(f"{oid} = {value}\n" for oid, _, value in rows)
 
 
-FORMS = ("shell names", "shell numbers", "perl names", "perl numbers")
+FORMS = ("shell names", "shell numbers", "shell iso", "perl names", "perl numbers")
 
 
 def _cut_down(item: dict[str, Any], text: str) -> str | None:
