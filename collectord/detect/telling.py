@@ -15,6 +15,9 @@ MAX_NAME_CHARACTERS = 60
 MAX_DEVICES = 2
 """Reporting devices that the line names; the others are a number."""
 
+MOST_TOLD = 10
+"""Values of a field that the engine keeps of a key: of so many there may be others."""
+
 _ENDS = {"denied": "denied", "reset": "reset", "timed_out": "timed out"}
 """What an evidence's split says, and the words for it."""
 
@@ -103,15 +106,20 @@ def _evidence(key: Mapping[str, KeyValue], evidence: Any) -> list[str]:
     for name, word in (("DstPortNumber", "port"), ("DstIpAddr", "to"), ("SrcIpAddr", "from")):
         values = top.get(name)
         if values and name not in key:
-            others = f" and {len(values) - 1} more" if len(values) > 1 else ""
+            others = f" and {_further(len(values) - 1, MOST_TOLD - 1)}" if len(values) > 1 else ""
             found.append(f"{word} {wording.printable(values[0][0], 45)}{others}")
     devices = [wording.printable(value, MAX_DEVICE_CHARACTERS) for value, _ in top.get("Dvc", ())]
     if devices:
-        others = f" and {len(devices) - MAX_DEVICES} more" if len(devices) > MAX_DEVICES else ""
+        further = _further(len(devices) - MAX_DEVICES, MOST_TOLD - MAX_DEVICES)
+        others = f" and {further}" if len(devices) > MAX_DEVICES else ""
         found.append(f"reported by {', '.join(devices[:MAX_DEVICES])}{others}")
     if ends := split_words(evidence):
         found.append(f"of those seen {ends}")
     return found
+
+
+def _further(count: int, most: int) -> str:
+    return f"at least {count} more" if count >= most else f"{count} more"
 
 
 def split_words(evidence: Any) -> str:

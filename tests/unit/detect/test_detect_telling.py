@@ -44,6 +44,14 @@ def test_all_that_is_known(make_rule: MakeRule) -> None:
     ) == line(make_rule(), {"SrcIpAddr": "192.0.2.10"}, "branch-7", hosts, evidence=EVIDENCE)
 
 
+def test_more_than_are_kept(make_rule: MakeRule) -> None:
+    """Of ten values nobody knows whether there were others."""
+    for count, ports, devices in ((9, "8 more", "7 more"), (10, "at least 9 more", "at least 8 more")):
+        top = {name: [[number, 1] for number in range(count)] for name in ("DstPortNumber", "Dvc")}
+        text = line(make_rule(), {"SrcIpAddr": "192.0.2.10"}, evidence={"top": top})
+        assert f"port 0 and {ports}, reported by 0, 1 and {devices};" in text
+
+
 def test_nothing_is_known(make_rule: MakeRule) -> None:
     """The address alone."""
     text = line(make_rule(), {"SrcIpAddr": "192.0.2.10"})
