@@ -76,10 +76,6 @@ class Hosts:
         host = self.find(address, site)
         return host.roles if host else ()
 
-    def networks(self, role: str) -> list[str]:
-        """The networks that have a role, whatever their site."""
-        return [host.network for host in self.hosts if role in host.roles]
-
 
 def load(path: Path) -> Hosts:
     """

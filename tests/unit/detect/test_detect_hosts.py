@@ -49,7 +49,6 @@ def test_roles() -> None:
     found = hosts.parse(LIST, "hosts.csv")
     assert ("scanner", "monitoring") == found.roles("10.1.2.3", "")
     assert () == found.roles("192.0.2.1", "")
-    assert ["10.1.2.3/32"] == found.networks("monitoring")
 
 
 @given(st.ip_addresses(), st.lists(st.ip_addresses(network="10.0.0.0/8") | st.ip_addresses(v=6), max_size=5), st.data())
