@@ -89,11 +89,18 @@ def check(config: Config, rules: Sequence[Rule] | None = None, *, every_sample: 
         ConfigError: as ``load``.
     """
     problems: list[Problem] = []
-    profiles = _profiles(config.profiles_dir, problems)
+    own_profiles: Sequence[Path] = ()
+    try:
+        own_profiles = _files(config.profiles_dir)
+    except ConfigError as error:
+        problems += error.problems
+    profiles = _profiles(own_profiles, problems)
+    of_rules: Sequence[Path] = ()
     if rules is None:
         rules = ()
         try:
-            rules = installed_rules(config)
+            of_rules = _rule_files(config)
+            rules = rule_files.load(of_rules)
         except ConfigError as error:
             problems += error.problems
     rules = tuple(rule_values.resolved(rule, config.internal_networks) for rule in rules)
@@ -112,8 +119,8 @@ def check(config: Config, rules: Sequence[Rule] | None = None, *, every_sample: 
         replace(definition, capacity=config.bounds.keys_per_counter)
         for definition in rule_values.counter_definitions(rules, watchlist)
     )
-    samples = every_sample or bool(_files(config.profiles_dir))
-    problems += _wrong_in_plan(plan, definitions, profiles, samples=samples, rules=_rule_files(config))
+    samples = every_sample or bool(own_profiles)
+    problems += _wrong_in_plan(plan, definitions, profiles, samples=samples, rules=of_rules)
     if problems:
         raise ConfigError(problems)
     return Setup(config, profiles, rules, watchlist, hosts, plan, definitions)
@@ -135,17 +142,29 @@ def _rule_files(config: Config, further: Sequence[Path] = ()) -> list[Path]:
 
 
 def _files(folder: Path | None) -> list[Path]:
-    return [] if folder is None else sorted(folder.glob("*.toml"))
+    """
+    The files of a folder of the site's; hidden ones are an editor's.
+
+    Raises:
+        ConfigError: it can't be read, as by a service that is another user than whoever made it.
+    """
+    if folder is None:
+        return []
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise ConfigError([Problem(str(folder), None, "", f"can't be read: {error.strerror}".lower())]) from error
+    return [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
 
 
-def _profiles(folder: Path | None, problems: list[Problem]) -> tuple[Document, ...]:
+def _profiles(own: Sequence[Path], problems: list[Problem]) -> tuple[Document, ...]:
     """
     The profiles by name; the site's own replaces the shipped one of the same file name whole.
 
     What can't be handed to the engine at all is left out of them, and told.
     """
     shipped = data.profiles()
-    paths = {path.stem: path for path in [*shipped, *_files(folder)]}
+    paths = {path.stem: path for path in [*shipped, *own]}
     found = [_profile(path, problems, own=path not in shipped) for _, path in sorted(paths.items())]
     return tuple(document for document in found if document is not None)
 

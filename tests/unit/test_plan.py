@@ -1,7 +1,8 @@
 """Everything an administrator wrote is read as one, and whatever is wrong in it comes in one report."""
 
+import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -360,6 +361,36 @@ class TestReport:
         found = problems(Config(profiles_dir=tmp_path / "profiles"))
 
         assert [p.reason for p in found] == ["'denied' is read by acme"]
+
+    def test_hidden_files_are_an_editors(self, write: Write, tmp_path: Path) -> None:
+        for folder in ("profiles", "rules"):
+            write(f"{folder}/._mine.toml", "not ours")
+            (tmp_path / folder / ".#mine.toml").symlink_to("ada@edge1.4711")
+        setup = plan.check(Config(rules_dir=tmp_path / "rules", profiles_dir=tmp_path / "profiles"))
+        assert len(setup.rules) == len(data.rules())
+
+    @pytest.mark.parametrize("folder", ["profiles", "rules"])
+    def test_a_folder_that_can_not_be_read(
+        self, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+    ) -> None:
+        """It is told, as all that is wrong elsewhere is; nobody goes without the site's own files unnoticed."""
+        names = Path.iterdir
+
+        def iterdir(path: Path) -> Iterator[Path]:
+            if path.name == folder:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return names(path)
+
+        write("profiles/acme.toml", PROFILE)
+        write("rules/many-failures.toml", RULE)
+        write("ports.csv", "")
+        config = Config(
+            profiles_dir=tmp_path / "profiles", rules_dir=tmp_path / "rules", port_watchlist=tmp_path / "ports.csv"
+        )
+        monkeypatch.setattr(Path, "iterdir", iterdir)
+        assert {(folder, "can't be read: permission denied"), ("ports.csv", "is empty")} == {
+            (Path(p.file).name, p.reason) for p in problems(config)
+        }
 
     def test_a_rule_that_only_the_engine_finds_wrong(
         self, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
