@@ -119,7 +119,8 @@ def _expected(name: str, item: Any) -> str:
         return "text in quotes"
     if _is_address(name) and item != INTERNAL and not is_network(item):
         return f'an address, a network such as "10.0.0.0/8", or "{INTERNAL}", got {csv_file.shown(item)}'
-    if name in FIELD_WORDS and item not in FIELD_WORDS[name]:
+    # The key of an alert has the empty text where its sessions had no word.
+    if name in FIELD_WORDS and item and item not in FIELD_WORDS[name]:
         return f"one of {', '.join(FIELD_WORDS[name])}, got {csv_file.shown(item)}"
     if name == "NetworkProtocol":
         right = [known for known in PROTOCOLS if known.casefold() == item.casefold()]

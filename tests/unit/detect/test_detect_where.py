@@ -89,6 +89,7 @@ def test_refused(tests: dict[str, Any], want: str) -> None:
     "tests",
     [
         {"SrcIpAddr": ["internal", "2001:DB8::/32", "0.0.0.0/0"], "DstIpAddr": {"differs": "SrcIpAddr"}},
+        {"DvcAction": "", "NetworkDirection": ["Inbound", ""], "NetworkProtocol": ""},
         {"NetworkProtocol": ["TCP", "IPv6-ICMP", "EIGRP", "Sprite-RPC"], "DvcAction": ["Drop ICMP", "Reset Source"]},
     ],
 )
