@@ -145,7 +145,7 @@ class App:
                 holds=holds,
                 hosts=self._setup.hosts,
                 address_of=silences.address,
-                watches=lambda rule, site, name: health.watches(rule, site, name),
+                known=lambda rule, site, name: health.known(rule, site, name),
             )
             deliveries = Deliveries(config, self._clock, active=lambda: states.active_count, given=self._given_outputs)
             queue = Queue(database, deliveries.policies)

@@ -7,8 +7,8 @@ Runs within the tick, on the store's thread; what it looks at of listeners and o
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collectord.detect.gauges import GaugeKey, Gauges
-from collectord.detect.rules import Gauge, Rule, RuleType
+from collectord.detect.gauges import FORGOTTEN_NS, GaugeKey, Gauges
+from collectord.detect.rules import Gauge, Known, Rule, RuleType
 from collectord.detect.silence import Silences
 from collectord.model import NS_PER_S, Changes, DeviceHistory, DevicePauses, Mode, Window
 
@@ -65,7 +65,7 @@ class Health:
         self._take_dropped = take_dropped
         self._dropped: dict[str, int] = {}
         self._failing_since_ns: dict[str, int] = {}
-        self._judged_ns = 0
+        self._judged_ns = self._began_ns = 0
         self._at_once = self._wrong = self._losing = False
         """Looked at in this pass: messages begin to be lost, or something is or just was wrong with the database."""
 
@@ -101,7 +101,7 @@ class Health:
         """The wall clock was stepped and shows this now: what is measured in time begins anew."""
         self._silences.restart(now_ns)
         self._failing_since_ns.clear()
-        self._judged_ns = 0
+        self._judged_ns = self._began_ns = 0
 
     def restore(self, devices: Iterable[DeviceHistory]) -> None:
         """Takes up the devices that earlier runs saw."""
@@ -153,17 +153,25 @@ class Health:
         if 0 <= now_ns - self._judged_ns < JUDGED_EVERY_NS and not self._at_once:
             return []
         self._judged_ns = now_ns
+        self._began_ns = self._began_ns or now_ns
         self._gauges.tell_all(Gauge.OUTPUT_FAILING_S, self._failing(now_ns), now_ns)
         return [
             *(self._silences.window(rule, now_ns) for rule in self._silence_rules),
             *(self._gauges.window(rule, now_ns) for rule in self._gauge_rules),
         ]
 
-    def watches(self, rule: Rule, site: str, name: str) -> bool:
-        """Whether a rule of the types ``silence`` and ``gauge`` has anything to say of what bears this name."""
+    def known(self, rule: Rule, site: str, name: str) -> Known:
+        """What is known of that which bears this name, for a rule of the types ``silence`` and ``gauge``."""
         if rule.type is RuleType.SILENCE:
-            return self._silences.watches(site, name)
-        return self._gauges.knows(Gauge(rule.gauge), (site, name))
+            return self._silences.known(site, name)
+        gauge = Gauge(rule.gauge)
+        if not self._gauges.knows(gauge, (site, name)):
+            is_new = gauge is Gauge.CLOCK_OFF_S and self._judged_ns - self._began_ns < FORGOTTEN_NS
+            return Known.NOT_YET if is_new else Known.NO_MORE
+        if gauge is Gauge.OUTPUT_FAILING_S and not self._outputs_up().get(name):
+            # It failed when the last run ended, and has taken nothing yet.
+            return Known.NOT_YET
+        return Known.YES
 
     def pauses(self) -> list[DevicePauses]:
         """The devices' pauses that are to be stored."""

@@ -27,7 +27,7 @@ from collectord.detect.exempts import Exempts
 from collectord.detect.findings import Finding, Judgement, judge_window
 from collectord.detect.holds import Holds
 from collectord.detect.hosts import Hosts
-from collectord.detect.rules import Rule
+from collectord.detect.rules import Known, Rule
 from collectord.detect.watchlist import Watchlist
 from collectord.model import NS_PER_S, Alert, AlertState, KeyValue, Mode, Window
 
@@ -61,8 +61,8 @@ class _Active:
     """Of the key's addresses, by reverse DNS."""
 
 
-Watches = Callable[[Rule, str, str], bool]
-"""Whether a rule without a counter has anything to say of what bears this name at this site."""
+KnownOf = Callable[[Rule, str, str], Known]
+"""What is known of that which bears this name at this site, for a rule without a counter."""
 
 
 class AlertStates:
@@ -75,7 +75,7 @@ class AlertStates:
         holds: What keeps alerts from being sent; None: nothing.
         hosts: What is known of addresses, for summaries and exempts by role.
         address_of: Addresses of devices, for what an alert is about; None: none is known.
-        watches: What the rules without a counter look at, for what is told of a clear; None: all.
+        known: What is known of that which the rules without a counter are about; None: all of it is.
         max_active: Bound of active alerts; the rules about the collector's health pass it.
         max_active_of_rule: Bound of each rule's active alerts.
         places_of_rule: Active alerts that a rule may have although the others fill the common bound.
@@ -90,7 +90,7 @@ class AlertStates:
         holds: Holds | None = None,
         hosts: Hosts | None = None,
         address_of: AddressOf | None = None,
-        watches: Watches | None = None,
+        known: KnownOf | None = None,
         max_active: int = MAX_ACTIVE,
         max_active_of_rule: int = MAX_ACTIVE_OF_RULE,
         places_of_rule: int = PLACES_OF_RULE,
@@ -100,7 +100,7 @@ class AlertStates:
         self.holds = holds or Holds()
         self._hosts = hosts or Hosts()
         self._address_of = address_of
-        self._watches = watches
+        self._known = known
         self.exempts = Exempts(self._hosts)
         self.exempts.set_rules(self._rules.values())
         self._watchlist = watchlist
@@ -418,13 +418,18 @@ class AlertStates:
         for active in quiet:
             # A limit of the rule's own may be another one since.
             threshold = active.told.threshold if rule.threshold is None else rule.threshold
-            watched = bool(rule.counter) or self._is_watched(rule, active.told)
-            reason, what = telling.quiet(rule, threshold, active.peak, watched=watched)
+            known = self._known_of(rule, active.told)
+            if known is Known.NOT_YET:
+                active.last_over_ns = judged_ns
+                continue
+            reason, what = telling.quiet(rule, threshold, active.peak, watched=known is Known.YES)
             self._clear(active, reason, what, judged_ns, told)
 
-    def _is_watched(self, rule: Rule, alert: Alert) -> bool:
+    def _known_of(self, rule: Rule, alert: Alert) -> Known:
+        if rule.counter or self._known is None:
+            return Known.YES
         (name,) = alert.key.values()
-        return self._watches is None or self._watches(rule, alert.site, str(name))
+        return self._known(rule, alert.site, str(name))
 
     def _clear_exempt(self, active: _Active | None, exempt: str, now_ns: int, told: list[Alert]) -> None:
         if active is not None:

@@ -57,7 +57,7 @@ class Gauges:
                 known[key] = (level, now_ns)
 
     def knows(self, gauge: Gauge, key: GaugeKey) -> bool:
-        """Whether there is a level of this key; of a gauge that is summed nothing is 0."""
+        """Whether a level of this key was told; of a gauge that is summed nothing is 0."""
         return gauge in SUMMED or key in self._levels[gauge]
 
     def window(self, rule: Rule, now_ns: int) -> Window:

@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from enum import Enum, StrEnum
 from fractions import Fraction
 from typing import Any
 
@@ -49,6 +49,16 @@ class RuleType(StrEnum):
     """A device that stopped."""
     GAUGE = "gauge"
     """The collector's own health."""
+
+
+class Known(Enum):
+    """What is known of something that a rule of the types ``silence`` and ``gauge`` is about."""
+
+    YES = "yes"
+    NOT_YET = "not yet"
+    """Nothing since the start, or since the clock was set: how it stood before is the best that anybody can say."""
+    NO_MORE = "no more"
+    """It was taken out of the configuration, or is gone for long."""
 
 
 ENGINE_TYPES = frozenset(

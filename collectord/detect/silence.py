@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from collectord.detect.rules import Rule
+from collectord.detect.rules import Known, Rule
 from collectord.model import NS_PER_S, DevicePauses, Window, WindowKey
 
 GAP_DAYS = 7
@@ -39,6 +39,8 @@ class _Watched:
     first_seen_ns: int
     last_seen_ns: int
     listed: bool
+    unheard: bool = False
+    """Nothing came from it since the start, or since the clock was set."""
     gaps: dict[int, int] = field(default_factory=dict)
     """Longest pause (ns) by day since the epoch."""
 
@@ -58,7 +60,7 @@ class Silences:
         self._started_ns = started_ns
         self._devices: dict[tuple[str, str], _Watched] = {}
         self._changed: set[tuple[str, str]] = set()
-        self._watched: set[tuple[str, str]] = set()
+        self._watched: dict[tuple[str, str], set[tuple[str, str]]] = {}
         self.take_up(listed, relays, started_ns)
 
     def take_up(self, listed: Iterable[tuple[str | None, str]], relays: Sequence[str], now_ns: int) -> None:
@@ -78,7 +80,7 @@ class Silences:
             heard.update((where, each.casefold()) for where in (place, None) for each in (name, device.peer))
         for where, name in sorted(self._listed - before - heard, key=lambda device: device[1]):
             # Until it sends something, it goes by what the configuration calls it.
-            self._devices[where or "", name] = _Watched("", now_ns, 0, listed=True)
+            self._devices[where or "", name] = _Watched("", now_ns, 0, listed=True, unheard=True)
 
     def restore(
         self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int, gaps: Mapping[int, int]
@@ -86,6 +88,7 @@ class Silences:
         """Takes up a device that an earlier run saw; one that was gone for a week before the start is given up."""
         watched = self._place(site, name, peer, first_seen_ns, last_seen_ns)
         watched.gaps.update(gaps)
+        watched.unheard = True
         if not watched.listed and self._started_ns - last_seen_ns > GAP_DAYS * DAY_NS:
             del self._devices[site, name]
 
@@ -95,6 +98,7 @@ class Silences:
         for device in self._devices.values():
             device.last_seen_ns = min(device.last_seen_ns, now_ns)
             device.first_seen_ns = min(device.first_seen_ns, now_ns)
+            device.unheard = True
 
     def seen(self, site: str, name: str, peer: str, at_ns: int) -> None:
         """Notes that a device sent something."""
@@ -104,6 +108,7 @@ class Silences:
                 return
             watched = self._place(site, name, peer, at_ns, at_ns)
         watched.peer = peer or watched.peer
+        watched.unheard = False
         # A pause that this run did not hear from its beginning to its end may have been ours.
         gap_ns = at_ns - max(watched.last_seen_ns, self._started_ns)
         if watched.last_seen_ns and gap_ns > 0:
@@ -115,9 +120,13 @@ class Silences:
         watched = self._devices.get((site, name))
         return "" if watched is None or self._is_relay(watched.peer) else watched.peer
 
-    def watches(self, site: str, name: str) -> bool:
-        """Whether the last window was about this device, or about what a group of them is called together."""
-        return (site, name) in self._watched
+    def known(self, site: str, name: str) -> Known:
+        """What the last window knew of this device, or of what a group of them is called together."""
+        members = self._watched.get((site, name))
+        if members is None:
+            return Known.NO_MORE
+        devices = (self._devices.get(each) for each in members)
+        return Known.NOT_YET if all(device is None or device.unheard for device in devices) else Known.YES
 
     def changed(self) -> list[DevicePauses]:
         """What is to be stored since the last call."""
@@ -148,7 +157,7 @@ class Silences:
                 details = {"last_seen_ns": seen_ns, "longest_pause_s": longest_s, "peer": peer}
                 silent[site, name] = WindowKey(site, (name,), silence_s, 0, limit_s, details)
         groups = self._groups(watched)
-        self._watched = {*watched, *groups}
+        self._watched = groups | {place: {place} for place in watched}
         together: set[tuple[str, str]] = set()
         waiting: set[tuple[str, str]] = set()
         for (site, label), members in groups.items():

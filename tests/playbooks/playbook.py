@@ -237,10 +237,11 @@ class Story:
             holds=holds,
             hosts=self._hosts,
             address_of=silences.address,
-            watches=self.health.watches,
+            known=self.health.known,
         )
-        # What the kernel dropped is counted from the start of a run.
+        # What the kernel dropped is counted from the start of a run, and no output was tried in it.
         self._dropped.clear()
+        self._outputs = dict.fromkeys(self._outputs)
         self.tick = Tick(
             setup,
             engine=self.engine,

@@ -118,9 +118,22 @@ def test_device_silent_over_a_restart(play: Play) -> None:
     story.every(60, "26:00", lambda story: reports(story, FW_2))
     story.expect(raised("device-silent", Dvc=FW_1))
     story.at("40:00").restart()
-    story.every(60, "54:00", lambda story: reports(story, FW_2))
+    story.every(60, "59:00", lambda story: reports(story, FW_2)).expect(nothing)
+    story.restart().every(60, "62:00", lambda story: reports(story, FW_2)).expect(nothing)
     reports(story, FW_1)
-    story.at("56:00").expect(cleared("device-silent", Dvc=FW_1))
+    story.at("62:30").expect(cleared("device-silent", Dvc=FW_1, reason="it sends again"))
+
+
+def test_device_silent_together_over_a_restart(play: Play) -> None:
+    """As well; and the first that sends ends it for all."""
+    story = play("device-silent", devices=[FW_1, FW_2], pass_s=10)
+    story.at("15:11").expect(raised("device-silent", Dvc="every device"))
+    story.at("20:00").restart().at("34:00").expect(nothing)
+    story.at("36:00").expect(nothing)
+    reports(story.restart(), FW_1)
+    story.at("36:20").expect(cleared("device-silent", Dvc="every device", reason="it sends again"))
+    reports(story.at("45:00"), FW_1)
+    story.at("51:20").expect(raised("device-silent", Dvc=FW_2))
 
 
 @pytest.mark.parametrize("hours", [1, -1, 8760])
@@ -148,6 +161,16 @@ def test_device_clock_off(play: Play, off: str, quiet: str) -> None:
     story.send(1, device=FW_1, device_time=_time("1:20:00", "00:00:00"), **SESSION)
     story.at("1:24:50").expect(nothing)
     story.at("1:25:11").expect(cleared("device-clock-off", Dvc=FW_1, reason="at or below 240 for 5 min"))
+
+
+def test_device_clock_off_over_a_restart(play: Play) -> None:
+    """It is off until the device says something else."""
+    story = play("device-clock-off", pass_s=10)
+    story.at("0:10").send(1, device=FW_1, device_time=_time("0:00:10", "00:15:00"), **SESSION)
+    story.at("0:21").expect(raised("device-clock-off", Dvc=FW_1))
+    story.at("10:00").restart().at("30:00").expect(nothing)
+    story.send(1, device=FW_1, device_time=_time("0:30:00", "00:00:00"), **SESSION)
+    story.at("36:00").expect(cleared("device-clock-off", Dvc=FW_1, reason="at or below 240 for 5 min"))
 
 
 def test_device_clock_off_of_a_device_that_is_gone(play: Play) -> None:
@@ -205,6 +228,16 @@ def test_output_down(play: Play) -> None:
     story.at("59:41").expect(raised("output-down", output="siem"))
     story.without_output("siem").at("59:51")
     story.expect(cleared("output-down", output="siem", reason="it is not watched any more"))
+
+
+def test_output_down_over_a_restart(play: Play) -> None:
+    """Until it takes something: before its first try nobody knows, and after it the five minutes are no new ones."""
+    story = play("output-down", pass_s=10)
+    story.at("1:00").output("siem", up=False).at("6:11").expect(raised("output-down", output="siem"))
+    story.at("8:00").restart().at("9:00").expect(nothing)
+    story.output("siem", up=False).at("30:00").expect(nothing)
+    story.restart().output("siem", up=True).at("30:21")
+    story.expect(cleared("output-down", output="siem", reason="at or below 0"))
 
 
 def test_alerts_dropped(play: Play) -> None:
