@@ -213,7 +213,8 @@ class AlertStates:
             self._hosts = hosts
             self.exempts.set_hosts(hosts)
         self.exempts.set_rules(self._rules.values())
-        told: list[Alert] = []
+        # An exempt says more than a limit that was changed with it.
+        told = self.review(now_ns)
         for active in self._all_active():
             rule = self._rules.get(active.told.rule)
             reason = ground.lost(rule, watchlist, active.told, active.peak, anew)
@@ -226,7 +227,7 @@ class AlertStates:
                 else:
                     held = alert.held
                 self._tell(active, replace(alert, details=_with(alert.details, held)), told)
-        return told + self.review(now_ns)
+        return told
 
     def review(self, now_ns: int) -> list[Alert]:
         """Clears the alerts that are exempt now; for when :attr:`exempts` was changed."""
