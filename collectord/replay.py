@@ -65,6 +65,8 @@ class Progress:
     longest_gap_s: int = 0
     left_out: int = 0
     """Lines before the time from which on one wanted to see."""
+    stopped: bool = False
+    """Somebody ended it before the end."""
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     """What became of the messages."""
 

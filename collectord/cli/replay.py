@@ -18,6 +18,7 @@ from collectord import config as configuration
 from collectord import plan, settings
 from collectord import replay as replaying
 from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
+from collectord.cli.signals import EX_INTERRUPTED, cleaned_up
 from collectord.cli.tables import print_entry
 from collectord.clock import SystemClock
 from collectord.config import Config
@@ -113,7 +114,8 @@ def replay(
     otherwise the line counts at the last sound time. The counts at the end tell of both.
 
     With --json each state of an alert comes as an object when it comes about (event: raised, updated:2, ..., cleared),
-    and the counts go to standard error. Exit status: 0, 66 a file can't be opened, 74 a file can't be read to its end.
+    and the counts go to standard error. Ctrl-C ends it with what was found by then. Exit status: 0, 66 a file can't be
+    opened, 74 a file can't be read to its end, 130 Ctrl-C.
 
     \b
     Examples:
@@ -134,7 +136,7 @@ def replay(
     found.show()
     for line in counts(progress, found.raised, found.active, logs):
         click.echo(line, err=as_json)
-    end_where_unread(logs)
+    end_where_unread(progress, logs)
 
 
 def chosen(config: Config, names: Sequence[str], own: Sequence[Path]) -> list[Rule]:
@@ -171,7 +173,7 @@ def read(
     until_s: int | None = None,
 ) -> tuple[replaying.Progress, list[LogFile]]:
     """
-    Replays files with a progress bar; a file that can't be opened ends the command.
+    Replays files with a progress bar; a file that can't be opened ends the command, and Ctrl-C the replay.
 
     Args:
         files: Their paths; :data:`STDIN` among them at most once.
@@ -183,7 +185,7 @@ def read(
         until_s: The first second that is not wanted any more.
     """
     engine = setup.engine()
-    with contextlib.ExitStack() as cleanup:
+    with cleaned_up(), contextlib.ExitStack() as cleanup:
         # Where nobody sees it, a bar is not worth a thread.
         bar = Bar(
             TextColumn("reading"),
@@ -199,16 +201,22 @@ def read(
         folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="collectord-replay-"))
         database = cleanup.enter_context(contextlib.closing(Database(Path(folder) / "replay.db")))
         job = replaying.Replay(setup, engine, database, told=told, peer=hints.peer, looked=looked)
-        with bar:
-            job.run(merged(logs), from_s=from_s, until_s=until_s)
+        try:
+            with bar:
+                job.run(merged(logs), from_s=from_s, until_s=until_s)
+        except KeyboardInterrupt:
+            # What was found by then is worth having.
+            job.progress.stopped = True
     return job.progress, logs
 
 
-def end_where_unread(logs: Sequence[LogFile]) -> None:
-    """Says which files could not be read to their end; the command ends with that."""
+def end_where_unread(progress: replaying.Progress, logs: Sequence[LogFile]) -> None:
+    """Says which files could not be read to their end, and ends with that; or with Ctrl-C where that was it."""
     for log in logs:
         if log.err:
             click.echo(f"collectord: {shown(log.err)}", err=True)
+    if progress.stopped:
+        raise SystemExit(EX_INTERRUPTED)
     if any(log.err for log in logs):
         raise SystemExit(EX_IOERR)
 
@@ -303,6 +311,8 @@ class _Found:
 def counts(progress: replaying.Progress, raised: int, active: int, logs: Sequence[LogFile]) -> Iterator[str]:
     """What was read, and what became of it, in lines for people."""
     yield f"alerts    {raised:,} raised, {active:,} still active at the end"
+    if progress.stopped:
+        yield "stopped   by Ctrl-C: this is what was found by then"
     became = ", ".join(f"{count:,} {outcome}" for outcome, count in progress.outcomes.items() if count)
     yield f"messages  {progress.messages:,}{': ' if became else ''}{became}"
     unread = progress.outcomes["unparsed"]

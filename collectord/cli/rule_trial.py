@@ -76,7 +76,7 @@ def try_rule(rule: str, files: tuple[Path, ...], config_path: Path | None, as_js
         click.echo(line, err=as_json)
     for line in _remarks(trial, keys):
         click.echo(line, err=as_json)
-    end_where_unread(logs)
+    end_where_unread(progress, logs)
     if not trial.raised:
         raise SystemExit(EX_QUIET)
 

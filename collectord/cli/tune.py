@@ -14,6 +14,7 @@ from rich.table import Column
 
 from collectord import plan
 from collectord.cli.options import config_option, echo_json, json_option, shown
+from collectord.cli.signals import cleaned_up
 from collectord.cli.tables import plain_table
 from collectord.clock import SystemClock
 from collectord.detect import tuning, where
@@ -84,7 +85,7 @@ def tune(rule: str | None, config_path: Path | None, as_json: bool) -> None:
             f"there is no database {setup.config.database}: the daemon has not run with this configuration"
         )
     found: list[Tuned] = []
-    with _progress() as progress, backup.copied(setup.config.database, progress) as database:
+    with cleaned_up(), _progress() as progress, backup.copied(setup.config.database, progress) as database:
         for each in rules:
             found += try_limits(setup, each, database)
     if as_json:

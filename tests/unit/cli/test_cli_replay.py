@@ -10,6 +10,7 @@ import zstandard
 from click.testing import CliRunner, Result
 
 from collectord.cli import cli
+from collectord.replay import Replay
 
 START_S = 1_800_000_000
 
@@ -90,6 +91,26 @@ def test_json_has_each_state(config: Path, log: Path) -> None:
     ]
     assert states[0]["last_time"] == "2027-01-15T08:00:11.000Z"
     assert "messages  21" in result.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_shows_what_was_found(config: Path, log: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    """A log may be large, and the alerts of the last half hour are there."""
+    judge = Replay._judge
+
+    def interrupted(self: Replay, now_s: int) -> None:
+        judge(self, now_s)
+        if now_s == START_S + 15:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Replay, "_judge", interrupted)
+    result = run(config, log, *(["--json"] if as_json else []))
+    assert result.exit_code == 130
+    assert "few-failures" in result.stdout
+    told = result.stderr if as_json else result.stdout
+    assert "alerts    1 raised, 1 still active at the end" in told
+    assert "stopped   by Ctrl-C" in told
+    assert "messages  15: 15 session" in told
 
 
 def test_nothing_of_the_site_is_touched(config: Path, log: Path) -> None:
