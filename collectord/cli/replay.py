@@ -244,7 +244,13 @@ def _opened(
     total = sum(path.stat().st_size for path in files if path.is_file())
     task = bar.add_task("", total=None if STDIN in files else total)
     problems = []
+    known: dict[tuple[int, int], Path] = {}
     for path in files:
+        if path.is_file():
+            found = path.stat()
+            # Each of its messages would count twice, and raise what was not there.
+            if (same := known.setdefault((found.st_dev, found.st_ino), path)) is not path:
+                raise click.UsageError(f"{shown(path)} is the same file as {shown(same)}")
         try:
             if path == STDIN:
                 name, stream, changed_ns = "standard input", sys.stdin.buffer, SystemClock().now_ns()

@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 import zstandard
 from click.testing import CliRunner, Result
@@ -127,6 +128,14 @@ def test_compressed_files_and_standard_input_are_merged(config: Path, tmp_path: 
     result = run(config, tmp_path / "b", "-", tmp_path / "a", input="".join(lines[2::3]).encode())
     assert "messages  20: 20 session" in result.stdout
     assert "alerts    1 raised" in result.stdout
+
+
+def test_a_file_counts_once(config: Path, log: Path, tmp_path: Path) -> None:
+    """Under whatever name it is given again, as a shell's pattern may do."""
+    (tmp_path / "link").symlink_to(log)
+    result = run(config, log, tmp_path / "link")
+    assert (result.exit_code, result.stdout) == (click.UsageError.exit_code, "")
+    assert "link is the same file as " in result.stderr
 
 
 def test_rules_on_trial(config: Path, log: Path, tmp_path: Path) -> None:
