@@ -26,6 +26,12 @@ log = logs.get()
 TEST_RULE = "test"
 """What the alerts of ``collectord test-alert`` say for their rule."""
 
+EVERYBODY = "all"
+"""What the key of a test alert to every output says."""
+
+MOST_NAMED = 10
+"""Test alerts that are named to whoever wants to clear another."""
+
 MOST_IDS = 10_000
 """Entries that one request names."""
 
@@ -161,7 +167,7 @@ class OutboxRequests:
         return {**alert.as_json(), "failures": failures}
 
     def _test_state(self, output: str | None, clear: bool) -> Alert:
-        key = {"output": output or "all"}
+        key = {"output": output or EVERYBODY}
         alert_id = identity(TEST_RULE, "", key)
         before = self._tick.alerts.show(alert_id)
         active = before is not None and before.state is not AlertState.CLEARED
@@ -170,7 +176,7 @@ class OutboxRequests:
         what = f"test alert of collectord on {host} to {'every output' if output is None else f'the output {output}'}"
         if clear:
             if before is None or not active:
-                raise RequestError("there is no test alert that could clear" + (f" for {output}" if output else ""))
+                raise RequestError(self._none_to_clear(output))
             return dataclasses.replace(
                 before,
                 event=AlertState.CLEARED.value,
@@ -197,11 +203,19 @@ class OutboxRequests:
             first_time_ns=before.first_time_ns if before is not None and active else now_ns,
             last_time_ns=now_ns,
             title="Test alert",
-            summary=f"{what}: nothing is wrong (collectord test-alert --clear ends it)",
+            summary=f"{what}: nothing is wrong (collectord test-alert {_clearing(output)} ends it)",
             last_over_ns=now_ns,
             peak=1,
             alarm_type=AlarmType.TEST,
         )
+
+    def _none_to_clear(self, output: str | None) -> str:
+        """Why there is nothing to clear; what there is may have been sent with another ``--output``, or without."""
+        active = self._tick.alerts.find(active=True, rule=TEST_RULE, limit=MOST_NAMED)
+        names = [each.key.get("output") for each in active]
+        ends = [f"collectord test-alert {_clearing(None if name == EVERYBODY else str(name))}" for name in names]
+        none = "there is no test alert that could clear" + (f" for {output}" if output else "")
+        return f"{none}; what is active ends with: {', '.join(ends)}" if ends else none
 
     async def _note(self, user: int, what: str, output: str | None, reason: str) -> None:
         """Into the audit; the command is done, so a database that can't be written does not refuse it."""
@@ -219,3 +233,8 @@ class OutboxRequests:
 
     def _chosen(self, output: str | None) -> list[DeliveryWorker]:
         return [worker for worker in self._workers if output in (None, worker.output.name)]
+
+
+def _clearing(output: str | None) -> str:
+    """The options that clear a test alert."""
+    return "--clear" if output is None else f"--clear --output {output}"

@@ -348,7 +348,8 @@ def _facts(alert: Alert, marks: Marks, names: Names) -> Iterator[tuple[str, Any]
     yield "site", alert.site or "-"
     yield "key", ", ".join(f"{field}={value}" for field, value in alert.key.items())
     times = f", {alert.count / alert.threshold:.3g} times that" if alert.threshold else ""
-    yield "count", f"{alert.count:,} in {alert.window_s} s, limit {alert.threshold:,}{times}"
+    within = f" in {alert.window_s} s" if alert.window_s else ""
+    yield "count", f"{alert.count:,}{within}, limit {alert.threshold:,}{times}"
     yield "peak", f"{alert.peak:,}"
     yield "first", local_time(alert.first_time_ns)
     yield "cleared" if alert.state is AlertState.CLEARED else "last", local_time(alert.last_time_ns)

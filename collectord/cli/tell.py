@@ -19,7 +19,7 @@ output_option = click.option("--output", metavar="NAME", help="Only to this outp
 
 
 @click.command("test-alert")
-@click.option("--clear", is_flag=True, help="End the test alert, wherever it was sent.")
+@click.option("--clear", is_flag=True, help="End it wherever it was sent; one of --output NAME needs that again.")
 @output_option
 @click.option(
     "--wait", "wait_s", default=20, show_default=True, type=click.IntRange(0, 600), metavar="SECONDS",

@@ -206,6 +206,13 @@ class TestTest:
         one, everyone = await world.ask("test-alert", output="noc"), await world.ask("test-alert")
 
         assert one["id"] != everyone["id"]
+        assert "(collectord test-alert --clear --output noc ends it)" in one["summary"]
+        assert "(collectord test-alert --clear ends it)" in everyone["summary"]
+        with pytest.raises(
+            RequestError,
+            match=r"that could clear for siem; what is active ends with: .*collectord test-alert --clear --output noc",
+        ):
+            await world.ask("test-alert", output="siem", clear=True)
         assert one["failures"] == {"noc": 3}
         assert len(await world.deliver("siem")) == 1
         await world.ask("test-alert", output="noc", clear=True)
