@@ -38,6 +38,11 @@ SUMS = frozenset((RuleType.EVENT_COUNT, RuleType.VALUE_SUM, RuleType.BASELINE))
 
 LOOK_BACK_DAYS = 60
 
+ENOUGH_DAYS = 1
+"""Of less than a day nobody knows what an ordinary one brings."""
+
+NO_DAYS = "no day can be judged yet, as there are too few before it"
+
 AlertKey = tuple[str, tuple[tuple[str, KeyValue], ...]]
 """Site and key of an alert."""
 
@@ -240,8 +245,11 @@ def _scores(
 def _found(
     rule: Rule, about: str, limit: str, present: float, days: float, peaks: Sequence[int], tried: list[Candidate]
 ) -> Tuned:
-    proposed = tuning.proposed(tried, days).limit
-    if about:
+    # Nothing that was looked at speaks against the present one.
+    proposed = tuning.proposed(tried, days).limit if days else present
+    if not days:
+        paste = ""
+    elif about:
         paste = f"# in your copy of the port watchlist, {about}: Threshold {proposed}"
     else:
         change = _condition(rule, proposed)
@@ -273,7 +281,12 @@ def _as_json(tuned: Tuned) -> dict[str, Any]:
 
 def _show(tuned: Tuned, console: Console) -> None:
     title = f"{tuned.rule} {shown(tuned.about)}".strip()
-    console.print(f"{title}: {tuned.keys:,} keys in {tuned.days:g} days", markup=False, highlight=False)
+    if not tuned.paste:
+        console.print(f"{title}: {NO_DAYS}", markup=False, highlight=False)
+        return
+    little = "" if tuned.days >= ENOUGH_DAYS else ": too little to go by, look again later"
+    number = f"{tuned.keys:,} key{'' if tuned.keys == 1 else 's'} in {tuned.days:g} days{little}"
+    console.print(f"{title}: {number}", markup=False, highlight=False)
     reach = ", ".join(f"{percent:g} % of them {value:,}" for percent, value in tuned.percentiles.items())
     console.print(f"  most that a key reached: {reach}", highlight=False)
     table = plain_table(*(Column(name, justify="right") for name in (tuned.limit, "alerts", "keys")), "")

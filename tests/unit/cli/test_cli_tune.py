@@ -86,9 +86,34 @@ def test_for_people(run: Any) -> None:
     result = run("tune")
 
     assert result.exit_code == 0
-    for text in ("excessive-failures: 100 keys", "proposed", "now", "condition = { gt = 990 }", "port-anomaly: 1 keys"):
+    for text in (
+        "excessive-failures: 100 keys",
+        "proposed",
+        "now",
+        "condition = { gt = 990 }",
+        "port-anomaly: 1 key in 14 days",
+    ):
         assert text in result.stdout
     assert "traffic-anomaly" not in result.stdout
+
+
+def test_too_few_days(run: Any, config: Path) -> None:
+    """Of what could not be judged nothing is proposed, and of an hour it is said that it is little."""
+    setup = plan.load(config)
+    rows: dict[str, list[tuple[Any, ...]]] = {
+        "smb_by_source": [(START_S + day * DAY_S, "", "10.0.0.5", 445, 50, 1, 0) for day in range(3)],
+        "failures_by_source": [(START_S, "", "192.0.2.1", 10, 1, 0), (START_S + 3600, "", "192.0.2.1", 10, 1, 0)],
+    }
+    changes = Changes(seq=1, now_ns=0, rows=rows, ledger=[], windows=(), evicted={}, without_key={}, carried=0)
+    with Database(config.parent / "state" / "collectord.db") as database:
+        counters = Counters(database, "run")
+        counters.ensure(setup.definitions)
+        counters.write(changes, setup.definitions, ["udp"])
+
+    (tuned,) = objects(run("tune", "smb-anomaly", "--json"))
+    assert (tuned["days"], tuned["present"], tuned["proposed"], tuned["paste"]) == (0, 5, 5, "")
+    assert "smb-anomaly: no day can be judged yet" in run("tune", "smb-anomaly").stdout
+    assert "1 key in 0.05 days: too little to go by" in run("tune", "excessive-failures").stdout
 
 
 def test_nothing_stored_yet(run: Any, config: Path) -> None:
