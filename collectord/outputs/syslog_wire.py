@@ -60,7 +60,8 @@ class Udp:
     """
     A datagram for each message.
 
-    It counts as delivered when the kernel took it and no refusal came back at once.
+    It counts as delivered when the kernel took it and no refusal came back at once. Of a receiver with several
+    addresses, another one is tried after each failure.
     """
 
     stage = ""
@@ -68,14 +69,25 @@ class Udp:
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._stream: asyncio_dgram.DatagramClient | None = None
+        self._failures = 0
         self._idle: asyncio.TimerHandle | None = None
 
     async def send(self, message: bytes) -> None:
         """As in ``Wire``."""
         if self._idle is not None:
             self._idle.cancel()
+        try:
+            await self._send(message)
+        except (OSError, asyncio_dgram.TransportClosed):
+            self._failures += 1
+            raise
+        self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self.close)
+
+    async def _send(self, message: bytes) -> None:
         if self._stream is None:
-            self._stream = await asyncio_dgram.connect(self._address)
+            found = await asyncio.get_running_loop().getaddrinfo(*self._address, type=socket.SOCK_DGRAM)
+            *_, address = found[self._failures % len(found)]
+            self._stream = await asyncio_dgram.connect(address[:2])
         stream = self._stream
         await stream.send(message)
         try:
@@ -87,7 +99,6 @@ class Udp:
                 raise
         # An error that arrived while we waited is raised by looking at it.
         _ = stream.exception
-        self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self.close)
 
     def close(self) -> None:
         """As in ``Wire``."""

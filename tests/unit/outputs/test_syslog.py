@@ -185,6 +185,33 @@ class TestUdp:
             assert receiver.recv(65_535)
         await noc.close()
 
+    async def test_the_next_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Often nobody listens on the address of IPv6 that localhost has, too; the one that works is kept."""
+        monkeypatch.setattr(syslog_wire, "_IDLE_S", 0.0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(("127.0.0.1", 0))
+            receiver.settimeout(5)
+            addresses = [("127.0.0.2", receiver.getsockname()[1]), receiver.getsockname()]
+
+            async def found(*_: object, **__: object) -> list[Any]:
+                return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", address) for address in addresses]
+
+            loop = asyncio.get_running_loop()
+            resolve = loop.getaddrinfo
+            monkeypatch.setattr(
+                loop,
+                "getaddrinfo",
+                lambda host, *rest, **keys: (found if host == "noc.example" else resolve)(host, *rest, **keys),
+            )
+            noc = output(9, "udp", host="noc.example")
+            with pytest.raises(DeliveryError, match="Connection refused"):
+                await noc.send(alert(), 1)
+            for sequence in (1, 2):
+                await noc.send(alert(), sequence)
+                assert b'sequence="%d"' % sequence in receiver.recv(65_535)
+                await until(lambda: noc._wire._stream is None)  # type: ignore[attr-defined]
+            await noc.close()
+
     async def test_the_socket_does_not_wait_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody reads what a receiver sends back, so an idle socket is closed."""
         monkeypatch.setattr(syslog_wire, "_IDLE_S", 0.0)
