@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from collectord.detect.gauges import FORGOTTEN_NS, GaugeKey, Gauges
 from collectord.detect.rules import Gauge, Known, Rule, RuleType
 from collectord.detect.silence import Silences
-from collectord.model import NS_PER_S, Changes, DeviceHistory, DevicePauses, Mode, Window
+from collectord.model import NS_PER_S, OTHER_DEVICES, Changes, DeviceHistory, DevicePauses, Mode, Window
 
 JUDGED_EVERY_NS = 10 * NS_PER_S
 """Fine enough for limits of minutes; looking at 16,384 devices takes some ms."""
@@ -125,6 +125,8 @@ class Health:
         now_ns = changes.now_ns
         clocks: dict[GaugeKey, int] = {}
         for seen in changes.devices:
+            if seen.name == OTHER_DEVICES:
+                continue
             self._silences.seen(seen.site, seen.name, seen.peer, seen.last_ns)
             if seen.clock_off_ms is not None:
                 clocks[seen.site, seen.name] = abs(seen.clock_off_ms) // 1000

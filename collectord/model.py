@@ -127,6 +127,9 @@ FIXED_TABLES = (
 OTHER_SITE = "*"
 """Site of the row that collects what has no row of its own; no site may be named so."""
 
+OTHER_DEVICES = "(others)"
+"""The device that stands for all that the engine has no place for."""
+
 
 def is_number_field(name: str) -> bool:
     """True for the key columns that hold a whole number (ports); the others hold text."""

@@ -21,6 +21,12 @@ DAY_NS = 86_400 * NS_PER_S
 MAX_WATCHED = 16_384
 """As many devices as the engine tells apart."""
 
+GIVES_WAY_AFTER_NS = 3_600 * NS_PER_S
+"""Silence after which a device that is not listed, and was seen for less than a day, gives way to a new one."""
+
+ROOM_EVERY_NS = 60 * NS_PER_S
+"""Between two searches for room: not with each name of a flood."""
+
 MIN_TOGETHER = 2
 """Devices that make a group; one alone speaks for itself."""
 
@@ -60,6 +66,7 @@ class Silences:
         self._started_ns = started_ns
         self._devices: dict[tuple[str, str], _Watched] = {}
         self._changed: set[tuple[str, str]] = set()
+        self._made_room_ns = -ROOM_EVERY_NS
         self._watched: dict[tuple[str, str], set[tuple[str, str]]] = {}
         self.take_up(listed, relays, started_ns)
 
@@ -104,8 +111,10 @@ class Silences:
         """Notes that a device sent something."""
         watched = self._devices.get((site, name))
         if watched is None:
-            if len(self._devices) >= MAX_WATCHED:
-                return
+            if len(self._devices) >= MAX_WATCHED and not self._is_listed(site, name, peer):
+                self._make_room(at_ns)
+                if len(self._devices) >= MAX_WATCHED:
+                    return
             watched = self._place(site, name, peer, at_ns, at_ns)
         watched.peer = peer or watched.peer
         watched.unheard = False
@@ -201,6 +210,18 @@ class Silences:
         longest_ns = max((gap for day, gap in device.gaps.items() if day > today - GAP_DAYS), default=0)
         limit_s = max(quiet.after_s, int(quiet.factor * longest_ns) // NS_PER_S) if quiet else 0
         return silence_ns // NS_PER_S, limit_s, longest_ns // NS_PER_S
+
+    def _make_room(self, now_ns: int) -> None:
+        """Gives up who is not listed and long gone: names may be forged, and new devices come."""
+        if abs(now_ns - self._made_room_ns) < ROOM_EVERY_NS:
+            return
+        self._made_room_ns = now_ns
+        for place, device in list(self._devices.items()):
+            passing = device.last_seen_ns - device.first_seen_ns < DAY_NS
+            kept_ns = GIVES_WAY_AFTER_NS if passing else GAP_DAYS * DAY_NS
+            if not device.listed and now_ns - device.last_seen_ns > kept_ns:
+                del self._devices[place]
+                self._changed.discard(place)
 
     def _place(self, site: str, name: str, peer: str, first_seen_ns: int, last_seen_ns: int) -> _Watched:
         for each in {name.casefold(), peer.casefold()}:

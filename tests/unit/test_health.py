@@ -5,7 +5,7 @@ import pytest
 from collectord import plan
 from collectord.detect.silence import Silences
 from collectord.health import JUDGED_EVERY_NS, Health, StoreNews
-from collectord.model import NS_PER_S, Changes
+from collectord.model import NS_PER_S, OTHER_DEVICES, OUTCOMES, Changes, DeviceSighting
 
 START_NS = 1_800_000_000 * NS_PER_S
 
@@ -67,3 +67,16 @@ def test_what_is_a_loss(health: Health, outcome: str) -> None:
     (window,) = [window for window in health.windows(now_ns) if window.rule == "messages-lost"]
     told = {key.key[0]: key.count for key in window.keys}
     assert told == ({"udp": 3} if outcome in ("no_memory", "panic") else {})
+
+
+def test_who_has_no_name_of_its_own_is_no_device(health: Health) -> None:
+    """What the engine has no place for says nothing about a single clock, and nobody misses it."""
+    messages = dict.fromkeys(OUTCOMES, 1)
+    seen = [
+        DeviceSighting("", name, "192.0.2.1", 0, "", messages, START_NS, 3_600_000) for name in ("fw-1", OTHER_DEVICES)
+    ]
+    now_ns = START_NS + 20 * NS_PER_S
+    health.observe(Changes(0, now_ns, {}, [], (), {}, {}, 0, devices=seen), {})
+    windows = {window.rule: window for window in health.windows(now_ns)}
+    assert [key.key for key in windows["device-clock-off"].keys] == [("fw-1",)]
+    assert not health._silences.address("", OTHER_DEVICES)

@@ -1,8 +1,8 @@
 //! Who sent a message: the devices seen, what became of their messages, and how far their clocks are off.
 //!
 //! A device is named by what its message says (host name, serial, origin address), else by the header's host where the
-//! peer is a configured relay, else by the peer. Names come from the wire, so the table is bounded; when it is full, what
-//! further names send is noted under [`OTHERS`].
+//! peer is a configured relay, else by the peer. Names come from the wire, so the table is bounded; when it is full, a new
+//! name takes the place of one that has sent nothing for long, or is noted under [`OTHERS`].
 
 use crate::count::is_same;
 use crate::engine::{OUTCOMES, Outcome};
@@ -14,6 +14,13 @@ use std::hash::{BuildHasher, Hasher};
 
 /// Most devices: a collector serves some hundreds; a flood of forged names ends in [`OTHERS`].
 pub const MAX_DEVICES: usize = 16_384;
+
+/// A device that has sent nothing for so long (ns) gives its place to a new one when the table is full: a flood of forged
+/// names must not keep new devices out for ever. What was seen of it has long been handed over.
+const GIVES_WAY_AFTER_NS: u64 = 3_600_000_000_000;
+
+/// A full table is searched for such places so often, in ns: all of it, so not for each message of a flood.
+const SEARCH_EVERY_NS: u64 = 60_000_000_000;
 
 /// Longest name, in bytes; a longer one is cut (a DNS name has 255 at most).
 pub const NAME_BYTES: usize = 255;
@@ -63,6 +70,8 @@ pub struct Devices {
     places: HashTable<usize>,
     entries: Vec<Entry>,
     dirty: Vec<usize>,
+    free: Vec<usize>,
+    search_due_ns: u64,
 }
 
 /// What a message tells of its device.
@@ -87,14 +96,12 @@ impl Devices {
     /// Notes a message. `clock_ns` reads the message's own time, in ns; it is asked now and then only.
     pub fn note(&mut self, seen: &Seen<'_>, clock_ns: impl FnOnce() -> Option<u64>) {
         let name = seen.name.get(..NAME_BYTES).unwrap_or(seen.name);
-        let mut place = self.place(seen.site, name);
-        if place.is_none() && self.entries.len() >= MAX_DEVICES {
-            place = self.place(0, OTHERS.as_bytes());
-        }
-        let place = place.unwrap_or_else(|| {
-            let full = self.entries.len() >= MAX_DEVICES;
-            let (site, name) = if full { (0, OTHERS.as_bytes()) } else { (seen.site, name) };
-            self.enter(site, name, seen)
+        let place = self.place(seen.site, name).unwrap_or_else(|| {
+            if self.entries.len() < MAX_DEVICES || self.make_room(seen.now_ns) {
+                self.enter(seen.site, name, seen)
+            } else {
+                self.place(0, OTHERS.as_bytes()).unwrap_or_else(|| self.enter(0, OTHERS.as_bytes(), seen))
+            }
         });
         let Some(entry) = self.entries.get_mut(place) else { return };
         if !entry.dirty {
@@ -128,8 +135,31 @@ impl Devices {
         self.places.find(hash_of(self.hasher, site, name), same).copied()
     }
 
+    /// Whether a place of the full table is free now, because its device has sent nothing for long.
+    fn make_room(&mut self, now_ns: u64) -> bool {
+        let gives_way = |entry: &Entry| {
+            let silent_ns = now_ns.saturating_sub(entry.sighting.last_ns);
+            !entry.dirty && silent_ns >= GIVES_WAY_AFTER_NS && entry.sighting.name != OTHERS
+        };
+        // A time that lies too far ahead is of before a step of the clock.
+        let wait_ns = self.search_due_ns.saturating_sub(now_ns);
+        if self.free.is_empty() && (wait_ns == 0 || wait_ns > SEARCH_EVERY_NS) {
+            self.search_due_ns = now_ns.saturating_add(SEARCH_EVERY_NS);
+            self.free
+                .extend(self.entries.iter().enumerate().filter(|(_, entry)| gives_way(entry)).map(|(place, _)| place));
+        }
+        // One that was found may have sent something since.
+        while let Some(&place) = self.free.last() {
+            if self.entries.get(place).is_some_and(gives_way) {
+                return true;
+            }
+            self.free.pop();
+        }
+        false
+    }
+
+    /// Gives a name a free place, or a further one.
     fn enter(&mut self, site: u16, name: &[u8], seen: &Seen<'_>) -> usize {
-        let place = self.entries.len();
         // Bytes that are no UTF-8 get a name that is shown, but found again only by it: such a device is rare and odd.
         let shown = shown(name).into_owned();
         if shown.as_bytes() != name
@@ -147,12 +177,21 @@ impl Devices {
             last_ns: seen.now_ns,
             clock_off_ms: None,
         };
-        self.entries.push(Entry { sighting, dirty: false, clock_due_ns: 0 });
-        let (hasher, entries) = (self.hasher, &self.entries);
-        let hash_at = |place: &usize| {
-            entries.get(*place).map_or(0, |e| hash_of(hasher, e.sighting.site, e.sighting.name.as_bytes()))
+        let entry = Entry { sighting, dirty: false, clock_due_ns: 0 };
+        let hasher = self.hasher;
+        let hash_in = |entries: &[Entry], place: usize| {
+            entries.get(place).map_or(0, |e| hash_of(hasher, e.sighting.site, e.sighting.name.as_bytes()))
         };
-        self.places.insert_unique(hash_at(&place), place, hash_at);
+        let place = self.free.pop().unwrap_or(self.entries.len());
+        if let Ok(former) = self.places.find_entry(hash_in(&self.entries, place), |other| *other == place) {
+            former.remove();
+        }
+        match self.entries.get_mut(place) {
+            Some(former) => *former = entry,
+            None => self.entries.push(entry),
+        }
+        let entries = &self.entries;
+        self.places.insert_unique(hash_in(entries, place), place, |place| hash_in(entries, *place));
         place
     }
 
@@ -235,6 +274,36 @@ mod tests {
         assert!(taken.len() <= MAX_DEVICES + 1);
         let others = taken.iter().find(|s| s.name == OTHERS).unwrap();
         assert_eq!(100, others.messages[0]);
+    }
+
+    #[test]
+    fn who_is_long_gone_gives_way() {
+        let mut devices = Devices::default();
+        for number in 0..MAX_DEVICES {
+            devices.note(&seen(&format!("forged-{number}"), Outcome::Session, 1), || None);
+        }
+        devices.take();
+        let named = |devices: &mut Devices| devices.take().into_iter().map(|s| s.name).collect::<Vec<_>>();
+        let hour_ns = GIVES_WAY_AFTER_NS + 1;
+        devices.note(&seen("early", Outcome::Session, hour_ns - 1), || None);
+        assert_eq!(vec![OTHERS], named(&mut devices), "nobody is gone for long yet");
+        devices.note(&seen("forged-0", Outcome::Session, hour_ns), || None);
+        devices.note(&seen("still early", Outcome::Session, hour_ns), || None);
+        assert_eq!(vec!["forged-0", OTHERS], named(&mut devices), "the table is not searched each time");
+        let later_ns = hour_ns + SEARCH_EVERY_NS;
+        for number in 0..MAX_DEVICES {
+            devices.note(&seen(&format!("new-{number}"), Outcome::Session, later_ns), || None);
+        }
+        let taken = devices.take();
+        assert_eq!(MAX_DEVICES, taken.len());
+        // One place is that of a device that sent something a minute ago.
+        assert_eq!(vec![1], taken.iter().filter(|s| s.name == OTHERS).map(|s| s.messages[0]).collect::<Vec<_>>());
+        devices.note(&seen("forged-0", Outcome::Session, later_ns), || None);
+        devices.note(&seen("new-7", Outcome::Session, later_ns), || None);
+        devices.note(&seen("forged-7", Outcome::Session, later_ns), || None);
+        assert_eq!(vec!["forged-0", "new-7", OTHERS], named(&mut devices));
+        assert_eq!(MAX_DEVICES + 1, devices.entries.len());
+        assert_eq!(MAX_DEVICES + 1, devices.places.len());
     }
 
     #[test]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from collectord.detect import silence
 from collectord.detect.rules import Rule, RuleType, Silence
 from collectord.detect.silence import DAY_NS, Silences
 from collectord.model import NS_PER_S, WindowKey
@@ -137,3 +138,28 @@ def test_another_list(rule: Rule) -> None:
     assert {("branch", "fw-3"), ("north", "fw-3")} <= places, "of two sites, two devices"
     silences.seen("branch", "fw-4", "192.0.2.4", later_ns + 17 * MINUTE_NS)
     assert "fw-4" not in keys(silences, rule, later_ns + 18 * MINUTE_NS)
+
+
+def test_forged_names_keep_nobody_out_for_ever(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listed devices always have a place, others once those are gone that were only passing."""
+    monkeypatch.setattr(silence, "MAX_WATCHED", 12)
+    silences = Silences([(None, "fw-1"), (None, "fw-9")], (), NOW_NS)
+    seen_for_a_day(silences, "", "old")
+    for number in range(20):
+        silences.seen("", f"forged-{number}", "192.0.2.66", NOW_NS)
+    hour_ns = 60 * MINUTE_NS
+
+    def known() -> set[str]:
+        return {name for name in ("fw-1", "fw-2", "fw-9", "old") if silences.address("", name)}
+
+    silences.seen("", "fw-9", "192.0.2.9", NOW_NS)
+    silences.seen("", "fw-2", "192.0.2.2", NOW_NS + hour_ns)
+    assert known() == {"fw-9", "old"}
+    silences.seen("", "fw-2", "192.0.2.2", NOW_NS + hour_ns + MINUTE_NS - 1)
+    assert known() == {"fw-9", "old"}, "the table is not searched each time"
+    silences.seen("", "fw-2", "192.0.2.2", NOW_NS + hour_ns + MINUTE_NS)
+    silences.seen("", "fw-1", "192.0.2.1", NOW_NS + hour_ns + MINUTE_NS)
+    assert known() == {"fw-1", "fw-2", "fw-9", "old"}
+    assert not silences.address("", "forged-1")
+    # Who was seen for a day is missed, and not forgotten.
+    assert "old" in keys(silences, rule, NOW_NS + hour_ns + MINUTE_NS)
