@@ -338,6 +338,8 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
     }
     if (most := record_max(definition, rules, watchlist)) is not None:
         counter["record_max"] = most
+    if ports := _pinned_ports(definition, rules, watchlist):
+        counter["pinned"] = {"field": "DstPortNumber", "values": ports}
     exempt = [each.where for each in rules[0].exempt if not decided_by_key(each, rules[0]) or _spares(each, rules)]
     if exempt:
         counter["exempt"] = exempt
@@ -350,6 +352,18 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
     if definition.evidence:
         counter["evidence"] = list(definition.evidence)
     return counter
+
+
+def _pinned_ports(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Watchlist) -> list[int]:
+    """
+    Ports whose cells no flood of other ones may push out.
+
+    Of a counter that has sources or apps in its keys none: anybody could fill it with pinned keys.
+    """
+    if set(definition.group_by) != set(WATCHLIST_FIELDS):
+        return []
+    kinds = {rule.rows for rule in rules if rule.rows is not None}
+    return sorted({port for kind in kinds for port in watchlist.ports(kind)})
 
 
 def record_max(

@@ -462,11 +462,16 @@ class TestClamped:
             {"record_max": {"field": "DstPortNumber"}, "group_by": ["DstPortNumber"]},
             {"record_max": {"field": "DstPortNumber", "values": {"445": 0}}, "group_by": ["DstPortNumber"]},
             {"record_max": {"field": "DstPortNumber", "values": {}, "others": 0}, "group_by": ["DstPortNumber"]},
+            {"pinned": {"field": "DstPortNumber", "values": [445]}},
+            {"pinned": {"field": "DstPortNumber"}, "group_by": ["DstPortNumber"]},
+            {"pinned": {"field": "DstPortNumber", "values": ["445"]}, "group_by": ["DstPortNumber"]},
+            {"pinned": {"field": "SrcIpAddr", "values": [445]}, "group_by": ["SrcIpAddr"]},
         ],
     )
     def test_a_bound_that_makes_no_sense_is_refused(self, make: Make, setup: plan.Setup, wrong: dict[str, Any]) -> None:
-        with pytest.raises(PlanError, match="record_max"):
-            make(counters=[setup.plan.counters[0] | {"rules": []} | wrong])
+        [failures] = [counter for counter in setup.plan.counters if counter["name"] == "failures_by_source"]
+        with pytest.raises(PlanError, match=r"record_max|pinned"):
+            make(counters=[failures | {"rules": []} | wrong])
 
 
 def built(number: int, direction: str = "outbound", ends: Sequence[str] = ("10.0.0.1", "10.0.0.2")) -> str:

@@ -4,10 +4,12 @@ import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from collectord import plan
+from collectord.detect import watchlist
 from collectord.engine import Engine
 from collectord.model import NS_PER_S, KeyValue
 
@@ -125,3 +127,26 @@ def test_the_real_source_is_found_and_no_forged_one(setup: plan.Setup, hits: int
     assert found.clamped == (0 if hits == 1 else FORGED)
     assert bound_bytes == 64 * 1024 * 1024
     assert found.grown_bytes < bound_bytes
+
+
+def test_cells_of_the_watchlist_stay(tmp_path: Path) -> None:
+    """Ten times as many cells of other ports as there are places: what a row is about is counted whole."""
+    shipped = plan.load(None)
+    row = "445,*,*,*,*,Detection,Static,10,High,Impact,Slow,x"
+    (tmp_path / "ports.csv").write_text(f"{','.join(watchlist.COLUMNS)}\n{row}\n")
+    bounds = shipped.config.bounds.model_copy(update={"keys_per_counter": 1_000})
+    config = shipped.config.model_copy(update={"bounds": bounds, "port_watchlist": tmp_path / "ports.csv"})
+    engine = plan.check(config, [rule for rule in shipped.rules if rule.name == "port-misuse"]).engine()
+    stream = engine.connect(1, "192.0.2.1")
+    most, evicted = 0, 0
+    for minute in range(20):
+        now_ns = (START_S + 60 * minute) * NS_PER_S
+        ports = [445, *range(20_000, 30_000)]
+        data = bytearray(b"".join(denied(SOURCE, 1).replace(b"(53)", b"(%d)" % port) for port in ports))
+        engine.feed(stream, data, len(data), now_ns)
+        changes = engine.changes(now_ns)
+        engine.ack(changes.seq)
+        evicted += changes.evicted.get("port_volume", 0)
+        most = max([most, *(each.count for window in changes.windows for each in window.keys)])
+    assert most == 20
+    assert evicted > 20 * 8_000

@@ -8,7 +8,7 @@ use crate::profile::{Wanted, spec};
 use crate::session::{Field, FieldSet, Kind, Session};
 use crate::value::ip::{Ip, Networks};
 use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where messages come in.
 pub(crate) struct Listener {
@@ -397,6 +397,7 @@ fn read_counter(
         problems.add(table.own_path(), "distinct and beacon can't be together");
     }
     let record_max = RecordMax::read(counted, &group_by, &mut table, problems);
+    let pinned = read_pinned(&group_by, &mut table, problems);
     let evidence = table.get("evidence").is_some().then(|| fields(&mut table, "evidence", problems));
     let highest = if distinct.is_some() { HIGHEST_DISTINCT_LEVEL } else { u64::MAX };
     let rules = table.list("rules", problems);
@@ -433,13 +434,33 @@ fn read_counter(
             fingerprint,
             slot_s,
             capacity,
-            pinned: None,
+            pinned,
             distinct: distinct.is_some(),
             beacon,
             evidence,
         },
         watches,
     ))
+}
+
+/// Keys that stay whatever comes, by a port: `{"field": "DstPortNumber", "values": [139, 445]}`.
+fn read_pinned(group_by: &[Field], definition: &mut Table<'_>, problems: &mut Problems) -> Option<count::Pinned> {
+    let path = definition.path("pinned");
+    let mut table = Table::of(definition.get("pinned")?, path.clone(), problems)?;
+    let field = Field::named(table.required_text("field", problems)).filter(|field| field.kind() == Kind::Port);
+    let place = field.and_then(|field| group_by.iter().position(|known| *known == field));
+    let values = table.get("values").and_then(Json::as_array);
+    let numbers: Option<HashSet<u64>> = values.and_then(|values| values.iter().map(Json::as_u64).collect());
+    table.finish(problems);
+    let (Some(place), Some(numbers)) = (place, numbers) else {
+        problems.add(path, "a port of the key is needed, and its values");
+        return None;
+    };
+    let group_by = group_by.to_vec();
+    Some(Box::new(move |key| {
+        let parts = key::decode(&group_by, key).map(|(_, parts)| parts);
+        parts.is_some_and(|parts| matches!(parts.get(place), Some(Part::Number(port)) if numbers.contains(port)))
+    }))
 }
 
 /// A list of ASIM fields.

@@ -360,6 +360,7 @@ def test_plan(make_rule: MakeRule, make_port_rule: MakeRule, make_row: MakeRow) 
             "capacity": 65_536,
             "weight": "EventCount",
             "record_max": {"field": "DstPortNumber", "values": {"445": 80}},
+            "pinned": {"field": "DstPortNumber", "values": [23, 445]},
             "rules": [
                 {
                     "name": "port-misuse",
@@ -426,6 +427,17 @@ def test_sums_stay_as_told(make_rule: MakeRule, make_port_rule: MakeRule) -> Non
     """One large transfer is enough."""
     for rule in (make_rule(weight="SrcBytes"), make_rule(weight="records"), make_port_rule()):
         assert all("record_max" not in counter for counter in rules.plan([rule], Watchlist()))
+
+
+def test_pinned_ports(make_port_rule: MakeRule, make_row: MakeRow) -> None:
+    """Of the rows that a rule of the counter looks at; none where keys have more than the cells."""
+    rows = [make_row(), make_row(port=389, threshold=None, threshold_type=ThresholdType.ANOMALY)]
+    both = [make_port_rule(), make_port_rule(name="b", type=RuleType.BASELINE, rows=ThresholdType.ANOMALY)]
+    by_source = make_port_rule(group_by=("SrcIpAddr", *rules.WATCHLIST_FIELDS))
+    by_app = make_port_rule(group_by=(*rules.WATCHLIST_FIELDS, "DstAppName"))
+    for some, ports in ((both, [389, 445]), (both[:1], [445]), ([by_source], None), ([by_app], None)):
+        [counter] = rules.plan(some, Watchlist(rows))
+        assert counter.get("pinned", {}).get("values") == ports
 
 
 def test_every_role_is_of_use() -> None:
