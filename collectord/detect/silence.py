@@ -192,11 +192,16 @@ class Silences:
     def _groups(self, watched: Mapping[tuple[str, str], _Watched]) -> dict[tuple[str, str], set[tuple[str, str]]]:
         """The devices of each site, and of each relay, by (site, what they are called together); the largest first."""
         groups: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        behind: dict[str, set[tuple[str, str]]] = {}
         for (site, name), device in watched.items():
             of_site = f"every device of site {site}" if site else "every device"
             groups.setdefault((site, of_site), set()).add((site, name))
             if self._is_relay(device.peer):
-                groups.setdefault((site, f"every device behind {device.peer}"), set()).add((site, name))
+                behind.setdefault(device.peer, set()).add((site, name))
+        for relay, members in behind.items():
+            # A relay of several sites is of none of them, and one alert all the same.
+            sites = {site for site, _ in members}
+            groups[sites.pop() if len(sites) == 1 else "", f"every device behind {relay}"] = members
         return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
     def _is_relay(self, peer: str) -> bool:

@@ -58,6 +58,17 @@ def test_no_burst_at_a_boundary_is_missed(play: Play, batch: int) -> None:
         story.expect(nothing if quiet else raised(RULE, SrcIpAddr=source, count=5001))
 
 
+def test_strict(play: Play) -> None:
+    """Records in the bins of the original: whatever they stand for, each once, also over a restart in the bin."""
+    strict = rule(RULE, weight="records", every_record=True, step_s=300)
+    story = play(strict, pass_s=10)
+    story.at("0:10").send(5000, EventCount=9, **FAILURE).expect(nothing)
+    story.at("4:00").restart().at("4:59.99").send(1, counts="never", **FAILURE)
+    story.at("5:00.7").expect(raised(RULE, SrcIpAddr=SOURCE, count=5001))
+    other = {**FAILURE, "SrcIpAddr": "203.0.113.8"}
+    story.at("9:30").send(3000, **other).at("10:00").send(5000, **other).expect(nothing)
+
+
 def test_only_failures_count(play: Play) -> None:
     """Whatever the device did: denied, reset, timed out; a partial or unknown result is no failure."""
     story = play(RULE)

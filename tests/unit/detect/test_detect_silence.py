@@ -89,6 +89,24 @@ def test_behind_a_relay(rule: Rule) -> None:
     assert ["every device behind 192.0.2.9"] == [name for name, key in found.items() if not key.keeps_only]
 
 
+def test_behind_a_relay_of_several_sites(rule: Rule) -> None:
+    """One alert, and not one for each site."""
+    silences = Silences([], ("192.0.2.9",), NOW_NS)
+    for site in ("north", "south"):
+        seen_for_a_day(silences, site, "fw-1", "fw-2")
+    seen_for_a_day(silences, "south", "fw-3", peer="192.0.2.3")
+
+    later_ns = NOW_NS + 20 * MINUTE_NS
+    silences.seen("south", "fw-3", "192.0.2.3", later_ns)
+    told = [key for key in silences.window(rule, later_ns).keys if not key.keeps_only]
+    assert [("", "every device behind 192.0.2.9", 4)] == [
+        (key.site, key.key[0], key.details["number_of_devices"]) for key in told
+    ]
+    silences.seen("south", "fw-1", "192.0.2.9", later_ns)
+    told = [key for key in silences.window(rule, later_ns).keys if not key.keeps_only]
+    assert {("north", "every device of site north"), ("south", "fw-2")} == {(key.site, key.key[0]) for key in told}
+
+
 def test_pauses_are_measured_and_stored(rule: Rule) -> None:
     """By day; the pause over a stop of the collector is not the device's."""
     silences = Silences([], (), NOW_NS)
