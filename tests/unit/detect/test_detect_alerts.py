@@ -439,6 +439,19 @@ def test_report_rows_do_not_keep_an_alert_that_is_sent(make_port_rule: MakeRule,
     ]
 
 
+def test_report_rows_do_not_update_an_alert_that_is_sent(make_port_rule: MakeRule, make_row: MakeRow) -> None:
+    """However much it is that they see."""
+    rows = [
+        make_row(threshold=0, action="Allow", type=RowType.HUNTING, severity=Severity.LOW),
+        make_row(threshold=1000, action="Deny"),
+    ]
+    states = AlertStates([make_port_rule()], Watchlist(rows))
+    allowed, denied = (445, "TCP", "Outbound", "Allow"), (445, "TCP", "Outbound", "Deny")
+
+    assert ["Burst of SMB raised 1001"] == told(states.judge([cells(0, (denied, 1001))], at(0)))
+    assert [] == told(states.judge([cells(60, (denied, 900), (allowed, 50_000))], at(60)))
+
+
 def test_severity_follows_the_rows(make_port_rule: MakeRule, make_row: MakeRow) -> None:
     """Up at once; down only when the graver row is below its clear level, so that it does not flap."""
     rows = [make_row(threshold=100, severity=Severity.LOW), make_row(threshold=1000, severity=Severity.HIGH)]

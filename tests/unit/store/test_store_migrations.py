@@ -18,6 +18,7 @@ STEPS = (
     "m0006_names_of_addresses",
     "m0007_types_of_alarms",
     "m0008_bounds_of_the_outbox",
+    "m0009_cleared_alerts",
 )
 
 
