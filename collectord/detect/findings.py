@@ -46,9 +46,10 @@ def modes_of_rows(rule: Rule, watchlist: Watchlist, key: Mapping[str, KeyValue])
     return {_mode(rule, row) for row in _rows_of(rule, watchlist, key)}
 
 
-def limit_of_rows(rule: Rule, watchlist: Watchlist, key: Mapping[str, KeyValue]) -> int | None:
-    """The lowest threshold of the rows that an alert with this key can come from; None where each day has its own."""
-    limits = [row.threshold for row in _rows_of(rule, watchlist, key) if row.threshold is not None]
+def limit_of_rows(rule: Rule, watchlist: Watchlist, key: Mapping[str, KeyValue], mode: Mode) -> int | None:
+    """The lowest threshold of the rows that an alert in this mode can come from; None where each day has its own."""
+    rows = (row for row in _rows_of(rule, watchlist, key) if _mode(rule, row) is mode)
+    limits = [row.threshold for row in rows if row.threshold is not None]
     return min(limits, default=None)
 
 

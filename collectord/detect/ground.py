@@ -41,7 +41,7 @@ def lost(rule: Rule | None, watchlist: Watchlist, alert: Alert, peak: int, anew:
         return "what the rule counts was changed"
     if rule.timespan_s != alert.window_s:
         return f"the rule's window is now {wording.span(rule.timespan_s)}"
-    limit = limit_of_rows(rule, watchlist, alert.key) if rule.uses_watchlist else rule.threshold
+    limit = limit_of_rows(rule, watchlist, alert.key, mode) if rule.uses_watchlist else rule.threshold
     if limit is not None and peak <= limit:
         return f"the {'watchlist row' if rule.uses_watchlist else 'rule'}'s limit is now {limit:,}"
     return ""

@@ -7,7 +7,7 @@ import pytest
 from collectord.detect import ground
 from collectord.detect.alerts import AlertStates
 from collectord.detect.rules import Rule
-from collectord.detect.watchlist import Watchlist, WatchRow
+from collectord.detect.watchlist import RowType, Watchlist, WatchRow
 from collectord.model import Alert, Mode, Window, WindowKey
 
 MakeRule = Callable[..., Rule]
@@ -56,3 +56,6 @@ def test_a_row(make_port_rule: MakeRule, make_row: MakeRow, changes: dict[str, i
     changed = make_row(**{"threshold": 1000, **changes})
     assert reason == ground.lost(rule, Watchlist([changed]), alert, 1500)
     assert "" == ground.lost(rule, Watchlist([changed, row]), alert, 1500)
+    # A row that only reports is no ground for an alert that is sent.
+    looked_through = make_row(threshold=0, type=RowType.HUNTING)
+    assert bool(reason) == bool(ground.lost(rule, Watchlist([changed, looked_through]), alert, 1500))
