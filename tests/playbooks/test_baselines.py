@@ -43,6 +43,17 @@ def test_port_anomaly(play: Play) -> None:
     days(story, 9, 10, **TO_389).expect(cleared(rule, DstPortNumber=389, count=318))
 
 
+@pytest.mark.parametrize(("rule", "quiet"), [("port-anomaly", 99), ("traffic-anomaly-total", 99), ("smb-anomaly", 100)])
+def test_small_numbers(play: Play, rule: str, quiet: int) -> None:
+    """From 100 on (SMB: over 100), however far that is beyond a few sessions a day."""
+    session = TO_SHARE if rule == "smb-anomaly" else TO_389
+    story = play(rule, ports=watchlist(LDAP), **PASS)
+    for day in range(8):
+        story.at(f"{24 * day + 12}:00:00").send(3, **session)
+    story.at("192:10:00").send(quiet, **session).expect(nothing)
+    story.at("192:12:00").send(1, **session).expect(raised(rule, count=quiet + 1))
+
+
 def test_port_anomaly_looks_at_its_rows_alone(play: Play) -> None:
     """A port without a row, a row with a fixed threshold, and the first seven days are none of its business."""
     static = LDAP.replace("Anomaly,", "Static,1000").replace("389,636", "389,3389")

@@ -149,6 +149,17 @@ def test_device_silent_when_the_clock_is_set(play: Play, hours: int) -> None:
     story.at(f"{hour}:20:30").expect(raised("device-silent", Dvc=FW_1))
 
 
+@pytest.mark.parametrize("hours", [1, -1, 8760])
+def test_device_silent_stays_so_when_the_clock_is_set(play: Play, hours: int) -> None:
+    """Nobody can say for how long, and nothing says that it sends again."""
+    story = play("device-silent", devices=[FW_1, FW_2], pass_s=10)
+    story.every(60, "2:10:00", lambda story: reports(story, FW_2)).expect(raised("device-silent", Dvc=FW_1))
+    hour = 2 + hours
+    story.step(3600 * hours).every(60, f"{hour}:40:00", lambda story: reports(story, FW_2)).expect(nothing)
+    reports(story, FW_1)
+    story.at(f"{hour}:40:20").expect(cleared("device-silent", Dvc=FW_1, reason="it sends again"))
+
+
 @pytest.mark.parametrize(("off", "quiet"), [("00:15:00", "00:05:00"), ("-00:05:01", "-00:05:00")])
 def test_device_clock_off(play: Play, off: str, quiet: str) -> None:
     """Five minutes are quiet, either way; it clears five minutes after the clock was set right."""
