@@ -78,6 +78,18 @@ def test_a_whole_site_is_one_alert(rule: Rule) -> None:
     assert {"devices": ["fw-1", "fw-2"], "number_of_devices": 2} == found["every device of site branch"].details
 
 
+@pytest.mark.parametrize(("later_s", "alone"), [(299, False), (300, False), (301, True)])
+def test_who_is_silent_first_waits_five_minutes(rule: Rule, later_s: int, alone: bool) -> None:
+    """For another one that is to be told of by then if it stays silent."""
+    silences = Silences([], (), NOW_NS)
+    seen_for_a_day(silences, "", "fw-1", "fw-2")
+    for second in (100, later_s + 1):
+        silences.seen("", "fw-2", "192.0.2.2", NOW_NS + second * NS_PER_S)
+
+    found = keys(silences, rule, NOW_NS + 901 * NS_PER_S)
+    assert {"fw-1": not alone} == {name: key.keeps_only for name, key in found.items()}
+
+
 def test_behind_a_relay(rule: Rule) -> None:
     """When a relay is cut off, the devices of the site that send by themselves go on."""
     silences = Silences([], ("192.0.2.8/31",), NOW_NS)

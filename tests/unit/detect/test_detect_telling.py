@@ -59,6 +59,18 @@ def test_nothing_is_known(make_rule: MakeRule) -> None:
     assert f"192.0.2.10: 5,203 failed connections in 5 min (limit 5,000); collectord alerts show {ID}" == text
 
 
+@pytest.mark.parametrize(("count", "told"), [(63, "63 ports"), (64, "at least 64 ports")])
+def test_more_values_than_can_be_told_apart(make_rule: MakeRule, count: int, told: str) -> None:
+    """The number alone would be wrong, at the raise as at the clear."""
+    rule = make_rule(distinct="DstPortNumber", unit="ports")
+    judgement = Judgement(count, 50, Severity.MEDIUM, Mode.NOTIFY)
+    finding = Finding("", {"SrcIpAddr": "192.0.2.10"}, judgement, judgement, {})
+
+    text = telling.summary(rule, ID, finding, judgement, NOBODY)
+    assert text.startswith(f"192.0.2.10: {told} in 5 min (limit 50); ")
+    assert f"(peak {told.removesuffix(' ports')} in 5 min, limit 50)" in telling.quiet(rule, 50, count)[1]
+
+
 def test_the_host_of_its_site(make_rule: MakeRule) -> None:
     """Private networks exist more than once."""
     hosts = Hosts((Host("10.0.0.1/32", "pc1", "south", (), ""), Host("10.0.0.1/32", "pc2", "north", (), "")))
