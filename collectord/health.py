@@ -18,6 +18,12 @@ JUDGED_EVERY_NS = 10 * NS_PER_S
 LOSSES = ("no_memory", "panic")
 """Outcomes that are our own loss. What a peer can bring about with one odd message is counted, and wakes nobody."""
 
+UNTRIED_NS = 600 * NS_PER_S
+"""
+An output that was down is tried five minutes after a start at the latest (the longest pause of deliveries), and a try
+may take half a minute. One that has nothing to do for longer is down no more: what it failed at was given up.
+"""
+
 ENGINE = "(engine)"
 """Stands for a listener where the engine met a bug outside of messages: what it had counted may lack something."""
 
@@ -172,7 +178,8 @@ class Health:
             return Known.NOT_YET if is_new else Known.NO_MORE
         if gauge is Gauge.OUTPUT_FAILING_S and not self._outputs_up().get(name):
             # It failed when the last run ended, and has taken nothing yet.
-            return Known.NOT_YET
+            was_tried = self._outputs_up().get(name) is not None
+            return Known.NOT_YET if was_tried or self._judged_ns - self._began_ns < UNTRIED_NS else Known.NO_MORE
         return Known.YES
 
     def pauses(self) -> list[DevicePauses]:

@@ -339,8 +339,8 @@ class Story:
         self._dropped[listener] = self._dropped.get(listener, 0) + count
         return self
 
-    def output(self, name: str, *, up: bool) -> "Story":
-        """The last try of an output went well, or did not."""
+    def output(self, name: str, *, up: bool | None) -> "Story":
+        """The last try of an output went well, or did not; None: there was none yet."""
         self._outputs[name] = up
         return self
 

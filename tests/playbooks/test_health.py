@@ -251,6 +251,16 @@ def test_output_down_over_a_restart(play: Play) -> None:
     story.expect(cleared("output-down", output="siem", reason="at or below 0"))
 
 
+def test_output_that_is_not_tried_any_more(play: Play) -> None:
+    """What it was down for was given up, say: it is not down for ever, and never for having nothing to do."""
+    story = play("output-down", pass_s=10)
+    story.output("siem", up=None).at("1:00").output("noc", up=False).at("6:11")
+    story.expect(raised("output-down", output="noc"))
+    story.output("noc", up=None).at("6:30").restart().at("16:20").expect(nothing)
+    story.at("17:00").expect(cleared("output-down", output="noc"))
+    story.at("59:00").expect(nothing)
+
+
 def test_alerts_dropped(play: Play) -> None:
     """One alert that an output never gets is enough; it clears 15 minutes after the last five with a drop."""
     story = play("alerts-dropped", pass_s=10)
