@@ -246,8 +246,9 @@ def _reason(model: type[BaseModel], place: _Place, detail: ErrorDetails) -> tupl
             return f"expected at most {context['le']}, got {got}", ""
         case "string_pattern_mismatch":
             return f"expected letters, digits, _ . - (at most 64, a letter or digit first), got {got}", ""
-        case "too_short" | "string_too_short":
-            return f"expected at least {context.get('min_length')}, got {got}", ""
+        case "too_short" | "string_too_short" | "too_long":
+            bound = "at most" if "max_length" in context else "at least"
+            return f"expected {bound} {context.get('max_length', context.get('min_length'))}, got {got}", ""
         case "value_error":
             cause = context["error"]
             return str(cause), getattr(cause, "hint", "")

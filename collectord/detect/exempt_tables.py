@@ -35,8 +35,13 @@ def read(
         tests = {name: value for name, value in table.items() if name not in ("reason", "until")}
         place: KeyPath = ("exempt", number)
         reason, until = table.get("reason"), table.get("until")
-        if not isinstance(reason, str) or not reason or len(reason) > wording.MAX_TITLE_CHARACTERS:
-            wrong((*place, "reason"), "expected a text that says why", "")
+        if (
+            not isinstance(reason, str)
+            or not 0 < len(reason) <= wording.MAX_TITLE_CHARACTERS
+            or not reason.isprintable()
+        ):
+            longest = f"one line of at most {wording.MAX_TITLE_CHARACTERS} characters"
+            wrong((*place, "reason"), "expected a text that says why", longest)
             continue
         if until is not None and not (isinstance(until, datetime) and until.tzinfo is not None):
             wrong((*place, "until"), "expected a time with its zone", "such as 2026-12-31T18:00:00Z")

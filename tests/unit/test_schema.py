@@ -37,7 +37,7 @@ class Whole(Strict):
     port: Port = 1
     text_of_name: str = Field(default_factory=lambda known: known["name"])
     side: Annotated[tuple[Annotated[Left | Right, Field(discriminator="type")], ...], Field(strict=False)] = ()
-    words: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("a",)
+    words: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=3)] = ("a",)
     table: dict[str, int] = Field(default_factory=dict)
     left: Left | None = None
     ratio: float = Field(default=0.5, gt=0)
@@ -78,6 +78,7 @@ NAME = {"name": "n"}
         (NAME | {"port": None}, ("port", "expected a whole number, got a NoneType", "")),
         (NAME | {"words": "a"}, ("words", 'expected a list, got "a"', "")),
         (NAME | {"words": []}, ("words", "expected at least 1, got a list of 0", "")),
+        (NAME | {"words": ["a"] * 4}, ("words", "expected at most 3, got a list of 4", "")),
         (NAME | {"words": ["a", 2]}, ("words[1]", "expected text in quotes, got the number 2", "")),
         (NAME | {"words": [2]}, ("words[0]", "expected text in quotes, got the number 2", "")),
         (NAME | {"table": 5}, ("table", "expected a table, got the number 5", "")),

@@ -90,3 +90,10 @@ def test_a_wrong_test_is_told_once() -> None:
     """What it is a test of is no question then."""
     _, problems = read({"DstPortNumber": "no port", "site": "north"})
     assert [place for place, *_ in problems] == ["exempt.0.DstPortNumber"]
+
+
+@pytest.mark.parametrize("reason", ["", 5, None, "x" * 256, "two\nlines", "\x1b[2J"])
+def test_a_reason_is_one_line(reason: object) -> None:
+    """It stands in the reason of a clear, which people and receivers read."""
+    _, problems = read({"SrcIpAddr": "192.0.2.1", "reason": reason})
+    assert problems == [("exempt.0.reason", "expected a text that says why", "one line of at most 255 characters")]
