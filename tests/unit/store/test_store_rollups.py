@@ -114,6 +114,19 @@ def test_late_rows_go_everywhere_at_once(database: Database, counters: Counters)
     assert {START_S: 22, START_S + 10 * DAY_S: 1} == day_sums(database)
 
 
+def test_the_slot_at_the_mark_is_not_rolled_up_yet(database: Database, counters: Counters) -> None:
+    """Rows that come for it together with late ones are added up once."""
+    hours = rollups.hours_of(FAILURES)
+    put(counters, 1, (START_S, "", "192.0.2.10", 1, 1, 0))
+    rollups.roll_up(database, FAILURES, hours, START_S + 120)
+    assert START_S + 120 == counters.rolled_until(FAILURES)
+    put(counters, 2, *((START_S + second, "", "192.0.2.10", 10 + second, 1, 0) for second in (60, 120, 180)))
+
+    assert [1 + 70] == [row[3] for row in table(database, "failures_by_source_hours")]
+    rollups.roll_up(database, FAILURES, hours, START_S + 240)
+    assert [1 + 70 + 130 + 190] == [row[3] for row in table(database, "failures_by_source_hours")]
+
+
 def test_each_level_is_cut(database: Database, counters: Counters, monkeypatch: pytest.MonkeyPatch) -> None:
     """To its largest keys; the rest is one row, so that the sum stays whole."""
     monkeypatch.setattr(retention, "KEPT_KEYS_PER_SLOT", 4)
