@@ -33,7 +33,7 @@ MIN_TOGETHER = 2
 TOGETHER_WITHIN_S = 300
 """
 How much earlier than the others a device may fall silent and still be one of them. Whoever is given 15 minutes pauses
-for a third of it at most, so that is how far apart their last messages may lie.
+for a third of it at most, so that is how far apart their last messages may lie; a third, too, where less is given.
 """
 
 
@@ -159,7 +159,7 @@ class Silences:
         watched = {place: device for place, device in self._devices.items() if _is_watched(rule, device)}
         for (site, name), device in watched.items():
             silence_s, limit_s, longest_s = self._silence(rule, device, now_ns)
-            if silence_s + TOGETHER_WITHIN_S >= limit_s:
+            if silence_s + min(TOGETHER_WITHIN_S, limit_s // 3) >= limit_s:
                 soon.add((site, name))
             if silence_s > rule.clear_level(limit_s):
                 seen_ns, peer = device.last_seen_ns, device.peer

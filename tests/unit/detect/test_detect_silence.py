@@ -1,6 +1,7 @@
 """Devices that stopped: who is watched, when they are missed, and who is missed together."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,18 @@ def test_who_is_silent_first_waits_five_minutes(rule: Rule, later_s: int, alone:
 
     found = keys(silences, rule, NOW_NS + 901 * NS_PER_S)
     assert {"fw-1": not alone} == {name: key.keeps_only for name, key in found.items()}
+
+
+def test_who_is_given_little_time_waits_for_nobody_that_sends(rule: Rule) -> None:
+    """A limit of a minute leaves no five minutes to wait."""
+    quick = replace(rule, silence=Silence(after_s=60))
+    silences = Silences([], (), NOW_NS)
+    seen_for_a_day(silences, "", "fw-1", "fw-2")
+    for second in range(1, 72, 10):
+        silences.seen("", "fw-2", "192.0.2.2", NOW_NS + second * NS_PER_S)
+
+    found = keys(silences, quick, NOW_NS + 80 * NS_PER_S)
+    assert {"fw-1": False} == {name: key.keeps_only for name, key in found.items()}
 
 
 def test_behind_a_relay(rule: Rule) -> None:
