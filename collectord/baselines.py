@@ -72,6 +72,10 @@ class Baselines:
         """An earlier run judged until then (wall time, ns; 0: never): a day that has ended since is judged first."""
         self._day_s = _day(last_ns) if last_ns else None
 
+    def hurry(self) -> None:
+        """The next windows come at once, whatever the minute."""
+        self._minute = None
+
     def windows(self, now_ns: int) -> list[Window]:
         """
         The windows to judge now: the day that has ended, if one has, and the present one. Nothing within a minute.

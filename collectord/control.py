@@ -132,7 +132,8 @@ def ask(path: Path, command: str, *, limit_s: float = ASK_LIMIT_S, **arguments: 
     except PermissionError as error:
         raise UnavailableError(f"no permission to talk to the daemon on {path}") from error
     except TimeoutError as error:
-        raise UnavailableError(f"the daemon does not answer within {limit_s:g} s") from error
+        # It does what it was asked for, once it comes to that: whoever asks again may do it twice.
+        raise UnavailableError(f"the daemon does not answer within {limit_s:g} s; it may still do it") from error
     except OSError as error:
         raise UnavailableError(f"the daemon does not run (nobody answers on {path})") from error
     if not line.endswith(b"\n"):

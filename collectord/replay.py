@@ -6,9 +6,12 @@ it runs at the boundaries of slots, where windows are judged and alerts clear. S
 come then. A database of its own, in a folder that is thrown away, takes what the pass stores; outputs are not asked.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from collectord import plan
@@ -218,6 +221,23 @@ class _Looked(AlertStates):
         return super().judge(windows, now_ns)
 
 
+class Scratch(Database):
+    """
+    The database of a replay, which is gone when that ends: nothing waits for the disk.
+
+    Or each alert would, and a daemon on the same disk with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.connection.execute("PRAGMA synchronous = OFF")
+
+    @contextlib.contextmanager
+    def transaction(self, doing: str, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        with super().transaction(doing) as connection:
+            yield connection
+
+
 class _Tables(Counters):
     """
     What a replay looks at again: the counters whose days are compared. All else is for operators and restarts.
@@ -308,6 +328,7 @@ class Replay:
             self._dirty = True
         if self._dirty:
             self._judge(self._now_s + 1)
+            self._tick.end()
 
     def _receivers(self, alert: Alert) -> Sequence[str]:
         """The pass asks whom a state of an alert goes to: to nobody but the one who watches."""

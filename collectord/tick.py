@@ -406,6 +406,11 @@ class Tick:
         )
         return self._health.windows(changes.now_ns)
 
+    def end(self) -> None:
+        """Nothing more will come: the present day is judged as it stands, without waiting for the minute."""
+        self._baselines.hurry()
+        self._judge_days(self._clock.now_ns())
+
     def _judge_days(self, now_ns: int) -> bool:
         self._queue(self._states.judge(self._baselines.windows(now_ns), now_ns))
         return self._store_alerts()

@@ -28,7 +28,6 @@ from collectord.errors import EX_IOERR, EX_USAGE, InputError
 from collectord.inputs.replay import AGREEING, LogFile, merged, open_file
 from collectord.model import NS_PER_S, Alert, AlertState, Mode, Window
 from collectord.plan import Setup
-from collectord.store.db import Database
 
 STDIN = Path("-")
 
@@ -199,7 +198,7 @@ def read(
         )
         logs = list(_opened(files, engine, bar, hints, cleanup))
         folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="collectord-replay-"))
-        database = cleanup.enter_context(contextlib.closing(Database(Path(folder) / "replay.db")))
+        database = cleanup.enter_context(contextlib.closing(replaying.Scratch(Path(folder) / "replay.db")))
         job = replaying.Replay(setup, engine, database, told=told, peer=hints.peer, looked=looked)
         try:
             with bar:

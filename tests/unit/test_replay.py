@@ -19,7 +19,7 @@ from collectord.detect.rules import RuleType
 from collectord.errors import ConfigError
 from collectord.inputs.replay import LogFile, merged
 from collectord.model import NS_PER_S, Alert, AlertState, Mode
-from collectord.replay import FILE_PEER, Replay, on_trial, setup_for
+from collectord.replay import FILE_PEER, Replay, Scratch, on_trial, setup_for
 from collectord.simulation.firewalls import asa, panos
 from collectord.simulation.traffic import Session
 from collectord.store.db import Database
@@ -141,7 +141,7 @@ class Job:
             )
             for number, content in enumerate(contents)
         ]
-        with closing(Database(path)) as database:
+        with closing(Scratch(path)) as database:
             replay = Replay(setup, engine, database, told=self.told.append)
             replay.run(merged(self.files), **span)
         self.progress = replay.progress
@@ -229,3 +229,31 @@ def test_a_wrong_configuration_is_told(setup: plan.Setup, tmp_path: Path) -> Non
     """As by the daemon's own loader."""
     with pytest.raises(ConfigError):
         setup_for(setup.config.model_copy(update={"port_watchlist": tmp_path / "missing.csv"}), [])
+
+
+def test_days_are_compared(tmp_path: Path) -> None:
+    """What the rules that look at past days need is stored, and nothing else; and nothing waits for the disk."""
+    shipped = plan.load(None)
+    rules = [rule for rule in shipped.rules if rule.name in ("smb-anomaly", "excessive-failures")]
+    pieces = []
+    for day in range(10):
+        count = 120 + day if day < 9 else 2_000
+        second = START_S + day * 86_400
+        line = (
+            f"<166>{datetime.fromtimestamp(second, UTC):%b %d %Y %H:%M:%S} asa : %ASA-6-302013: Built outbound TCP "
+            "connection 5 for outside:10.0.0.9/445 (10.0.0.9/445) to inside:10.0.0.5/40000 (10.0.0.5/40000)\n"
+        )
+        pieces.append((second, line.encode() * count))
+    setup = setup_for(shipped.config, rules)
+    told: list[Alert] = []
+    with closing(Scratch(tmp_path / "replay.db")) as database:
+        Replay(setup, setup.engine(), database, told=told.append).run(pieces)
+        stored = {name: database.tables[name].count for name in ("smb_by_source", "failures_by_source", "ledger")}
+        assert database.connection.execute("PRAGMA synchronous").fetchone() == (0,)
+
+    (alert,) = told
+    assert (alert.rule, alert.count, alert.key) == (
+        "smb-anomaly", 2_000, {"SrcIpAddr": "10.0.0.5", "DstPortNumber": 445},
+    )  # fmt: skip
+    assert stored["smb_by_source"] > 0
+    assert (stored["failures_by_source"], stored["ledger"]) == (0, 0)
