@@ -109,7 +109,10 @@ def _show(rule: Rule | None, keys: list[Learned]) -> None:
     elif rule is not None and rule.uses_watchlist:
         click.echo("# The port watchlist holds the thresholds; for single keys:")
     for each in keys[:SHOWN_KEYS]:
-        click.echo(exempt_toml(each))
+        click.echo(
+            exempt_toml(each)
+            or '# It is about all there is, so nothing can be exempt from it. Quiet with:\nmode = "off"'
+        )
     click.echo()
 
 
@@ -118,8 +121,10 @@ def _number(count: int, what: str) -> str:
 
 
 def exempt_toml(each: Learned) -> str:
-    """An exempt of one key for the rule's file."""
+    """An exempt of one key for the rule's file; empty where the rule has no key, as an exempt must say of what."""
     names = each.key | ({"site": each.site} if each.site else {})
+    if not names:
+        return ""
     lines = [f"{name} = {_value(value)}" for name, value in names.items()]
     return "\n".join(("[[exempt]]", *lines, f'reason = "seen {rfc3339(each.last_time_ns)[:10]}: say why it is fine"'))
 

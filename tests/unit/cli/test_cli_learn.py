@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectord import data
+from collectord import data, plan
 from collectord.cli.learn import SHOWN_KEYS, condition_toml, exempt_toml
 from collectord.clock import SystemClock
 from collectord.detect import rule_files
@@ -129,7 +129,10 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @given(
-    st.dictionaries(st.sampled_from(["SrcUsername", "DstPortNumber", "SrcZone"]), _TEXT | st.integers(0, 65_535)), _TEXT
+    st.dictionaries(
+        st.sampled_from(["SrcUsername", "DstPortNumber", "SrcZone"]), _TEXT | st.integers(0, 65_535), min_size=1
+    ),
+    _TEXT,
 )
 def test_exempts_are_toml(key: dict[str, KeyValue], site: str) -> None:
     """Whatever came from the wire."""
@@ -137,6 +140,41 @@ def test_exempts_are_toml(key: dict[str, KeyValue], site: str) -> None:
 
     assert found.pop("reason").startswith("seen 2027-01-15")
     assert found == key | ({"site": site} if site else {})
+
+
+KEY: dict[str, KeyValue] = {
+    "SrcIpAddr": "10.0.0.5", "DstIpAddr": "198.51.100.1", "DstPortNumber": 445, "NetworkProtocol": "", "Name": "a row",
+    "DvcAction": "Deny", "NetworkDirection": "Inbound", "DstAppName": "ssl", "Dvc": "fw",
+}  # fmt: skip
+
+
+def test_exempts_of_every_rule_load(tmp_path: Path) -> None:
+    """In a copy of the rule's file; the one rule without a key has nothing to exempt."""
+    setup = plan.load(None)
+    without = []
+    for path in data.rules():
+        (rule,) = [each for each in setup.rules if each.name == path.stem]
+        toml = exempt_toml(learned({name: KEY[name] for name in rule.key_fields})) if rule.counter else ""
+        if rule.counter and not toml:
+            without.append(rule.name)
+        (tmp_path / path.name).write_text(f"{path.read_text()}\n{toml}\n")
+
+    assert plan.check_rules(setup, sorted(tmp_path.iterdir())) == []
+    assert without == ["traffic-anomaly-total"]
+
+
+def test_a_rule_without_a_key(run: Any, config: Path) -> None:
+    now_ns = SystemClock().now_ns()
+    one = Alert(
+        id="00000000000000aa", episode=1, event="raised", rule="traffic-anomaly-total", state=AlertState.RAISED,
+        severity=Severity.MEDIUM, mode=Mode.REPORT, site="", key={}, count=9, threshold=5, window_s=86_400,
+        first_time_ns=now_ns, last_time_ns=now_ns, title="t", summary="s", peak=9,
+    )  # fmt: skip
+    with Database(config.parent / "state" / "collectord.db") as database:
+        Alerts(database).record([one], [()])
+
+    assert run("learn").stdout.splitlines()[-2] == 'mode = "off"'
+    assert objects(run("learn", "--json"))[0]["exempt"] == ""
 
 
 def test_half_a_character() -> None:
