@@ -1,6 +1,7 @@
 """``collectord alerts``: what was found."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from collectord.detect import hosts as hosts_file
 from collectord.detect import telling
 from collectord.detect.hosts import Host
 from collectord.errors import ConfigError
-from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, rfc3339
+from collectord.model import NS_PER_S, Alert, AlertMark, AlertState, MarkKind, Mode, rfc3339
 from collectord.store import marks as stored_marks
 from collectord.store import names as stored_names
 from collectord.store.alerts import Alerts
@@ -256,6 +257,14 @@ def _host_as_json(host: Host) -> dict[str, Any]:
     return {"network": host.network, "name": host.name, "roles": list(host.roles), "owner": host.owner}
 
 
+def _moment(text: object) -> str:
+    """A time of the evidence (RFC 3339) for people, as all others are shown."""
+    try:
+        return local_time(int(datetime.fromisoformat(str(text)).timestamp()) * NS_PER_S)
+    except ValueError:
+        return "?"
+
+
 def _delivery_line(delivery: Delivery) -> str:
     moment = local_time(delivery.delivered_ns or delivery.created_ns)
     what = (
@@ -373,5 +382,5 @@ def _evidence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if values := top.get(name):
             yield _TOP.get(name, name), ", ".join(f"{value} ({count:,})" for value, count in values)
     if "messages" in evidence:
-        first, last = evidence.get("first_time", "?"), evidence.get("last_time", "?")
+        first, last = (_moment(evidence.get(name)) for name in ("first_time", "last_time"))
         yield "messages", f"{evidence['messages']:,} from {first} to {last}"

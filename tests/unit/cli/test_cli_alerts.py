@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from collectord.cli.options import local_time
 from collectord.clock import SystemClock
 from collectord.errors import RequestError, StoreError
-from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, Severity
+from collectord.model import NS_PER_S, Alert, AlertMark, AlertState, MarkKind, Mode, Severity
 from collectord.store import marks, names
 from collectord.store.alerts import Alerts
 from collectord.store.db import Database
@@ -22,6 +23,9 @@ DOCUMENTED = (
     "id", "episode", "rule", "state", "severity", "site", "key", "count", "threshold", "window_s", "first_time",
     "last_time", "summary",
 )  # fmt: skip
+
+
+T0_NS = 1_800_000_000 * NS_PER_S
 
 
 def alert(number: int, **fields: Any) -> Alert:
@@ -213,7 +217,7 @@ def test_evidence(run: Any, store: Callable[..., None]) -> None:
 
     for line in (
         "ports:         445 (4,000), 139 (1,001)", "destinations:  198.51.100.7 (5,001)", "reported by:   fw1 (5,001)",
-        "ThreatName:    worm (2)", "messages:      5,001 from 2027-01-15T08:00:00.000Z to 2027-01-15T08:00:59.000Z",
+        "ThreatName:    worm (2)", f"messages:      5,001 from {local_time(T0_NS)} to {local_time(T0_NS + 59 * NS_PER_S)}",
         "  <164>Deny udp", "error:         3",
     ):  # fmt: skip
         assert f"\n{line}\n" in text
