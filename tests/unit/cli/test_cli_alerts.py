@@ -215,9 +215,10 @@ def test_evidence(run: Any, store: Callable[..., None]) -> None:
     store(alert(1, details={"evidence": EVIDENCE, "error": 3}))
     text = run("alerts", "show", f"{1:016x}").stdout
 
+    last_ns = T0_NS + 59 * NS_PER_S
     for line in (
         "ports:         445 (4,000), 139 (1,001)", "destinations:  198.51.100.7 (5,001)", "reported by:   fw1 (5,001)",
-        "ThreatName:    worm (2)", f"messages:      5,001 from {local_time(T0_NS)} to {local_time(T0_NS + 59 * NS_PER_S)}",
+        "ThreatName:    worm (2)", f"messages:      5,001 from {local_time(T0_NS)} to {local_time(last_ns)}",
         "  <164>Deny udp", "error:         3",
     ):  # fmt: skip
         assert f"\n{line}\n" in text
