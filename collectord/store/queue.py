@@ -310,7 +310,7 @@ class Queue:
 
     def _put_noting_own(self, work: Work, alert: Alert, wanted: Sequence[str]) -> int:
         about = alert.key.get("output") if alert.alarm_type in _ABOUT_OUTPUTS else None
-        if not isinstance(about, str):
+        if not isinstance(about, str) or about not in self.policies:
             return self._put(work, alert, wanted)
         level, new = work.level(about), (about, DropReason.NEW)
         last, dropped = level.last, work.drops[new]
