@@ -1,16 +1,18 @@
 """The ``collectord`` command: one module per noun."""
 
 import contextlib
+import errno
 import gc
 import importlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from collectord.errors import EX_OK, EX_SOFTWARE, CollectordError
+from collectord.errors import EX_IOERR, EX_OK, EX_SOFTWARE, CollectordError
 
 MODULES = {
     name: name
@@ -21,6 +23,10 @@ MODULES = {
     )
 } | {"test-alert": "tell", "restore": "backup"}  # fmt: skip
 """Commands in the order in which a newcomer meets them, and the module of this package that each is in."""
+
+
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""The disk is full, or broken: no fault of ours where a command's output went to a file."""
 
 
 @contextlib.contextmanager
@@ -97,6 +103,13 @@ def main() -> None:
     except CollectordError as error:
         _tell(error)
         sys.exit(error.exit_status)
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
+        # What is left in its buffer can't be written either, and Python must not complain of that at exit.
+        sys.stdout = None
+        click.echo(f"collectord: can't write: {os.strerror(error.errno).lower()}", err=True)
+        sys.exit(EX_IOERR)
     except ExceptionGroup as group:
         known, unknown = group.split(CollectordError)
         if known is None or unknown is not None:

@@ -153,6 +153,15 @@ class TestExitStatus:
             main()
 
 
+@pytest.mark.parametrize("words", [("snmp", "mib"), ("--version",), ("rules", "list")])
+def test_a_full_disk_is_told(words: tuple[str, ...]) -> None:
+    """As in `collectord snmp mib > file`."""
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-P", "-m", "collectord", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (errors.EX_IOERR, b"collectord: can't write: no space left on device\n")
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     """As in `collectord parse < log | head -1`."""
     messages = b"\n".join(b"<13>Nov 22 10:20:30 h app: %d" % number for number in range(20_000))
