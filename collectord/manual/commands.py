@@ -22,6 +22,7 @@ EXIT_STATUSES = {
     "74": "The database or a file can't be read or written.",
     "77": "No permission.",
     "78": "The configuration is wrong.",
+    "130": "Ctrl-C ended the command.",
 }
 FILES = {
     "/etc/collectord/collectord.toml": "The configuration, collectord.toml(5).",
@@ -64,7 +65,7 @@ def _lines() -> Iterator[str]:
         yield roff.heading(name)
         for head, text in entries.items():
             yield from roff.item(head, [text])
-    yield from roff.paragraph("They are those of sysexits.h. A status of --check is that of a Nagios plugin, 0 to 3.")
+    yield from roff.paragraph("Those below 100 are those of sysexits.h. A status of --check is that of a Nagios plugin, 0 to 3.")
     yield roff.heading("SEE ALSO")
     yield "\\fBcollectord.toml\\fR(5), \\fBsystemctl\\fR(1), \\fBsnmptrapd\\fR(8)"
 
