@@ -15,6 +15,8 @@ from collectord.model import NS_PER_S, KeyValue
 
 START_S = 1_800_000_000  # On a boundary of minutes.
 WINDOW_S = 300
+PASSES = 60
+"""In the window; one a second takes longer and shows no more."""
 FORGED = 1_000_000
 REAL = 5_100
 """Failures of the real source: 2 % over the threshold of 5,000."""
@@ -26,7 +28,7 @@ CLAIM = 1_000_000
 KEY_BYTES = 128
 """What a key of a slot takes: a place of 88 bytes, its number in a table and in lists, and what those have to spare."""
 BATCH_BYTES = 16 * 1024 * 1024
-"""What a tick takes beside: the rows of a second, and what the process has to spare."""
+"""What a pass takes beside: the rows of some seconds, and what the process has to spare."""
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +46,12 @@ def denied(source: str, hits: int) -> bytes:
     ).encode()
 
 
-def seconds(hits: int) -> Iterator[bytes]:
-    """What comes in each second of the window: forged sources that differ, the real one spread evenly among them."""
+def parts(hits: int) -> Iterator[bytes]:
+    """What comes in between two passes: forged sources that differ, the real one spread evenly among them."""
     real, sent = denied(SOURCE, 1), 0
-    for second in range(WINDOW_S):
+    for part in range(PASSES):
         lines = []
-        for number in range(FORGED * second // WINDOW_S, FORGED * (second + 1) // WINDOW_S):
+        for number in range(FORGED * part // PASSES, FORGED * (part + 1) // PASSES):
             lines.append(denied(str(IPv4Address(FIRST_FORGED + number)), hits))
             if (number + 1) * REAL // FORGED > sent:
                 lines.append(real)
@@ -79,17 +81,17 @@ class Found:
 
 
 def flood(engine: Engine, hits: int) -> Found:
-    """Sends it all by one connection, with a tick each second."""
+    """Sends it all by one connection."""
     found = Found()
     stream = engine.connect(1, "192.0.2.1")
     before_bytes = resident_bytes()
     now_ns = START_S * NS_PER_S
-    coming = seconds(hits)
+    coming = parts(hits)
     carried = True
     while carried:
         if data := next(coming, b""):
             engine.feed(stream, bytearray(data), len(data), now_ns)
-        now_ns += NS_PER_S
+        now_ns += WINDOW_S // PASSES * NS_PER_S
         changes = engine.changes(now_ns)
         engine.ack(changes.seq)
         for window in changes.windows:
