@@ -54,7 +54,6 @@ SETTLING_PASSES = 8
 Passes in which what waits in the engine is stored before a counter ends, or looks back further; a flood leaves some.
 """
 
-
 NO_BATCH = -1
 """Stands for the number of a batch where the engine handed none over."""
 
@@ -164,7 +163,7 @@ class Tick:
 
     def _made(self) -> Sequence[CounterDefinition]:
         """The counters whose tables are there: all, or on a full disk those that were there."""
-        self.begun = self._beginning(self.setup)
+        self.begun = self.tables.fresh(self.setup.definitions)
         try:
             _tell_aside(self.tables.ensure(self.setup.definitions))
         except FullError as error:
@@ -172,10 +171,6 @@ class Tick:
             self._store_failed(error)
             return [each for each in self.setup.definitions if self.tables.holds(each)]
         return self.setup.definitions
-
-    def _beginning(self, setup: Setup) -> frozenset[str]:
-        """The counters whose tables hold nothing that is of use to them."""
-        return frozenset(each.name for each in setup.definitions if not self.tables.holds(each))
 
     def take_up(self, setup: Setup) -> None:
         """
@@ -194,7 +189,7 @@ class Tick:
         as_before = all(each in going_on for each in self.setup.definitions) and longest_s == self._longest_window_s
         self._settle(1 if as_before else SETTLING_PASSES)
         now_ns = self._clock.now_ns()
-        begun = self._beginning(setup)
+        begun = self.tables.fresh(setup.definitions)
         with self._database.transaction("take up the changed configuration"):
             aside = self.tables.ensure(setup.definitions)
             held = [

@@ -1,7 +1,6 @@
 """``collectord alerts``: what was found."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from collectord.cli.options import (
     echo_csv,
     echo_json,
     json_option,
+    local_moment,
     local_time,
     period_options,
     shown,
@@ -29,7 +29,7 @@ from collectord.detect import hosts as hosts_file
 from collectord.detect import telling
 from collectord.detect.hosts import Host
 from collectord.errors import ConfigError
-from collectord.model import NS_PER_S, Alert, AlertMark, AlertState, MarkKind, Mode, rfc3339
+from collectord.model import Alert, AlertMark, AlertState, MarkKind, Mode, rfc3339
 from collectord.store import marks as stored_marks
 from collectord.store import names as stored_names
 from collectord.store.alerts import Alerts
@@ -257,14 +257,6 @@ def _host_as_json(host: Host) -> dict[str, Any]:
     return {"network": host.network, "name": host.name, "roles": list(host.roles), "owner": host.owner}
 
 
-def _moment(text: object) -> str:
-    """A time of the evidence (RFC 3339) for people, as all others are shown."""
-    try:
-        return local_time(int(datetime.fromisoformat(str(text)).timestamp()) * NS_PER_S)
-    except ValueError:
-        return "?"
-
-
 def _delivery_line(delivery: Delivery) -> str:
     moment = local_time(delivery.delivered_ns or delivery.created_ns)
     what = (
@@ -382,5 +374,5 @@ def _evidence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if values := top.get(name):
             yield _TOP.get(name, name), ", ".join(f"{value} ({count:,})" for value, count in values)
     if "messages" in evidence:
-        first, last = (_moment(evidence.get(name)) for name in ("first_time", "last_time"))
+        first, last = (local_moment(evidence.get(name)) for name in ("first_time", "last_time"))
         yield "messages", f"{evidence['messages']:,} from {first} to {last}"

@@ -22,7 +22,8 @@ from collectord.cli.options import (
 )
 from collectord.cli.tables import plain_table, print_whole
 from collectord.clock import SystemClock
-from collectord.model import NS_PER_S, is_number_field, rfc3339
+from collectord.fields import is_number_field
+from collectord.model import NS_PER_S, rfc3339
 from collectord.store import exceptions
 
 

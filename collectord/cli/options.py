@@ -186,6 +186,14 @@ def local_time(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // NS_PER_S, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S%z")
 
 
+def local_moment(text: object) -> str:
+    """A time of an answer or of evidence (RFC 3339) for people."""
+    try:
+        return local_time(int(datetime.fromisoformat(str(text)).timestamp()) * NS_PER_S)
+    except ValueError:
+        return "?"
+
+
 def shown(text: object) -> str:
     """A value that may come from the wire, safe to write to a terminal."""
     return safe(str(text))

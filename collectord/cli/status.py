@@ -1,6 +1,5 @@
 """``collectord status``: is all well?"""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ from rich.table import Column, Table
 from collectord import config as configuration
 from collectord import control
 from collectord.cli import nagios
-from collectord.cli.options import config_option, echo_json, json_option, local_time, shown
+from collectord.cli.options import config_option, echo_json, json_option, local_moment, local_time, shown
 from collectord.cli.reload import problem_lines
 from collectord.config import Config
 from collectord.errors import CollectordError, ConfigError, UnavailableError
-from collectord.model import NS_PER_S, OUTCOMES
+from collectord.model import OUTCOMES
 from collectord.quantity import duration_s
 from collectord.store import ledger
 from collectord.store.alerts import Alerts
@@ -134,7 +133,7 @@ def show(answer: dict[str, Any], console: Console) -> None:
     if answer.get("reload"):
         _show_reload(answer["reload"], console)
     if answer.get("learn_until"):
-        until = _moment(answer["learn_until"])
+        until = local_moment(answer["learn_until"])
         console.print(f"learning until {until}: alerts are stored, not sent (collectord learn)", highlight=False)
     _show_store(answer.get("store") or {}, console)
     table = Table(
@@ -207,11 +206,6 @@ def _show_tick(answer: dict[str, Any], console: Console) -> None:
         console.print(f"{text}, with the log", highlight=False, style="bold", soft_wrap=True)
 
 
-def _moment(text: str) -> str:
-    """A time of the answer (RFC 3339) for people."""
-    return local_time(int(datetime.fromisoformat(text).timestamp()) * NS_PER_S)
-
-
 def _last_error(output: dict[str, Any]) -> str:
     """What is wrong, or was: one that is up again keeps it."""
     error = shown(output["last_error"])
@@ -231,7 +225,7 @@ def _show_busy(answer: dict[str, Any], console: Console) -> None:
     if answer["outbox_time"] is None:
         told = "what waits for the outputs is not known yet"
     else:
-        told = f"what waits for the outputs is told as of {_moment(answer['outbox_time'])}"
+        told = f"what waits for the outputs is told as of {local_moment(answer['outbox_time'])}"
     tick_s = answer["tick"]["under_way_ms"] / 1000
     since = f" (a tick of {tick_s:.1f} s so far)" if tick_s else ""
     console.print(f"the database is busy{since}: {told}", markup=False, highlight=False)
@@ -239,7 +233,7 @@ def _show_busy(answer: dict[str, Any], console: Console) -> None:
 
 def _show_limited(peers: list[dict[str, Any]], console: Console) -> None:
     for peer in peers[:SHOWN_PEERS]:
-        text = f"peer {peer['peer']} sends too much to {peer['listener']} since {_moment(peer['since'])}"
+        text = f"peer {peer['peer']} sends too much to {peer['listener']} since {local_moment(peer['since'])}"
         console.print(f"{text}: {peer['dropped']:,} messages not read", markup=False, highlight=False)
     if len(peers) > SHOWN_PEERS:
         console.print(f"and {len(peers) - SHOWN_PEERS} more (--json)", highlight=False)
@@ -255,7 +249,7 @@ def _show_store(store: dict[str, Any], console: Console) -> None:
 
 
 def _show_reload(reload: dict[str, Any], console: Console) -> None:
-    when, who = _moment(reload["time"]), shown(reload["who"])
+    when, who = local_moment(reload["time"]), shown(reload["who"])
     if reload["taken"]:
         console.print(f"configuration taken up {when} by {who}", markup=False, highlight=False)
         return

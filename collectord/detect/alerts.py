@@ -23,6 +23,7 @@ from typing import Any
 
 from collectord.detect import ground, telling, wording
 from collectord.detect.device import AddressOf, device
+from collectord.detect.episodes import MAX_REMEMBERED, Episodes
 from collectord.detect.exempts import Exempts
 from collectord.detect.findings import Finding, Judgement, judge_window
 from collectord.detect.holds import Holds
@@ -39,9 +40,6 @@ MAX_ACTIVE = 20_000
 
 PLACES_OF_RULE = 200
 """Active alerts that a rule may always have, however many the others have: more than outputs are sent in a storm."""
-
-MAX_REMEMBERED = 100_000
-"""Cleared alerts whose number of raises is remembered; about 20 MB."""
 
 UPDATE_FACTOR = 10
 
@@ -107,11 +105,9 @@ class AlertStates:
         self._max_active = max_active
         self._max_active_of_rule = max_active_of_rule
         self._places_of_rule = places_of_rule
-        self._max_remembered = max_remembered
         self._active: dict[str, dict[str, _Active]] = {}
         self._active_count = 0
-        self._episodes: dict[str, int] = {}
-        self._forgotten_episode = 0
+        self._episodes = Episodes(max_remembered)
         self._judged_ns: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         """Raises that did not happen, by reason; a key is counted again with each window in which it is over."""
@@ -144,9 +140,7 @@ class AlertStates:
             episodes: How often each alert was raised, by id, the newest first.
             forgotten_episode: The largest episode among the alerts that are not in ``episodes``.
         """
-        for alert_id, episode in reversed(list((episodes or {}).items())):
-            self._remember(alert_id, episode)
-        self._forgotten_episode = max(self._forgotten_episode, forgotten_episode)
+        self._episodes.restore(episodes or {}, forgotten_episode)
         for alert in active:
             last_over_ns = alert.last_over_ns or alert.last_time_ns
             peak = max(alert.peak, alert.count)
@@ -366,11 +360,9 @@ class AlertStates:
                 mode = Mode.REPORT
             else:
                 self.holds.sent(rule.name, judged_ns)
-        episode = self._episodes.get(alert_id, self._forgotten_episode) + 1
-        self._remember(alert_id, episode)
         alert = Alert(
             id=alert_id,
-            episode=episode,
+            episode=self._episodes.next(alert_id),
             event=AlertState.RAISED.value,
             rule=rule.name,
             state=AlertState.RAISED,
@@ -481,15 +473,6 @@ class AlertStates:
             return
         for active in self._active.get(rule.name, {}).values():
             active.last_over_ns += gap_ns
-
-    def _remember(self, alert_id: str, episode: int) -> None:
-        """Notes how often an alert was raised; the one that was raised longest ago is forgotten first."""
-        self._episodes.pop(alert_id, None)
-        self._episodes[alert_id] = episode
-        if len(self._episodes) > self._max_remembered:
-            oldest = next(iter(self._episodes))
-            # Whoever is not known counts on from here, so that no episode number is ever used twice.
-            self._forgotten_episode = max(self._forgotten_episode, self._episodes.pop(oldest))
 
 
 def identity(rule: str, site: str, key: Mapping[str, KeyValue]) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from collectord.detect import where, wording
 from collectord.detect.rules import Exempt, names_by
-from collectord.model import NS_PER_S, RULE_FIELDS
+from collectord.fields import RULE_FIELDS
+from collectord.model import NS_PER_S
 from collectord.toml import KeyPath
 
 MAX_EXEMPTS = 1_000

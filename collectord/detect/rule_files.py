@@ -33,7 +33,8 @@ from collectord.detect.rules import (
 )
 from collectord.detect.watchlist import ThresholdType
 from collectord.errors import ConfigError, Problem
-from collectord.model import FIXED_TABLES, RULE_FIELDS, SUM_FIELDS, Mode, Severity
+from collectord.fields import RULE_FIELDS, SUM_FIELDS
+from collectord.model import FIXED_TABLES, Mode, Severity
 from collectord.schema import Name, Refused, Strict, Text, duration, nearest
 from collectord.toml import KeyPath
 

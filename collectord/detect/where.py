@@ -16,7 +16,8 @@ from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any
 
 from collectord.detect import csv_file
-from collectord.model import FIELD_WORDS, PROTOCOLS, RULE_FIELDS, KeyValue, is_number_field
+from collectord.fields import FIELD_WORDS, PROTOCOLS, RULE_FIELDS, is_number_field
+from collectord.model import KeyValue
 
 INTERNAL = "internal"
 

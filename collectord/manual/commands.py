@@ -65,7 +65,7 @@ def _lines() -> Iterator[str]:
         yield roff.heading(name)
         for head, text in entries.items():
             yield from roff.item(head, [text])
-    yield from roff.paragraph("Those below 100 are those of sysexits.h. A status of --check is that of a Nagios plugin, 0 to 3.")
+    yield from roff.paragraph("Those below 100 are those of sysexits.h; those of --check are of a Nagios plugin.")
     yield roff.heading("SEE ALSO")
     yield "\\fBcollectord.toml\\fR(5), \\fBsystemctl\\fR(1), \\fBsnmptrapd\\fR(8)"
 

@@ -17,7 +17,8 @@ from typing import Any
 from sqlite_utils.db import quote_identifier
 
 from collectord.errors import StoreError
-from collectord.model import FIXED_TABLES, OTHER_SITE, RULE_FIELDS, Changes, CounterDefinition, is_number_field
+from collectord.fields import RULE_FIELDS, is_number_field
+from collectord.model import FIXED_TABLES, OTHER_SITE, Changes, CounterDefinition
 from collectord.store import devices, ledger, meta, quarantine, rollups, states
 from collectord.store.bulk import BulkInsert
 from collectord.store.db import Database
@@ -144,6 +145,10 @@ class Counters:
             fits = sql.table in self._database.tables.table_names() and self._fits(sql)
             same = meta.read(connection, f"definition:{definition.name}") == _meaning(definition)
             return same and (fits or not definition.has_table)
+
+    def fresh(self, definitions: Iterable[CounterDefinition]) -> frozenset[str]:
+        """Names of the counters for which nothing of use is kept."""
+        return frozenset(each.name for each in definitions if not self.holds(each))
 
     def write(self, changes: Changes, definitions: Iterable[CounterDefinition], listeners: Sequence[str]) -> bool:
         """

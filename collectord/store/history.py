@@ -8,7 +8,8 @@ from typing import Any
 from sqlite_utils.db import quote_identifier
 
 from collectord.errors import StoreError
-from collectord.model import OTHER_SITE, CounterDefinition, KeyValue, is_number_field
+from collectord.fields import is_number_field
+from collectord.model import OTHER_SITE, CounterDefinition, KeyValue
 from collectord.store import rollups
 from collectord.store.db import Database
 from collectord.store.rollups import DAY_S

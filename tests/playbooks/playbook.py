@@ -35,8 +35,9 @@ from collectord.detect.silence import Silences
 from collectord.detect.watchlist import COLUMNS, Watchlist
 from collectord.engine import Engine
 from collectord.errors import DamagedError
+from collectord.fields import RULE_FIELDS, SUM_FIELDS
 from collectord.health import Health
-from collectord.model import NS_PER_S, RULE_FIELDS, SUM_FIELDS, Alert, KeyValue
+from collectord.model import NS_PER_S, Alert, KeyValue
 from collectord.store.db import Database
 from collectord.tick import Tick
 

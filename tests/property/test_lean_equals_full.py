@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from collectord import plan
 from collectord.engine import Engine
-from collectord.model import RULE_FIELDS, CounterDefinition, is_number_field
+from collectord.fields import RULE_FIELDS, is_number_field
+from collectord.model import CounterDefinition
 
 NOW_NS = 1_800_000_000_000_000_000
 KEY_TEXT_BYTES = 255  # A longer text is cut in a key: engine/core/src/key.rs.

@@ -12,7 +12,8 @@ import pytest
 
 from collectord import _engine, plan
 from collectord.engine import BUILD, FIELDS, Engine, PlanError
-from collectord.model import NS_PER_S, OTHER_SITE, OUTCOMES, RULE_FIELDS, Changes
+from collectord.fields import RULE_FIELDS
+from collectord.model import NS_PER_S, OTHER_SITE, OUTCOMES, Changes
 
 START_S = 1_800_000_000  # On a boundary of minutes.
 NOW_NS = START_S * NS_PER_S

@@ -14,7 +14,7 @@ from collectord.detect import where
 from collectord.detect.watchlist import ThresholdType
 from collectord.engine import Engine, PlanError
 from collectord.errors import ConfigError, Problem
-from collectord.model import FIELD_WORDS, RULE_FIELDS
+from collectord.fields import FIELD_WORDS, RULE_FIELDS
 from collectord.output_settings import SnmpOutput, SyslogOutput
 from collectord.settings import Bounds, Device, TcpListener
 from collectord.settings import UdpListener as UdpConfig

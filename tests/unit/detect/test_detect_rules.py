@@ -13,7 +13,8 @@ from collectord.detect.hosts import ROLES
 from collectord.detect.rules import Gauge, Rule, RuleType
 from collectord.detect.watchlist import RowType, ThresholdType, Watchlist, WatchRow
 from collectord.errors import ConfigError
-from collectord.model import RULE_FIELDS, AlarmType, CounterDefinition, Mode, Severity
+from collectord.fields import RULE_FIELDS
+from collectord.model import AlarmType, CounterDefinition, Mode, Severity
 
 MakeRule = Callable[..., Rule]
 MakeRow = Callable[..., WatchRow]
