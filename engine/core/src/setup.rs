@@ -7,6 +7,7 @@ use crate::plan::{Problem, Problems, Table};
 use crate::profile::{Wanted, spec};
 use crate::session::{Field, FieldSet, Kind, Session};
 use crate::value::ip::{Ip, Networks};
+use foldhash::fast::RandomState;
 use serde_json::Value as Json;
 use std::collections::{HashMap, HashSet};
 
@@ -99,7 +100,7 @@ pub(crate) struct Measure {
 #[derive(Debug, Default)]
 pub(crate) struct RecordMax {
     /// By the value of one of the key's ports.
-    by_value: Option<(Field, HashMap<u64, u64>)>,
+    by_value: Option<(Field, HashMap<u64, u64, RandomState>)>,
     others: Option<u64>,
 }
 
@@ -127,7 +128,8 @@ impl RecordMax {
             let others = table.get("others").map(from_1);
             let number = |(text, most): (&String, &Json)| Some((text.parse().ok()?, from_1(most)?));
             let values = table.get("values").and_then(Json::as_object);
-            let values: Option<HashMap<u64, u64>> = values.and_then(|values| values.iter().map(number).collect());
+            let values: Option<HashMap<u64, u64, RandomState>> =
+                values.and_then(|values| values.iter().map(number).collect());
             right = field.is_some() && values.is_some() && others != Some(None);
             found = Self { by_value: field.zip(values), others: others.flatten() };
             table.finish(problems);
