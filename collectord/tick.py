@@ -314,8 +314,6 @@ class Tick:
         elif self._database.lacking is not None or self._unmade:
             self._make_up()
         now_ns = self._clock.now_ns()
-        step_s = self._clock.check()
-        # A step is followed after this pass, so that what came before it is still judged by the time it came at.
         changes = self._changes(now_ns)
         self.limited.note(changes, self._listeners, self.setup.config.bounds.peer_rate)
         self._evidence.note(changes.evidence)
@@ -333,7 +331,9 @@ class Tick:
             self.engine_standing.missed(error)
         if self.standing.passed(began_ns) or (self.standing.is_well and self._queued.standby.active):
             queued = self._store_again(now_ns) or queued
-        if step_s:
+        # Only now, so that what came before a step is judged by the time it came at; and windows start anew at once, so
+        # that nothing of what comes after it is missing in them.
+        if step_s := self._clock.check():
             queued = self._follow(step_s) or queued
         self.counters.engine_bugs = self.engine_standing.bugs
         ended_ns = self._clock.mono_ns()
@@ -375,12 +375,12 @@ class Tick:
 
     def _follow(self, step_s: float) -> bool:
         """After a step of the wall clock; says whether outputs may have something to do."""
-        log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
         now_ns = self._clock.now_ns()
         try:
             self._engine.restart_windows(now_ns)
         except EngineError as error:
             self.engine_standing.met(error)
+        log.warning("wall clock was stepped; open windows start anew", elapsed_s=round(step_s, 3))
         self._ageing.step(step_s)
         self.retries += 1
         if self._health is not None:
