@@ -176,10 +176,10 @@ class Health:
         if not self._gauges.knows(gauge, (site, name)):
             is_new = gauge is Gauge.CLOCK_OFF_S and self._judged_ns - self._began_ns < FORGOTTEN_NS
             return Known.NOT_YET if is_new else Known.NO_MORE
-        if gauge is Gauge.OUTPUT_FAILING_S and not self._outputs_up().get(name):
+        if gauge is Gauge.OUTPUT_FAILING_S and not (up := self._outputs_up().get(name)):
             # It failed when the last run ended, and has taken nothing yet.
-            was_tried = self._outputs_up().get(name) is not None
-            return Known.NOT_YET if was_tried or self._judged_ns - self._began_ns < UNTRIED_NS else Known.NO_MORE
+            may_be_tried = up is False or self._judged_ns - self._began_ns < UNTRIED_NS
+            return Known.NOT_YET if may_be_tried else Known.NO_MORE
         return Known.YES
 
     def pauses(self) -> list[DevicePauses]:

@@ -17,7 +17,6 @@ from collectord.detect import exempt_tables, where, wording
 from collectord.detect.attack import TACTICS, is_technique, tactic
 from collectord.detect.exempt_tables import MAX_EXEMPTS
 from collectord.detect.rules import (
-    ADDED_UP,
     APP_FIELD,
     EVIDENCE_FIELDS,
     MOST_DISTINCT,
@@ -29,6 +28,7 @@ from collectord.detect.rules import (
     Rule,
     RuleType,
     Silence,
+    alert_key,
     decided_by_key,
 )
 from collectord.detect.watchlist import ThresholdType
@@ -462,11 +462,8 @@ class _Consistency:
     def _key_fields(self) -> Sequence[str]:
         """What the key of an alert of this rule consists of."""
         specifics = self._keys.specifics()
-        alert_by = specifics.get("alert_by")
-        grouped: Sequence[str] = specifics["group_by"] if alert_by is None else alert_by
-        if specifics.get("rows") is None:
-            return grouped
-        return ("Name", *(name for name in grouped if name not in ADDED_UP))
+        by_rows = specifics.get("rows") is not None
+        return alert_key(specifics["group_by"], specifics.get("alert_by"), by_rows=by_rows)
 
     def _wrong(self, key: str | KeyPath, reason: str, hint: str = "") -> None:
         self.problems.append(self._document.problem(key, reason, hint))

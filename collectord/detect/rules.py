@@ -230,9 +230,7 @@ class Rule:
     @property
     def key_fields(self) -> tuple[str, ...]:
         """What the key of an alert of this rule consists of."""
-        if not self.uses_watchlist:
-            return self.group_by if self.alert_by is None else self.alert_by
-        return ("Name", *(name for name in self.group_by if name not in ADDED_UP))
+        return alert_key(self.group_by, self.alert_by, by_rows=self.uses_watchlist)
 
     @property
     def adds_up_cells(self) -> bool:
@@ -352,6 +350,13 @@ def _counter(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Wa
     if definition.evidence:
         counter["evidence"] = list(definition.evidence)
     return counter
+
+
+def alert_key(group_by: tuple[str, ...], alert_by: tuple[str, ...] | None, *, by_rows: bool) -> tuple[str, ...]:
+    """What the key of an alert consists of, by how its counter groups; with the watchlist there is no ``alert_by``."""
+    if by_rows:
+        return ("Name", *(name for name in group_by if name not in ADDED_UP))
+    return group_by if alert_by is None else alert_by
 
 
 def _pinned_ports(definition: CounterDefinition, rules: Sequence[Rule], watchlist: Watchlist) -> list[int]:
